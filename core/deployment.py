@@ -1,0 +1,53 @@
+"""What can be called, and what one call brought back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.money import Price
+from core.ports import Buckets
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Provider + model + endpoint + limits, resolved from the configuration.
+
+    `api_key` is a reference (`env:NAME`, `file:/path`) or None; it is resolved
+    only inside worker processes. `price` is None where nobody knows it.
+    """
+
+    name: str
+    provider: str
+    kind: str
+    base_url: str
+    model: str
+    timeout: float
+    api_key: str | None
+    buckets: Buckets
+    price: Price | None
+    context: int | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counted tokens. `input_tokens` includes the cached ones and `output_tokens` the
+    reasoning ones, as in the OpenTelemetry GenAI conventions."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A parsed answer. `body` is the provider's JSON as it came; `usage` is None where the
+    provider sent none, which is *unknown*, not zero. `refused` marks a content outcome."""
+
+    status: int
+    body: bytes
+    request_id: str
+    model: str
+    usage: Usage | None
+    finish_reason: str
+    refused: bool = False

@@ -1,0 +1,61 @@
+"""Errors that a user of batchyard can meet and mend.
+
+    BatchyardError
+    ├── ConfigError          the configuration is wrong; names the path in the file and the fix
+    ├── InputError           a submitted file or a body is wrong; carries the bad lines
+    ├── NotFoundError        no such job, deployment or file in this project
+    ├── ConflictError        the thing asked for is not possible in the present state
+    ├── ServiceError         Postgres, the broker or an embedded service is not usable
+    └── StaleLeaseError      this process lost its lease; someone else has its work
+
+What a *provider* did wrong is another tree: `providers/errors.py`.
+"""
+
+from dataclasses import dataclass
+
+
+class BatchyardError(Exception):
+    """Root of everything a user may be shown; the message names the remedy."""
+
+
+class ConfigError(BatchyardError):
+    """The configuration cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineProblem:
+    """One bad line of an input: 1-based line, the field, what is wrong and how to fix it."""
+
+    line: int
+    field: str
+    problem: str
+    fix: str
+    code: str = "invalid_request"
+
+    def __str__(self) -> str:
+        where = f"line {self.line}" + (f", {self.field}" if self.field else "")
+        return f"{where}: {self.problem}. {self.fix}"
+
+
+class InputError(BatchyardError):
+    """The input was refused whole; `problems` lists up to the first hundred bad lines."""
+
+    def __init__(self, message: str, problems: tuple[LineProblem, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+class NotFoundError(BatchyardError):
+    """Nothing of that name in this project."""
+
+
+class ConflictError(BatchyardError):
+    """Not possible in the present state."""
+
+
+class ServiceError(BatchyardError):
+    """A service that batchyard needs cannot be reached or used."""
+
+
+class StaleLeaseError(BatchyardError):
+    """The process' lease ran out and its chunks belong to another."""

@@ -1,0 +1,93 @@
+"""The closed sets of states, with their transitions.
+
+    job      validating ─► in_progress ─► finalizing ─► completed
+                 │             │  └──── stop ────────► cancelling ─► cancelled
+                 └► failed     └──── stop ────────► expired · budget_exhausted
+
+    chunk    planned ─► ready ─► leased ─► done
+                          ▲        │ └──► (entries move to a new chunk: waiting ─► leased)
+                          └────────┘ given back, or its process died
+
+    attempt  ok · error · unknown ─► late · resolved   (the one change that is allowed)
+
+`budget_exhausted` is batchyard's own word beside the OpenAI Batch API's statuses.
+"""
+
+from enum import StrEnum
+
+
+class JobStatus(StrEnum):
+    VALIDATING = "validating"
+    IN_PROGRESS = "in_progress"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL_JOB
+
+
+TERMINAL_JOB = frozenset(
+    {
+        JobStatus.COMPLETED,
+        JobStatus.FAILED,
+        JobStatus.EXPIRED,
+        JobStatus.CANCELLED,
+        JobStatus.BUDGET_EXHAUSTED,
+    }
+)
+
+
+class Stop(StrEnum):
+    """Why a job takes no new work; its value is the job's terminal status."""
+
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+
+
+class ChunkStatus(StrEnum):
+    PLANNED = "planned"
+    READY = "ready"
+    LEASED = "leased"
+    WAITING = "waiting"
+    SUBMITTED = "submitted"
+    DONE = "done"
+
+
+class ChunkKind(StrEnum):
+    ROUTE = "route"
+    CALL = "call"
+
+
+class AttemptStatus(StrEnum):
+    OK = "ok"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+    LATE = "late"
+    RESOLVED = "resolved"
+
+
+class ResultStatus(StrEnum):
+    """How one request ended. The last three are a terminal job's outcome by implication:
+    they are written out by export and never stored as rows."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    OUT_OF_SCOPE = "out_of_scope"
+    NEEDS_CLARIFICATION = "needs_clarification"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+
+
+class LedgerKind(StrEnum):
+    RESERVE = "reserve"
+    SETTLE = "settle"
+    RELEASE = "release"
+    ADJUST = "adjust"
