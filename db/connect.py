@@ -1,0 +1,59 @@
+"""Connections to Postgres: one pool a process, autocommit, named statements."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from psycopg import AsyncConnection, OperationalError
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from core.errors import ServiceError
+
+Connection = AsyncConnection[tuple[Any, ...]]
+Pool = AsyncConnectionPool[Connection]
+
+SQL_FOLDER = Path(__file__).parent / "sql"
+CONNECT_TIMEOUT = 10.0
+
+
+def statements(room: str) -> dict[str, bytes]:
+    """The statements of `db/sql/<room>.sql`, by the name in their `-- name:` line."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in (SQL_FOLDER / f"{room}.sql").read_text(encoding="utf-8").splitlines():
+        if line.startswith("-- name:"):
+            name = line.removeprefix("-- name:").strip()
+            found[name] = []
+        elif name and not line.startswith("--"):
+            found[name].append(line)
+    return {name: "\n".join(lines).strip().rstrip(";").encode() for name, lines in found.items()}
+
+
+@asynccontextmanager
+async def open_pool(database_url: str, size: int = 4) -> AsyncIterator[Pool]:
+    """A pool of up to `size` autocommit connections, closed at the end of the block.
+
+    Raises ServiceError when Postgres does not answer within ten seconds.
+    """
+    pool: Pool = AsyncConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=size,
+        open=False,
+        timeout=CONNECT_TIMEOUT,
+        kwargs={"autocommit": True},
+        check=AsyncConnectionPool.check_connection,
+    )
+    try:
+        await pool.open(wait=True, timeout=CONNECT_TIMEOUT)
+    except (PoolTimeout, OperationalError) as error:
+        await pool.close()
+        raise ServiceError(
+            "Postgres does not answer. Start the yard with `batchyard up`, "
+            "or check BATCHYARD_DATABASE_URL"
+        ) from error
+    try:
+        yield pool
+    finally:
+        await pool.close()

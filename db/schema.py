@@ -1,0 +1,362 @@
+"""The tables, as SQLAlchemy metadata; `db/migrations` builds them.
+
+Where rows are many they are immutable and append-only (requests, attempts, results,
+ledger); the row that is updated often is the chunk. Everything belongs to a project.
+The big tables are partitioned by LIST (part): a month for small jobs, a number of its own
+for a large one (`db/parts.py`). Money is integer nano-dollars, times are the database's.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+NOW = text("now()")
+ZERO = text("0")
+PARTITIONED = ("requests", "routes", "attempts", "results")
+
+
+def _time(name: str, *, now: bool = False) -> Column[object]:
+    zone = DateTime(timezone=True)
+    return Column(name, zone, server_default=NOW, nullable=False) if now else Column(name, zone)
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+projects = Table(
+    "projects",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("weight", REAL, nullable=False, server_default=text("1")),
+    _time("created_at", now=True),
+)
+
+# One row a process; its lease covers everything the process owns.
+processes = Table(
+    "processes",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    _time("started_at", now=True),
+    _time("renewed_at", now=True),
+    Column("lease_until", DateTime(timezone=True), nullable=False),
+)
+
+# One row a ticket: queued until its slice starts, running until it ends.
+lanes = Table(
+    "lanes",
+    metadata,
+    _id(),
+    Column("provider", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=text("'queued'")),
+    Column("process_id", BigInteger),
+    _time("issued_at", now=True),
+    _time("started_at"),
+    CheckConstraint("status in ('queued', 'running')", name="status"),
+)
+
+# The row that dispatch locks, so that one dispatch at a time runs per provider.
+providers = Table(
+    "providers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _time("dispatched_at"),
+)
+
+deployment_state = Table(
+    "deployment_state",
+    metadata,
+    Column("deployment", Text, primary_key=True),
+    Column("status", Text, nullable=False, server_default=text("'open'")),
+    Column("reason", Text, nullable=False, server_default=text("''")),
+    Column("margin", Double, nullable=False, server_default=text("1")),
+    _time("until"),
+    _time("updated_at", now=True),
+    CheckConstraint("status in ('open', 'cooling', 'disabled', 'drained')", name="status"),
+)
+
+parts = Table(
+    "parts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _time("created_at", now=True),
+)
+
+# Who may spend what. A budget is an account with a limit; spent + reserved never passes it.
+accounts = Table(
+    "accounts",
+    metadata,
+    _id(),
+    Column("project_id", BigInteger, ForeignKey("projects.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("spent_nusd", BigInteger, nullable=False, server_default=ZERO),
+    Column("reserved_nusd", BigInteger, nullable=False, server_default=ZERO),
+    Column("limit_nusd", BigInteger),
+    UniqueConstraint("project_id", "kind", "ref"),
+    CheckConstraint("kind in ('job', 'key', 'project', 'deployment')", name="kind"),
+    CheckConstraint("reserved_nusd >= 0", name="reserved"),
+    CheckConstraint("spent_nusd >= 0", name="spent"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _id(),
+    Column("project_id", BigInteger, ForeignKey("projects.id"), nullable=False),
+    Column("account_id", BigInteger, ForeignKey("accounts.id"), nullable=False),
+    Column("project_account_id", BigInteger, ForeignKey("accounts.id"), nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("kind", Text, nullable=False, server_default=text("'live'")),
+    Column("parent_id", BigInteger),
+    Column("name", Text, nullable=False, server_default=text("''")),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("status", Text, nullable=False, server_default=text("'validating'")),
+    Column("stop", Text),
+    Column("route", Text, nullable=False),
+    Column("round", SmallInteger, nullable=False, server_default=text("1")),
+    Column("weight", REAL, nullable=False, server_default=text("1")),
+    Column("total", Integer, nullable=False, server_default=ZERO),
+    Column("source", Text, nullable=False, server_default=text("''")),
+    Column("config_digest", Text, nullable=False, server_default=text("''")),
+    Column("errors", JSONB),
+    _time("deadline"),
+    _time("created_at", now=True),
+    _time("in_progress_at"),
+    _time("finalizing_at"),
+    _time("stopping_at"),
+    _time("ended_at"),
+    Index("ix_jobs_active", "id", postgresql_where=text("ended_at is null")),
+    Index("ix_jobs_project_id_id", "project_id", "id"),
+)
+
+# Each process updates only its own row, so nobody waits; reading sums.
+job_counters = Table(
+    "job_counters",
+    metadata,
+    Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("writer", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=ZERO),
+    Column("errors", Integer, nullable=False, server_default=ZERO),
+    Column("throttled", Integer, nullable=False, server_default=ZERO),
+    Column("unknown", Integer, nullable=False, server_default=ZERO),
+    Column("retries", Integer, nullable=False, server_default=ZERO),
+    Column("fallbacks", Integer, nullable=False, server_default=ZERO),
+    Column("completed", Integer, nullable=False, server_default=ZERO),
+    Column("failed", Integer, nullable=False, server_default=ZERO),
+    Column("unpriced", Integer, nullable=False, server_default=ZERO),
+    Column("input_tokens", BigInteger, nullable=False, server_default=ZERO),
+    Column("output_tokens", BigInteger, nullable=False, server_default=ZERO),
+    Column("cost_nusd", BigInteger, nullable=False, server_default=ZERO),
+    Column("latency_ms", BigInteger, nullable=False, server_default=ZERO),
+    _time("updated_at", now=True),
+    PrimaryKeyConstraint("job_id", "deployment", "writer"),
+    postgresql_with={"fillfactor": "50"},
+)
+
+job_events = Table(
+    "job_events",
+    metadata,
+    _id(),
+    Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("data", JSONB, nullable=False, server_default=text("'{}'")),
+    _time("at", now=True),
+    Index(None, "job_id"),
+)
+
+# Immutable: the same candidates and rules are the same row, whichever job asked.
+plans = Table(
+    "plans",
+    metadata,
+    _id(),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("body", JSONB, nullable=False),
+)
+
+# Written once by COPY, never updated. `row` is the 1-based input line, `variant` tells the
+# several answers that one row may need apart. `body` is the request without its model.
+requests = Table(
+    "requests",
+    metadata,
+    Column("part", Integer, nullable=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("custom_id", Text, nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("variant", SmallInteger, nullable=False, server_default=ZERO),
+    Column("target", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("metadata", Text),
+    Column("prompt_hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("part", "job_id", "seq"),
+    postgresql_partition_by="LIST (part)",
+)
+
+# What the route step decided, packed: one row a route chunk, arrays in the order of seqs.
+routes = Table(
+    "routes",
+    metadata,
+    Column("part", Integer, nullable=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("chunk_id", BigInteger, nullable=False),
+    Column("round", SmallInteger, nullable=False),
+    Column("seqs", ARRAY(Integer), nullable=False),
+    Column("plan_ids", ARRAY(BigInteger), nullable=False),
+    Column("tokens", ARRAY(Integer), nullable=False),
+    Column("reasons", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("model_version", Text, nullable=False, server_default=text("''")),
+    _time("at", now=True),
+    PrimaryKeyConstraint("part", "job_id", "chunk_id"),
+    postgresql_partition_by="LIST (part)",
+)
+
+# Requests that travel together. The arrays run in step: entry i is request seqs[i], with
+# tries[i] attempts spent and calls[i] calls made; entries before `sent` were given to the
+# wire (or are in doubt), those after it never were. `bounds` is set when a lane takes it.
+chunks = Table(
+    "chunks",
+    metadata,
+    _id(),
+    Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("round", SmallInteger, nullable=False, server_default=text("1")),
+    Column("kind", Text, nullable=False, server_default=text("'call'")),
+    Column("mode", Text, nullable=False, server_default=text("'live'")),
+    Column("plan_id", BigInteger),
+    Column("candidate", SmallInteger, nullable=False, server_default=ZERO),
+    Column("deployment", Text, nullable=False, server_default=text("''")),
+    Column("size", Integer, nullable=False),
+    Column("seqs", ARRAY(Integer), nullable=False),
+    Column("tries", ARRAY(SmallInteger), nullable=False),
+    Column("calls", ARRAY(SmallInteger), nullable=False),
+    Column("tokens", ARRAY(Integer), nullable=False),
+    Column("bounds", ARRAY(BigInteger)),
+    Column("sent", Integer, nullable=False, server_default=ZERO),
+    Column("status", Text, nullable=False),
+    Column("owner", BigInteger),
+    Column("fence", Integer, nullable=False, server_default=ZERO),
+    Column("not_before", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("urgency", REAL, nullable=False, server_default=ZERO),
+    Column("reason", Text, nullable=False, server_default=text("''")),
+    Column("external_id", Text),
+    Index(
+        "ix_chunks_claim",
+        "deployment",
+        "not_before",
+        "id",
+        postgresql_where=text("status in ('ready', 'waiting') and kind = 'call'"),
+    ),
+    Index(
+        "ix_chunks_planned",
+        "deployment",
+        "job_id",
+        "id",
+        postgresql_where=text("status = 'planned'"),
+    ),
+    Index(
+        "ix_chunks_route",
+        "job_id",
+        "id",
+        postgresql_where=text("kind = 'route' and status <> 'done'"),
+    ),
+    Index("ix_chunks_open", "job_id", postgresql_where=text("status <> 'done'")),
+    Index("ix_chunks_owner", "owner", postgresql_where=text("status = 'leased'")),
+    CheckConstraint("cardinality(seqs) = size and sent between 0 and size", name="size"),
+    postgresql_with={"fillfactor": "80"},
+)
+
+# One row a call that was made. The one change allowed: unknown becomes late or resolved.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("part", Integer, nullable=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("n", SmallInteger, nullable=False),
+    Column("round", SmallInteger, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error_class", Text),
+    Column("error", Text),
+    Column("http_status", SmallInteger),
+    Column("input_tokens", Integer),
+    Column("cached_tokens", Integer),
+    Column("output_tokens", Integer),
+    Column("reasoning_tokens", Integer),
+    Column("cost_nusd", BigInteger),
+    Column("bound_nusd", BigInteger, nullable=False),
+    Column("latency_ms", Integer, nullable=False),
+    Column("commit_id", BigInteger, nullable=False),
+    _time("at", now=True),
+    PrimaryKeyConstraint("part", "job_id", "seq", "n"),
+    CheckConstraint("status in ('ok', 'error', 'unknown', 'late', 'resolved')", name="status"),
+    postgresql_partition_by="LIST (part)",
+)
+
+# Exactly one per request and round, by the key. The current result is the highest round's.
+results = Table(
+    "results",
+    metadata,
+    Column("part", Integer, nullable=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("round", SmallInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("deployment", Text, nullable=False, server_default=text("''")),
+    Column("n", SmallInteger, nullable=False, server_default=ZERO),
+    Column("http_status", SmallInteger),
+    Column("request_id", Text),
+    Column("body", Text),
+    Column("error", Text),
+    Column("commit_id", BigInteger, nullable=False),
+    _time("at", now=True),
+    PrimaryKeyConstraint("part", "job_id", "seq", "round"),
+    postgresql_partition_by="LIST (part)",
+)
+
+# One line per (commit_id, account, kind). reserve > 0, release < 0, settle >= 0, adjust any.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("commit_id", BigInteger, nullable=False),
+    Column("account_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("amount_nusd", BigInteger, nullable=False),
+    _time("at", now=True),
+    PrimaryKeyConstraint("commit_id", "account_id", "kind"),
+    Index(None, "account_id"),
+    CheckConstraint("kind in ('reserve', 'settle', 'release', 'adjust')", name="kind"),
+)
