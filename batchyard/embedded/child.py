@@ -1,0 +1,177 @@
+"""One direct child process: how it is started, watched and ended."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchyard.embedded import processes
+from batchyard.embedded.errors import ServiceStartError, UserNamespaceError
+
+_LOG_LIMIT = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start a process.
+
+    `death_signal` reaches it when the supervisor dies without a goodbye (Linux).
+    `plain_user`: when we are root, run it in a user namespace where it isn't.
+    """
+
+    argv: Sequence[str]
+    log: Path
+    env: Mapping[str, str] | None = None
+    cwd: Path | None = None
+    death_signal: int = signal.SIGKILL
+    plain_user: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a child ended: exit code (negative: killed by that signal) and its CPU seconds."""
+
+    code: int
+    cpu_s: float
+
+    def __str__(self) -> str:
+        if self.code >= 0:
+            return f"exit code {self.code}"
+        return f"killed by {signal.Signals(-self.code).name}"
+
+
+class Child:
+    """A running direct child, leader of its own session so that a Ctrl-C doesn't reach it."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.exit: Exit | None = None
+
+    def poll(self) -> Exit | None:
+        """Reap the child if it has ended; None while it runs."""
+        if self.exit is None:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid == self.pid:
+                code = os.waitstatus_to_exitcode(status)
+                # Popen must not wait for a pid that is already reaped.
+                self._process.returncode = code
+                self.exit = Exit(code, usage.ru_utime + usage.ru_stime)
+        return self.exit
+
+    def wait(self, timeout_s: float) -> Exit | None:
+        """Poll until the child has ended or the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while self.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.exit
+
+    def signal(self, number: int) -> None:
+        """Signal the child alone."""
+        if self.exit is None:
+            processes.send(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL to the child and its process group."""
+        if self.exit is None:
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                processes.send(self.pid, signal.SIGKILL)
+
+
+def needs_namespace() -> bool:
+    """Whether a server that refuses root has to be put into a user namespace."""
+    return os.geteuid() == 0
+
+
+def _in_child(parent: int, death_signal: int, plain_user: bool) -> Callable[[], None]:
+    def prepare() -> None:
+        if plain_user:
+            processes.enter_user_namespace()
+        # After the unshare: a change of credentials clears the death signal.
+        processes.set_death_signal(death_signal)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
+
+
+def rotate(log: Path) -> None:
+    """Move a log above 10 MB aside, keeping one old file."""
+    if log.exists() and log.stat().st_size > _LOG_LIMIT:
+        log.replace(log.with_name(log.name + ".1"))
+
+
+def start(launch: Launch) -> Child:
+    """Start a direct child. Call it from a thread that lives as long as the child should.
+
+    Raises UserNamespaceError when root may not create one, ServiceStartError when the program
+    can't be executed.
+    """
+    plain_user = launch.plain_user and needs_namespace()
+    if plain_user and not processes.LINUX:
+        raise UserNamespaceError(_AS_ROOT)
+    rotate(launch.log)
+    descriptor = os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        process = subprocess.Popen(
+            list(launch.argv),
+            env=dict(launch.env) if launch.env is not None else None,
+            cwd=launch.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+            # Only system calls run between fork and exec.
+            preexec_fn=_in_child(  # noqa: PLW1509
+                os.getpid(), launch.death_signal, plain_user
+            ),
+        )
+    except subprocess.SubprocessError as error:
+        raise UserNamespaceError(_AS_ROOT) from error
+    except OSError as error:
+        raise ServiceStartError(
+            f"can't run {launch.argv[0]}: {error.strerror}"
+        ) from error
+    finally:
+        os.close(descriptor)
+    return Child(process)
+
+
+_AS_ROOT = (
+    "Postgres refuses to run as root and this system forbids the user namespace that would hide "
+    "it: run batchyard as an ordinary user, or set BATCHYARD_DATABASE_URL to your own Postgres"
+)
+
+
+def run_to_end(launch: Launch, *, timeout_s: float) -> None:
+    """Run a helper program to its end.
+
+    Raises ServiceStartError, with the end of its log, on a non-zero exit or a time-out.
+    """
+    child = start(launch)
+    ended = child.wait(timeout_s)
+    if ended is None:
+        child.kill()
+        child.wait(5.0)
+    if ended is None or ended.code != 0:
+        name = Path(launch.argv[0]).name
+        how = str(ended) if ended else f"not done after {timeout_s:.0f} s"
+        raise ServiceStartError(
+            f"{name} failed ({how}); see {launch.log}\n{tail(launch.log)}"
+        )
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a log, for error messages; empty when there is none."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 16_384))
+        text = file.read().decode(errors="replace")
+    return "\n".join(text.splitlines()[-lines:])
