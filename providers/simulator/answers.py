@@ -1,0 +1,184 @@
+"""What a simulated model says: answers from a key file, or made up; always the same.
+
+An answer depends on the seed, the provider's name, the model, the request's id and the choice
+number, so it is the same for every attempt and in any order of calls.
+"""
+
+import hashlib
+import math
+import struct
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from core.errors import ConfigError
+from core.money import Price, to_nusd
+from providers.simulator.exchange import Answer, Ask, Completion
+from providers.simulator.profile import ANY_MODEL, KeyEntry, Model, Profile, Replay, convert
+
+_WORDS = struct.Struct("<2Q")
+_UNIT = 2.0**-64
+_SYLLABLES = "ab al ba be da do el en fa fo ga ge ha he il in ja jo ka ke la lo ma me".split()
+# Every word with its blank is four bytes: one token at the default four bytes per token.
+_POOL = " ".join(a + b[0] for a in _SYLLABLES for b in _SYLLABLES for _ in range(4))
+
+
+class Key:
+    """The key entries of one provider, and every answer seen as the common list of choices."""
+
+    def __init__(self, entries: Mapping[str, KeyEntry]) -> None:
+        self.entries = entries
+        self.choices = tuple(sorted({e.answer for e in entries.values() if e.answer is not None}))
+
+    def find(self, ids: tuple[str, ...]) -> tuple[str, KeyEntry] | None:
+        """The first of `ids` that the key knows, with its entry."""
+        for one in ids:
+            entry = self.entries.get(one)
+            if entry is not None:
+                return one, entry
+        return None
+
+
+def load_key(profile: Profile) -> Key:
+    """The profile's key file and the entries given in place, which win.
+
+    A key file is JSONL with `id` and the fields of KeyEntry on each line, or one JSON object
+    of id to entry or bare answer. Raises ConfigError naming the line or id.
+    """
+    if profile.key_file is None:
+        return Key(profile.answers)
+    file = Path(profile.key_file)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"key_file: cannot read {file}: {error}") from error
+    entries = _from_object(text, file) if file.suffix == ".json" else _from_lines(text, file)
+    return Key({**entries, **profile.answers})
+
+
+def _from_object(text: str, file: Path) -> dict[str, KeyEntry]:
+    data = _decode(text, f"{file.name}")
+    return {name: _entry(value, f"{file.name}: {name}") for name, value in data.items()}
+
+
+def _from_lines(text: str, file: Path) -> dict[str, KeyEntry]:
+    entries: dict[str, KeyEntry] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{file.name} line {number}"
+        data = _decode(line, where)
+        name = data.pop("id", None)
+        if not isinstance(name, str):
+            raise ConfigError(f'{where}: give the request\'s id as a string: {{"id": "…", …}}')
+        if name in entries:
+            raise ConfigError(f"{where}: id {name!r} stands twice; keep one line per id")
+        entries[name] = _entry(data, where)
+    return entries
+
+
+def _decode(text: str, where: str) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{where}: not a JSON object ({error}). A key file is JSONL") from error
+
+
+def _entry(value: object, where: str) -> KeyEntry:
+    return convert({"answer": value} if isinstance(value, str) else value, KeyEntry, where)
+
+
+class Answerer:
+    """Answers, usage and bills of one provider."""
+
+    def __init__(self, name: str, profile: Profile, key: Key) -> None:
+        self._name = name
+        self._seed = profile.seed
+        self._key = key
+        self._prices = {name: model.price.price() for name, model in profile.models.items()}
+
+    def _price(self, model: str) -> Price:
+        return self._prices.get(model) or self._prices[ANY_MODEL]
+
+    def prompt_tokens(self, ask: Ask, model: Model) -> int:
+        """ceil(text bytes / bytes per token) + overhead, at most the bytes of the body."""
+        counted = math.ceil(ask.text_bytes / model.bytes_per_token) + ask.overhead
+        return min(counted, ask.body_bytes)
+
+    def complete(self, ask: Ask, model: Model, token: str) -> Completion:
+        """The reply to `ask`, whole."""
+        found = self._key.find(ask.key_ids)
+        if found is not None and ask.model in found[1].by_model:
+            return self._replay(ask, model, found[1].by_model[ask.model], token)
+        answers = tuple(
+            self._cut(self._text(ask, model, found, number), ask, model)
+            for number in range(ask.choices)
+        )
+        prompt = self.prompt_tokens(ask, model)
+        written = sum(answer.tokens for answer in answers)
+        nusd = self._price(ask.model).cost(prompt, written)
+        return Completion(token, ask.model, self._seed, answers, prompt, written, nusd)
+
+    def _text(self, ask: Ask, model: Model, found: tuple[str, KeyEntry] | None, number: int) -> str:
+        name = found[0] if found else ask.prompt
+        seed = f"{self._seed}\0{self._name}\0{ask.model}\0{number}\0{name}"
+        digest = hashlib.blake2b(seed.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        first, second = _WORDS.unpack(digest)
+        if found is not None and found[1].answer is not None:
+            text = self._choose(found[1], first * _UNIT < model.accuracy, second)
+        elif ask.options:
+            text = ask.options[second % len(ask.options)]
+        else:
+            text = _made_up(first, second, int(model.output_tokens * model.bytes_per_token))
+        if ask.field is not None:
+            return msgspec.json.encode({ask.field: text}).decode()
+        return text
+
+    def _choose(self, entry: KeyEntry, right: bool, number: int) -> str:
+        answer = entry.answer or ""
+        if right:
+            return answer
+        choices = entry.choices or self._key.choices
+        wrong = [choice for choice in choices if choice != answer]
+        return wrong[number % len(wrong)] if wrong else f"not {answer}"
+
+    def _cut(self, text: str, ask: Ask, model: Model) -> Answer:
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        tokens = max(1, math.ceil(size / model.bytes_per_token)) + model.reasoning_tokens
+        if ask.max_tokens is None or tokens <= ask.max_tokens:
+            return Answer(text, tokens, model.reasoning_tokens, False)
+        thought = min(model.reasoning_tokens, ask.max_tokens)
+        kept = int((ask.max_tokens - thought) * model.bytes_per_token)
+        short = text.encode("utf-8", "surrogatepass")[:kept].decode("utf-8", "ignore")
+        return Answer(short, ask.max_tokens, thought, True)
+
+    def _replay(self, ask: Ask, model: Model, replay: Replay, token: str) -> Completion:
+        text, written = replay.text, replay.completion_tokens
+        if written is None:
+            written = max(1, math.ceil(len(text.encode()) / model.bytes_per_token))
+        cut = ask.max_tokens is not None and written > ask.max_tokens
+        if cut and ask.max_tokens is not None:
+            text = text[: len(text) * ask.max_tokens // written]
+            written = ask.max_tokens
+        prompt = replay.prompt_tokens
+        prompt = self.prompt_tokens(ask, model) if prompt is None else prompt
+        total = written * ask.choices
+        if replay.cost is None:
+            nusd = self._price(ask.model).cost(prompt, total)
+        else:
+            nusd = to_nusd(replay.cost * Decimal(ask.choices))
+        stated = None if replay.cost is None else nusd / 1e9
+        answers = (Answer(text, written, 0, cut),) * ask.choices
+        return Completion(token, ask.model, self._seed, answers, prompt, total, nusd, stated)
+
+
+def _made_up(first: int, second: int, size: int) -> str:
+    """`size` bytes of text that starts with a mark of its own, so mixed-up replies show."""
+    pool = _POOL
+    start = (second % (len(pool) // 4)) * 4
+    text = f"{first & 0xFFFFFFFFFFF:011x} {pool[start:]}"
+    while len(text) < size:
+        text = f"{text} {pool}"
+    return text[:size]

@@ -1,0 +1,87 @@
+"""Injected faults and latency, drawn from the seed.
+
+A draw depends on the seed, the provider's name, the request id and how often that id was
+admitted before: never on the order in which calls arrive.
+"""
+
+import hashlib
+import math
+import struct
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from providers.simulator.profile import Faults, Latency, Outage
+
+_WORDS = struct.Struct("<4Q")
+_UNIT = 2.0**-64
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What befalls one call: `kind` names the fault ("" for none), `billed` counts for
+    resets and hangs; `normal` is the latency's standard normal value; `token` names the call."""
+
+    kind: str
+    billed: bool
+    normal: float
+    token: str
+
+
+class FaultDice:
+    """Draws for one provider."""
+
+    __slots__ = ("_faults", "_latency", "_prefix", "_steps")
+
+    def __init__(self, seed: int, provider: str, faults: Faults, latency: Latency) -> None:
+        self._prefix = f"{seed}\0{provider}\0"
+        self._faults = faults
+        self._latency = latency
+        steps: list[tuple[float, str]] = []
+        reached = 0.0
+        for kind, share in faults.shares():
+            reached += share
+            if share > 0.0:
+                steps.append((reached, kind))
+        self._steps = tuple(steps)
+
+    def roll(self, request_id: str, nth: int) -> Draw:
+        """The draw of the `nth` admitted call of `request_id`."""
+        digest = hashlib.blake2b(
+            f"{self._prefix}{request_id}\0{nth}".encode("utf-8", "surrogatepass"), digest_size=32
+        ).digest()
+        first, second, third, fourth = _WORDS.unpack(digest)
+        kind = ""
+        if self._steps:
+            value = first * _UNIT
+            kind = next((name for edge, name in self._steps if value < edge), "")
+        normal = 0.0
+        if self._latency.kind == "lognormal":
+            # The half step keeps the value inside (0, 1), where the inverse is defined.
+            normal = _NORMAL.inv_cdf(((third >> 12) + 0.5) * 2.0**-52)
+        return Draw(kind, self._billed(kind, second * _UNIT), normal, f"{fourth:016x}{third:016x}")
+
+    def _billed(self, kind: str, value: float) -> bool:
+        if kind == "reset":
+            return value < self._faults.reset_billed
+        if kind == "hang":
+            return value < self._faults.hang_billed
+        return True
+
+    def latency_s(self, draw: Draw, output_tokens: int) -> float:
+        """Seconds this call takes, of which `per_output_token_ms` for each token written."""
+        spec = self._latency
+        ms = spec.ms
+        if spec.kind == "lognormal":
+            ms *= math.exp(spec.sigma * draw.normal)
+        ms += spec.per_output_token_ms * output_tokens
+        if draw.kind == "slow":
+            ms *= self._faults.slow_factor
+        return ms / 1000.0
+
+    def outage(self, elapsed_s: float) -> Outage | None:
+        """The outage that holds `elapsed_s` seconds after the faults clock began, if any."""
+        for window in self._faults.outages:
+            if window.start_s <= elapsed_s < window.start_s + window.duration_s:
+                return window
+        return None

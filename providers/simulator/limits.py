@@ -1,0 +1,110 @@
+"""Enforced rates: token buckets for requests and tokens per minute, and a cap on open calls."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from providers.simulator.profile import Limits
+
+LimitKind = Literal["requests", "tokens", "in_flight"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One bucket as a caller is told it: per-minute limit, what is left, seconds until full."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OverLimit:
+    """Why a call was refused; `wait_s` is None where no wait will help."""
+
+    kind: LimitKind
+    limit: int
+    used: int
+    requested: int
+    wait_s: float | None
+
+
+class Bucket:
+    """A token bucket of `per_minute` that holds `burst_s` seconds of its rate, at least one unit.
+
+    A single charge above the capacity is let through when the bucket is full and puts it into
+    debt, so that the long-run rate holds and nothing below one minute's rate starves.
+    """
+
+    __slots__ = ("at", "capacity", "level", "per_minute", "rate")
+
+    def __init__(self, per_minute: float, burst_s: float, now: float) -> None:
+        self.per_minute = per_minute
+        self.rate = per_minute / 60.0
+        self.capacity = max(1.0, self.rate * burst_s)
+        self.level = self.capacity
+        self.at = now
+
+    def refill(self, now: float) -> None:
+        if now > self.at:
+            self.level = min(self.capacity, self.level + (now - self.at) * self.rate)
+            self.at = now
+
+    def wait(self, units: float) -> float:
+        """Seconds until `units` may be taken: 0 now, infinite where they exceed a minute's rate."""
+        if units > max(self.per_minute, self.capacity):
+            return math.inf
+        missing = min(units, self.capacity) - self.level
+        # Refills are floats: a millionth of a unit is not a reason to refuse.
+        return 0.0 if missing <= 1e-6 else missing / self.rate
+
+    def gauge(self, now: float) -> Gauge:
+        self.refill(now)
+        remaining = max(0, math.floor(self.level + 1e-6))
+        return Gauge(int(self.per_minute), remaining, (self.capacity - self.level) / self.rate)
+
+
+class Limiter:
+    """All limits of one provider or one model, charged all-or-nothing."""
+
+    __slots__ = ("in_flight", "limits", "requests", "tokens")
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self.limits = limits
+        self.requests = Bucket(limits.rpm, limits.burst_s, now) if limits.rpm else None
+        self.tokens = Bucket(limits.tpm, limits.burst_s, now) if limits.tpm else None
+        self.in_flight = 0
+
+    def admit(self, tokens: int, now: float) -> OverLimit | None:
+        """Charges one request and `tokens`, and opens a call; or says which limit is in the way."""
+        cap = self.limits.in_flight
+        if cap is not None and self.in_flight >= cap:
+            return OverLimit("in_flight", cap, self.in_flight, 1, None)
+        over = self._over("requests", self.requests, 1, now)
+        over = over or self._over("tokens", self.tokens, tokens, now)
+        if over is not None:
+            return over
+        if self.requests is not None:
+            self.requests.level -= 1
+        if self.tokens is not None:
+            self.tokens.level -= tokens
+        self.in_flight += 1
+        return None
+
+    def _over(
+        self, kind: LimitKind, bucket: Bucket | None, units: int, now: float
+    ) -> OverLimit | None:
+        if bucket is None:
+            return None
+        bucket.refill(now)
+        wait = bucket.wait(units)
+        if wait == 0.0:
+            return None
+        used = max(0, int(bucket.per_minute - max(bucket.level, 0.0)))
+        return OverLimit(
+            kind, int(bucket.per_minute), used, units, None if math.isinf(wait) else wait
+        )
+
+    def release(self) -> None:
+        """Closes a call that `admit` opened."""
+        self.in_flight -= 1

@@ -1,0 +1,352 @@
+"""OpenAI's chat-completions wire format.
+
+Shapes after OpenAI's API reference (chat completion object, error envelope, x-ratelimit
+headers) and the types of its Python client.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from providers.simulator.exchange import (
+    Answer,
+    Ask,
+    BadAskError,
+    Completion,
+    Levels,
+    Problem,
+    ProblemKind,
+    Wire,
+)
+from providers.simulator.limits import Gauge, OverLimit
+
+REQUEST_ID_HEADER = b"x-batchyard-request-id"
+TOKENS_PER_REPLY = 3
+TOKENS_PER_MESSAGE = 3
+TOKENS_PER_ATTACHMENT = 85
+MAX_CHOICES = 128
+MAX_ID = 512
+
+
+class Part(msgspec.Struct):
+    """One part of a message; only text is read."""
+
+    type: str
+    text: str | None = None
+
+
+class Message(msgspec.Struct):
+    """One message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[Part] | None = None
+
+
+class Body(msgspec.Struct):
+    """The fields that shape a reply; others are accepted and do not matter here."""
+
+    model: str
+    messages: list[Message]
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    stream: bool | None = None
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+    tools: msgspec.Raw | None = None
+
+
+_DECODER = msgspec.json.Decoder(Body)
+_encode = msgspec.json.encode
+
+
+def read_ask(headers: Mapping[bytes, bytes], body: bytes) -> Ask:
+    """A call from its headers and body. Raises BadAskError for what OpenAI refuses with 400."""
+    try:
+        chat = _DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _bad(f"We could not parse the JSON body of your request: {error}") from error
+    limit = _checked_limit(chat)
+    text_bytes, attachments = _sizes(chat.messages)
+    tools = len(chat.tools) // 4 if chat.tools is not None else 0
+    prompt = _last_user_text(chat.messages)
+    key_ids = _ids(headers, chat, prompt)
+    field, options = _schema_field(chat.response_format)
+    return Ask(
+        model=chat.model,
+        request_id=key_ids[0] if key_ids else f"body-{_digest(body)}",
+        key_ids=key_ids,
+        prompt=prompt,
+        text_bytes=text_bytes,
+        overhead=TOKENS_PER_REPLY
+        + TOKENS_PER_MESSAGE * len(chat.messages)
+        + TOKENS_PER_ATTACHMENT * attachments
+        + tools,
+        body_bytes=len(body),
+        max_tokens=limit,
+        choices=chat.n or 1,
+        field=field,
+        options=options,
+    )
+
+
+def _checked_limit(chat: Body) -> int | None:
+    """The output limit, after the checks that types alone cannot make."""
+    if not chat.messages:
+        raise _bad("Invalid 'messages': empty array. Give at least one message.", "messages")
+    if not chat.model:
+        raise _bad("you must provide a model parameter", "model")
+    if chat.stream:
+        raise _bad(
+            "The simulator does not stream. Leave 'stream' out: batch lines forbid it.", "stream"
+        )
+    if chat.n is not None and not 1 <= chat.n <= MAX_CHOICES:
+        raise _bad(f"Invalid 'n': {chat.n} is not between 1 and {MAX_CHOICES}.", "n")
+    for name in ("max_tokens", "max_completion_tokens"):
+        value = getattr(chat, name)
+        if value is not None and value < 1:
+            raise _bad(f"Invalid '{name}': {value} is below 1.", name)
+    return chat.max_tokens if chat.max_completion_tokens is None else chat.max_completion_tokens
+
+
+def _bad(message: str, param: str | None = None) -> BadAskError:
+    return BadAskError(Problem(ProblemKind.BAD_REQUEST, message, param))
+
+
+def _invalid(message: str) -> BadAskError:
+    """OpenAI's wording for a missing parameter, msgspec's for a wrong type."""
+    missing = message.partition("missing required field `")[2].partition("`")
+    path = message.partition("at `$")[2].rstrip("`").lstrip(".")
+    if missing[1]:
+        name = f"{path}.{missing[0]}" if path else missing[0]
+        return _bad(f"Missing required parameter: '{name}'.", name)
+    return _bad(f"Invalid request: {message.partition(' - at')[0]}.", path or None)
+
+
+def _sizes(messages: list[Message]) -> tuple[int, int]:
+    """(UTF-8 bytes of all text, number of parts that are not text)."""
+    size = attachments = 0
+    for message in messages:
+        content = message.content
+        if isinstance(content, str):
+            size += len(content) if content.isascii() else len(content.encode())
+        elif content is not None:
+            size += sum(len(part.text.encode()) for part in content if part.text is not None)
+            attachments += sum(part.text is None for part in content)
+    return size, attachments
+
+
+def _last_user_text(messages: list[Message]) -> str:
+    for message in reversed(messages):
+        if message.role != "user":
+            continue
+        if isinstance(message.content, list):
+            return "\n".join(part.text for part in message.content if part.text is not None)
+        return message.content or ""
+    return ""
+
+
+def _ids(headers: Mapping[bytes, bytes], chat: Body, prompt: str) -> tuple[str, ...]:
+    """Ids of the request: our header, metadata.custom_id, user, a `[#id]` that ends the prompt."""
+    ids: list[str] = []
+    header = headers.get(REQUEST_ID_HEADER)
+    if header:
+        ids.append(header.decode("latin-1"))
+    if chat.metadata:
+        custom = chat.metadata.get("custom_id")
+        if isinstance(custom, str) and custom:
+            ids.append(custom)
+    if chat.user:
+        ids.append(chat.user)
+    tail = prompt[-MAX_ID:].rstrip()
+    if tail.endswith("]"):
+        mark = tail.rfind("[#")
+        if mark >= 0:
+            ids.append(tail[mark + 2 : -1])
+    return tuple(ids)
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.blake2b(body, digest_size=12).hexdigest()
+
+
+def _schema_field(wanted: dict[str, Any] | None) -> tuple[str | None, tuple[str, ...]]:
+    """(property, its enum) of a JSON schema with exactly one string property, else (None, ())."""
+    schema = ((wanted or {}).get("json_schema") or {}) if wanted else {}
+    schema = schema.get("schema") if isinstance(schema, dict) else None
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict) or len(properties) != 1:
+        return None, ()
+    ((name, spec),) = properties.items()
+    options = spec.get("enum", []) if isinstance(spec, dict) else None
+    if not isinstance(options, list) or not all(isinstance(one, str) for one in options):
+        return None, ()
+    return name, tuple(options)
+
+
+def read_credential(headers: Mapping[bytes, bytes]) -> str | None:
+    """The bearer key, or None."""
+    value = headers.get(b"authorization", b"").decode("latin-1")
+    scheme, _, key = value.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" and key.strip() else None
+
+
+def write_completion(reply: Completion) -> bytes:
+    """A chat.completion object."""
+    model = _encode(reply.model).decode()
+    choices = ",".join(_choice(number, answer) for number, answer in enumerate(reply.answers))
+    thought = sum(answer.reasoning_tokens for answer in reply.answers)
+    stated = "" if reply.stated_cost is None else f',"cost":{reply.stated_cost!r}'
+    return (
+        f'{{"id":"chatcmpl-{reply.token}","object":"chat.completion",'
+        f'"created":{int(time.time())},"model":{model},"choices":[{choices}],'
+        f'"usage":{{"prompt_tokens":{reply.prompt_tokens},'
+        f'"completion_tokens":{reply.completion_tokens},'
+        f'"total_tokens":{reply.prompt_tokens + reply.completion_tokens},'
+        f'"prompt_tokens_details":{{"cached_tokens":0,"audio_tokens":0}},'
+        f'"completion_tokens_details":{{"reasoning_tokens":{thought},"audio_tokens":0,'
+        f'"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}{stated}}},'
+        f'"service_tier":"default","system_fingerprint":"fp_sim{reply.seed & 0xFFFFFFFF:08x}"}}'
+    ).encode()
+
+
+def _choice(number: int, answer: Answer) -> str:
+    content = _encode(answer.text).decode()
+    reason = "length" if answer.cut else "stop"
+    return (
+        f'{{"index":{number},"message":{{"role":"assistant","content":{content},'
+        f'"refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"{reason}"}}'
+    )
+
+
+def write_problem(problem: Problem, model: str) -> tuple[int, bytes]:
+    """(status, error envelope) of a problem met by a call to `model`."""
+    status, kind, code, param, message = _told(problem, model)
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    return status, _encode({"error": error})
+
+
+def _told(problem: Problem, model: str) -> tuple[int, str, str | None, str | None, str]:
+    """(status, type, code, param, message)."""
+    invalid = "invalid_request_error"
+    match problem.kind:
+        case ProblemKind.BAD_REQUEST:
+            return 400, invalid, None, problem.param, problem.detail
+        case ProblemKind.NO_CREDENTIAL:
+            text = "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'."
+            return 401, invalid, None, None, text
+        case ProblemKind.WRONG_CREDENTIAL:
+            return 401, invalid, "invalid_api_key", None, _wrong_key(problem.detail)
+        case ProblemKind.UNKNOWN_MODEL:
+            text = f"The model `{model}` does not exist or you do not have access to it."
+            return 404, invalid, "model_not_found", None, text
+        case ProblemKind.CONTEXT_LENGTH:
+            text = (
+                f"This model's maximum context length is {problem.allowed} tokens. However, you "
+                f"requested {problem.requested} tokens. Reduce the messages or the completion."
+            )
+            return 400, invalid, "context_length_exceeded", "messages", text
+        case ProblemKind.NO_QUOTA:
+            text = "You exceeded your current quota, please check your plan and billing details."
+            return 429, "insufficient_quota", "insufficient_quota", None, text
+        case ProblemKind.OVER_LIMIT | ProblemKind.THROTTLED:
+            kind = problem.over.kind if problem.over else "requests"
+            return 429, kind, "rate_limit_exceeded", None, _rate_text(problem, model)
+        case ProblemKind.UNAVAILABLE:
+            text = "The server is overloaded or not ready yet. Please try again later."
+            return 503, "server_error", "server_is_overloaded", None, text
+        case ProblemKind.SERVER_ERROR:
+            text = "The server had an error while processing your request."
+            return 500, "server_error", None, None, text
+
+
+def _wrong_key(key: str) -> str:
+    """Real providers echo the key's ends; so does this one, to exercise redaction."""
+    shown = f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}" if len(key) > 16 else "*" * len(key)
+    return f"Incorrect API key provided: {shown}. Check the key this provider expects."
+
+
+def _rate_text(problem: Problem, model: str) -> str:
+    over = problem.over
+    if over is None:
+        wait = problem.retry_after_s
+        again = f" Please try again in {duration(wait)}." if wait is not None else ""
+        return f"Rate limit reached for {model} on requests per min (RPM).{again}"
+    unit = {
+        "requests": "requests per min (RPM)",
+        "tokens": "tokens per min (TPM)",
+        "in_flight": "concurrent requests",
+    }[over.kind]
+    figures = f"Limit {over.limit}, Used {over.used}, Requested {over.requested}."
+    return f"{_reached(over, model)} on {unit}: {figures}{_again(over)}"
+
+
+def _reached(over: OverLimit, model: str) -> str:
+    too_large = over.kind == "tokens" and over.wait_s is None
+    return f"{'Request too large' if too_large else 'Rate limit reached'} for {model}"
+
+
+def _again(over: OverLimit) -> str:
+    return "" if over.wait_s is None else f" Please try again in {duration(over.wait_s)}."
+
+
+def duration(seconds: float) -> str:
+    """OpenAI's duration text, rounded up to a millisecond: `12ms`, `1.5s`, `6m0s`, `1h0m0s`."""
+    ms = math.ceil(seconds * 1000 - 1e-6)
+    if ms < 1000:
+        return f"{ms}ms"
+    minutes, rest = divmod(ms, 60_000)
+    text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".")
+    if minutes < 60:
+        return f"{minutes}m{text}s" if minutes else f"{text}s"
+    return f"{minutes // 60}h{minutes % 60}m{text}s"
+
+
+def _limit_lines(name: str, gauge: Gauge | None) -> str:
+    if gauge is None:
+        return ""
+    return (
+        f"x-ratelimit-limit-{name}: {gauge.limit}\r\n"
+        f"x-ratelimit-remaining-{name}: {gauge.remaining}\r\n"
+        f"x-ratelimit-reset-{name}: {duration(gauge.reset_s)}\r\n"
+    )
+
+
+def head(token: str, levels: Levels, problem: Problem | None) -> str:
+    """Header lines of a reply: request id, buckets, and when to come back."""
+    lines = (
+        f"x-request-id: req_{token}\r\nopenai-version: 2020-10-01\r\n"
+        f"{_limit_lines('requests', levels.requests)}{_limit_lines('tokens', levels.tokens)}"
+    )
+    if problem is None or problem.retry_after_s is None:
+        return lines
+    wait = problem.retry_after_s
+    return f"{lines}retry-after: {math.ceil(wait)}\r\nretry-after-ms: {math.ceil(wait * 1000)}\r\n"
+
+
+def write_models(names: list[str], created: int) -> bytes:
+    """The model list; `created` in unix seconds."""
+    data = [
+        {"id": name, "object": "model", "created": created, "owned_by": "simulator"}
+        for name in names
+    ]
+    return _encode({"object": "list", "data": data})
+
+
+WIRE = Wire(
+    call_path="/v1/chat/completions",
+    models_path="/v1/models",
+    read_ask=read_ask,
+    read_credential=read_credential,
+    write_completion=write_completion,
+    write_problem=write_problem,
+    write_models=write_models,
+    head=head,
+)
