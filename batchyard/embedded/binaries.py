@@ -59,13 +59,7 @@ def valkey_binary() -> Path:
     machine = _MACHINES.get(platform.machine().lower(), "")
     if system == "darwin" and machine == "aarch64":
         machine = "arm64"
-    path = (
-        package / "_binaries" / f"{system}-{machine}" / "valkey-server"
-        if package
-        else None
-    )
+    path = package / "_binaries" / f"{system}-{machine}" / "valkey-server" if package else None
     if path is None or not path.is_file():
-        raise _missing(
-            "Valkey", "BATCHYARD_BROKER_URL", "redis://:password@host:6379/0"
-        )
+        raise _missing("Valkey", "BATCHYARD_BROKER_URL", "redis://:password@host:6379/0")
     return path

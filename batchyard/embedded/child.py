@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from batchyard.embedded import processes
 from batchyard.embedded.errors import ServiceStartError, UserNamespaceError
@@ -37,7 +38,9 @@ class Exit:
     code: int
     cpu_s: float
 
-    def __str__(self) -> str:
+    @property
+    def how(self) -> str:
+        """In words: "exit code 1", "killed by SIGKILL"."""
         if self.code >= 0:
             return f"exit code {self.code}"
         return f"killed by {signal.Signals(-self.code).name}"
@@ -100,10 +103,12 @@ def _in_child(parent: int, death_signal: int, plain_user: bool) -> Callable[[], 
     return prepare
 
 
-def rotate(log: Path) -> None:
-    """Move a log above 10 MB aside, keeping one old file."""
+def open_log(log: Path) -> BinaryIO:
+    """Open a log for appending; one above 10 MB is moved aside first (one old file is kept)."""
     if log.exists() and log.stat().st_size > _LOG_LIMIT:
         log.replace(log.with_name(log.name + ".1"))
+    log.touch(mode=0o600)
+    return log.open("ab")
 
 
 def start(launch: Launch) -> Child:
@@ -115,30 +120,25 @@ def start(launch: Launch) -> Child:
     plain_user = launch.plain_user and needs_namespace()
     if plain_user and not processes.LINUX:
         raise UserNamespaceError(_AS_ROOT)
-    rotate(launch.log)
-    descriptor = os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        process = subprocess.Popen(
-            list(launch.argv),
-            env=dict(launch.env) if launch.env is not None else None,
-            cwd=launch.cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=descriptor,
-            start_new_session=True,
-            # Only system calls run between fork and exec.
-            preexec_fn=_in_child(  # noqa: PLW1509
-                os.getpid(), launch.death_signal, plain_user
-            ),
-        )
+        with open_log(launch.log) as output:
+            process = subprocess.Popen(
+                list(launch.argv),
+                env=dict(launch.env) if launch.env is not None else None,
+                cwd=launch.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                # Only system calls run between fork and exec.
+                preexec_fn=_in_child(  # noqa: PLW1509
+                    os.getpid(), launch.death_signal, plain_user
+                ),
+            )
     except subprocess.SubprocessError as error:
         raise UserNamespaceError(_AS_ROOT) from error
     except OSError as error:
-        raise ServiceStartError(
-            f"can't run {launch.argv[0]}: {error.strerror}"
-        ) from error
-    finally:
-        os.close(descriptor)
+        raise ServiceStartError(f"can't run {launch.argv[0]}: {error.strerror}") from error
     return Child(process)
 
 
@@ -160,10 +160,8 @@ def run_to_end(launch: Launch, *, timeout_s: float) -> None:
         child.wait(5.0)
     if ended is None or ended.code != 0:
         name = Path(launch.argv[0]).name
-        how = str(ended) if ended else f"not done after {timeout_s:.0f} s"
-        raise ServiceStartError(
-            f"{name} failed ({how}); see {launch.log}\n{tail(launch.log)}"
-        )
+        how = ended.how if ended else f"not done after {timeout_s:.0f} s"
+        raise ServiceStartError(f"{name} failed ({how}); see {launch.log}\n{tail(launch.log)}")
 
 
 def tail(log: Path, lines: int = 12) -> str:

@@ -80,9 +80,7 @@ class YardRecord(msgspec.Struct, frozen=True):
 
     def service(self, name: str) -> ServiceRecord | None:
         """The record of one service, None when the yard has none of that name."""
-        return next(
-            (service for service in self.services if service.name == name), None
-        )
+        return next((service for service in self.services if service.name == name), None)
 
 
 class Home:
@@ -138,11 +136,7 @@ class Home:
         """A free TCP port on 127.0.0.1 for a service, the same as last time if still free."""
         self.create()
         path = self.run / "ports.json"
-        ports = (
-            msgspec.json.decode(path.read_bytes(), type=dict[str, int])
-            if path.exists()
-            else {}
-        )
+        ports = msgspec.json.decode(path.read_bytes(), type=dict[str, int]) if path.exists() else {}
         if name not in ports or not port_is_free(ports[name]):
             ports[name] = free_port(exclude=set(ports.values()))
             self._write("ports", msgspec.json.encode(ports)).replace(path)
@@ -170,11 +164,7 @@ class Home:
         Held lock and live pid both count, so a file left by a kill -9 isn't believed.
         """
         record = self.record()
-        if (
-            record is None
-            or not self.locked()
-            or not processes.alive(record.supervisor_pid)
-        ):
+        if record is None or not self.locked() or not processes.alive(record.supervisor_pid):
             return None
         return record
 
@@ -231,9 +221,8 @@ class Home:
 
     def _write(self, name: str, data: bytes) -> Path:
         path = self.run / f"{name}.tmp"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(data)
+        path.touch(mode=0o600)
+        path.write_bytes(data)
         return path
 
 

@@ -134,9 +134,7 @@ class EmbeddedPostgres:
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def _argv(self) -> list[str]:
-        settings = (
-            _SETTINGS | ({} if self._fsync else _UNSAFE) | {"port": str(self.port)}
-        )
+        settings = _SETTINGS | ({} if self._fsync else _UNSAFE) | {"port": str(self.port)}
         options = [part for item in settings.items() for part in ("-c", "=".join(item))]
         return [str(self._bin / "postgres"), "-D", str(self.data), *options]
 
@@ -207,7 +205,5 @@ class EmbeddedPostgres:
         ) as connection:
             query = "SELECT 1 FROM pg_database WHERE datname = %s"
             if connection.execute(query, (DATABASE,)).fetchone() is None:
-                connection.execute(
-                    sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE))
-                )
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
         self._database_known = True

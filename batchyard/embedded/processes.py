@@ -35,10 +35,10 @@ def set_death_signal(number: int) -> None:
         _check(_LIBC.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0))
 
 
-def become_subreaper() -> None:
-    """Adopt orphaned descendants, so that what a killed child leaves behind can be ended."""
+def adopt_orphans(yes: bool) -> None:
+    """Become the parent of orphaned descendants, so that they can be found and ended."""
     if _LIBC is not None:
-        _check(_LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+        _check(_LIBC.prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0))
 
 
 def enter_user_namespace(inside: int = 1000) -> None:
@@ -118,7 +118,8 @@ def tree_cpu_seconds(roots: Mapping[str, int]) -> dict[str, float]:
 def adopted(known: Iterable[int]) -> list[int]:
     """Our children by adoption: not `known`, and of another session than ours.
 
-    Every service leads its own session, so this never names a plain subprocess of ours.
+    Every service leads its own session, so this never names a plain subprocess of ours, but it
+    does name one started with a session of its own.
     """
     me, session, known = os.getpid(), os.getsid(0), set(known)
     found = []
@@ -129,12 +130,29 @@ def adopted(known: Iterable[int]) -> list[int]:
     return found
 
 
+def end_adopted(known: Iterable[int]) -> float:
+    """Kill and reap what ended children left behind; returns the CPU seconds it had used.
+
+    Their helpers must not outlive them, and Postgres won't restart before its last backend has
+    gone. Gives up on a process that takes more than 2 s to die: the next call finds it again.
+    """
+    known, used = set(known), 0.0
+    deadline = time.monotonic() + 2.0
+    while (left := adopted(known)) and time.monotonic() < deadline:
+        for pid in left:
+            send(pid, signal.SIGKILL)
+            reaped, _, usage = os.wait4(pid, os.WNOHANG)
+            used += usage.ru_utime + usage.ru_stime if reaped else 0.0
+        time.sleep(0.01)
+    return used
+
+
 def pids_in_folder(folder: Path) -> list[int]:
     """Live processes whose working directory is exactly this folder (servers chdir to theirs)."""
     target, found = str(folder.resolve()), []
     for pid in _pids():
         try:
-            where = os.readlink(_PROC / str(pid) / "cwd")
+            where = str((_PROC / str(pid) / "cwd").readlink())
         except OSError:
             continue
         if where == target:

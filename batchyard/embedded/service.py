@@ -17,7 +17,7 @@ class Restart(Enum):
     the start. Services depending on it wait for its end."""
 
 
-def _at_once(pid: int) -> bool:
+def _at_once(_pid: int) -> bool:
     return True
 
 

@@ -87,14 +87,12 @@ class EmbeddedValkey:
         )
 
     def ready(self, pid: int) -> bool:
-        """Whether it answers PING to our password, with its data loaded."""
+        """Whether this very process answers to our password, with its data loaded."""
+        commands = f"AUTH {self._password}\r\nINFO server\r\nPING\r\nQUIT\r\n"
         try:
-            with socket.create_connection(
-                ("127.0.0.1", self.port), timeout=2.0
-            ) as connection:
-                connection.sendall(
-                    f"AUTH {self._password}\r\nPING\r\nQUIT\r\n".encode()
-                )
-                return b"+PONG" in connection.makefile("rb").read()
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2.0) as connection:
+                connection.sendall(commands.encode())
+                reply = connection.makefile("rb").read()
         except OSError:
             return False
+        return f"\nprocess_id:{pid}\r\n".encode() in reply and b"+PONG" in reply
