@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,10 @@ def spawn_detached(
     in time (it is then stopped).
     """
     process = spawn(argv, home, env=env, cwd=cwd)
-    return wait_ready(process, home, timeout_s=timeout_s, while_waiting=while_waiting)
+    record = wait_ready(process, home, timeout_s=timeout_s, while_waiting=while_waiting)
+    # It outlives us as a rule; if we outlive it, it should not stay a zombie.
+    threading.Thread(target=process.wait, daemon=True).start()
+    return record
 
 
 def spawn(

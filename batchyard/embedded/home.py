@@ -67,7 +67,7 @@ class ServiceRecord(msgspec.Struct, frozen=True):
 
 
 class YardRecord(msgspec.Struct, frozen=True):
-    """The contents of services.json. URLs are empty for services that aren't ours."""
+    """The contents of services.json. URLs are those given to the supervisor."""
 
     supervisor_pid: int
     state: State

@@ -140,6 +140,7 @@ class EmbeddedPostgres:
 
     def _initdb(self) -> None:
         fresh = self._home.postgres / "data.new"
+        processes.clear_folder(fresh, patience_s=2.0)
         shutil.rmtree(fresh, ignore_errors=True)
         password_file = self._home.run / "pwfile"
         password_file.touch(mode=0o600)
