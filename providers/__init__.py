@@ -1,0 +1,1 @@
+"""Talking to model APIs: adapters (pure), transport, catalog, prices, tokens, simulator."""

@@ -1,0 +1,109 @@
+"""The few fields of a chat completion that decide what became of a request."""
+
+from typing import Final
+
+import msgspec
+
+from core.deployment import Usage
+
+
+class Details(msgspec.Struct):
+    """Parts of the prompt or of the completion count."""
+
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class RawUsage(msgspec.Struct):
+    """`prompt_cache_hit_tokens` is DeepSeek's word for cached tokens."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_cache_hit_tokens: int | None = None
+    prompt_tokens_details: Details | None = None
+    completion_tokens_details: Details | None = None
+
+
+class Message(msgspec.Struct):
+    """`refusal` is the model's own, beside or instead of content."""
+
+    refusal: str | None = None
+
+
+class Choice(msgspec.Struct):
+    """One of the `n` answers."""
+
+    message: Message
+    finish_reason: str | None = None
+
+    @property
+    def refused(self) -> bool:
+        return self.finish_reason == "content_filter" or bool(self.message.refusal)
+
+
+class EmbeddedError(msgspec.Struct):
+    """What gateways put into a 200 in place of choices."""
+
+    code: int | str | None = None
+    message: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    choices: list[Choice] | None = None
+    id: str | None = None
+    model: str | None = None
+    error: EmbeddedError | None = None
+
+
+class Completion(_Answer):
+    """A whole answer; every field may be missing."""
+
+    usage: RawUsage | None = None
+
+
+_COMPLETION: Final = msgspec.json.Decoder(Completion)
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
+
+
+def decode_completion(body: bytes) -> Completion | str:
+    """The completion, or what is wrong with the body.
+
+    A usage of an odd shape does not spoil an answer that was paid for: it becomes unknown.
+    """
+    try:
+        return _COMPLETION.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        answer = _ANSWER.decode(body)
+    except msgspec.ValidationError as error:
+        return f"the answer is not a chat completion: {error}"
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"the answer is not JSON: {error}"
+    return Completion(answer.choices, answer.id, answer.model, answer.error, None)
+
+
+def usage_of(completion: Completion) -> Usage | None:
+    """Counted tokens, or None where the provider sent no count, or one of all zeros.
+
+    Some providers leave reasoning tokens out of `completion_tokens` but not out of the
+    total, and all bill them: the larger figure is taken.
+    """
+    raw = completion.usage
+    if raw is None or raw.prompt_tokens is None or raw.completion_tokens is None:
+        return None
+    prompt, output = raw.prompt_tokens, raw.completion_tokens
+    if raw.total_tokens is not None:
+        output = max(output, raw.total_tokens - prompt)
+    if prompt < 0 or output < 0 or prompt + output == 0:
+        return None
+    read, written = raw.prompt_tokens_details, raw.completion_tokens_details
+    cached = (read.cached_tokens if read else None) or raw.prompt_cache_hit_tokens or 0
+    reasoning = (written.reasoning_tokens if written else None) or 0
+    return Usage(
+        input_tokens=prompt,
+        output_tokens=output,
+        cached_tokens=min(max(cached, 0), prompt),
+        reasoning_tokens=min(max(reasoning, 0), output),
+    )

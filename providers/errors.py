@@ -1,0 +1,275 @@
+"""What can go wrong with a provider, and what follows from it.
+
+    ProviderError
+    ├── throttled        429, slow_down               pause the deployment, then the same candidate
+    │                                                 again; costs the request no attempt
+    ├── overloaded       408 409 425 500 502 503 504  Retry-After, else back off; then the next
+    │                    529                          candidate; counts for the breaker
+    ├── transient        could not connect,           as overloaded; nothing was sent, so nothing
+    │                    reset before the body went   can have been billed
+    ├── unknown          read timeout, reset after    the charge stays booked as unknown; again by
+    │                    sending                      the job's policy
+    ├── credential_dead  401 402 403                  stop using the key, tell the operator; the
+    │                                                 next candidate
+    ├── quota_dead       insufficient_quota,          park the deployment until its quota returns;
+    │                    a spend limit                the next candidate
+    ├── too_long         context_length_exceeded      refit, or a candidate with a larger window
+    ├── refused          content_filter, refusal      a result with its outcome, not a failure
+    ├── bad_request      400 404 413 422, redirects   final for this request; others unaffected
+    └── malformed        a success without sense      billed, so it costs an attempt; again
+
+Read in the order: status, then code or type, text last, because texts change between
+versions of a server and codes seldom do. These are values and not exceptions: a bulk run
+meets them by the thousand. The one exception is TransportError, raised by a transport.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from core.deployment import Usage
+from core.errors import BatchyardError
+from providers.error_body import ErrorBody, read_error_body
+from providers.redact import redact
+from providers.retry_after import retry_after
+
+
+class ErrorClass(StrEnum):
+    """One leaf of the tree above; the properties are its decision."""
+
+    THROTTLED = "throttled"
+    OVERLOADED = "overloaded"
+    TRANSIENT = "transient"
+    UNKNOWN = "unknown"
+    CREDENTIAL_DEAD = "credential_dead"
+    QUOTA_DEAD = "quota_dead"
+    TOO_LONG = "too_long"
+    REFUSED = "refused"
+    BAD_REQUEST = "bad_request"
+    MALFORMED = "malformed"
+
+    @property
+    def spends_attempt(self) -> bool:
+        """Whether it counts against the request's attempt budget."""
+        return self is not ErrorClass.THROTTLED
+
+    @property
+    def again(self) -> bool:
+        """Whether the same call to the same deployment may succeed later."""
+        return self in _AGAIN
+
+    @property
+    def next_candidate(self) -> bool:
+        """Whether only another candidate can help."""
+        return self in _NEXT_CANDIDATE
+
+    @property
+    def final(self) -> bool:
+        """Whether the request has its result: no candidate would do better."""
+        return self in (ErrorClass.BAD_REQUEST, ErrorClass.REFUSED)
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether money may have been spent although no usable answer came."""
+        return self in (ErrorClass.UNKNOWN, ErrorClass.MALFORMED)
+
+
+_AGAIN: Final = frozenset(
+    {
+        ErrorClass.THROTTLED,
+        ErrorClass.OVERLOADED,
+        ErrorClass.TRANSIENT,
+        ErrorClass.UNKNOWN,
+        ErrorClass.MALFORMED,
+    }
+)
+_NEXT_CANDIDATE: Final = frozenset(
+    {ErrorClass.CREDENTIAL_DEAD, ErrorClass.QUOTA_DEAD, ErrorClass.TOO_LONG}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderError:
+    """One failed attempt.
+
+    `status` is None where no answer came. `message` is redacted and may be shown to users.
+    `retry_after` is in seconds, however long. `billed` says that money may have been spent;
+    `usage` is what the provider counted, where it said so.
+    """
+
+    error_class: ErrorClass
+    status: int | None
+    code: str
+    message: str
+    retry_after: float | None = None
+    billed: bool = False
+    usage: Usage | None = None
+
+
+class TransportError(BatchyardError):
+    """No usable answer came. `may_have_arrived` says whether the provider may have the whole
+    request, and so may bill it."""
+
+    def __init__(self, message: str, *, may_have_arrived: bool) -> None:
+        super().__init__(message)
+        self.may_have_arrived = may_have_arrived
+
+
+def from_transport(error: TransportError) -> ProviderError:
+    """A failed exchange as a decision."""
+    leaf = ErrorClass.UNKNOWN if error.may_have_arrived else ErrorClass.TRANSIENT
+    return ProviderError(leaf, None, "transport", redact(str(error)), billed=leaf.may_be_billed)
+
+
+def malformed(status: int, problem: str, usage: Usage | None = None) -> ProviderError:
+    """A success whose body cannot be used. It was most likely billed."""
+    return ProviderError(
+        ErrorClass.MALFORMED, status, "malformed", redact(problem), billed=True, usage=usage
+    )
+
+
+def classify(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+    """The decision for an answer that is not a success. `headers` have lower-case names."""
+    error = read_error_body(body)
+    wait = retry_after(headers)
+    if wait is None:
+        wait = error.retry_delay
+    leaf = _leaf(status, error, wait)
+    message = redact(error.message) or _plain_message(status, headers)
+    code = error.code or error.type or f"http_{status}"
+    return ProviderError(leaf, status, redact(code), message, wait, leaf.may_be_billed)
+
+
+_CREDENTIAL_STATUS: Final = frozenset({401, 402, 403})
+_OVERLOADED_STATUS: Final = frozenset({408, 409, 425})
+# Cloudflare's "a timeout occurred": the origin took the request and gave no answer in time.
+_ORIGIN_TIMEOUT: Final = 524
+
+_QUOTA_CODES: Final = frozenset(
+    {
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "enforced_spend_limit_reached",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "quota_exceeded",
+    }
+)
+_TOO_LONG_CODES: Final = frozenset(
+    {"context_length_exceeded", "string_above_max_length", "exceed_context_size_error"}
+)
+_REFUSED_CODES: Final = frozenset(
+    {
+        "content_filter",
+        "content_policy_violation",
+        "responsibleaipolicyviolation",
+        "moderation_blocked",
+        "invalid_prompt",
+    }
+)
+_KEY_CODES: Final = frozenset({"invalid_api_key", "api_key_invalid", "authentication_error"})
+
+_QUOTA_TEXT: Final = re.compile(
+    r"exceeded your current quota|credit balance is too low|insufficient (balance|credits|quota)"
+    r"|spend(ing)? limit",
+    re.IGNORECASE,
+)
+# OpenAI, vLLM old and new, llama.cpp, sglang, TGI; and the per-minute limit that a single
+# request exceeds by itself ("Request too large for ..."), which waiting never mends.
+_TOO_LONG_TEXT: Final = re.compile(
+    r"maximum context length|context length exceeded|exceeds the available context size"
+    r"|longer than the (model'?s|maximum) (context|model|input) length"
+    r"|maximum model length|max_model_len"
+    r"|exceeds? the (model'?s )?(maximum )?context (length|window|size)"
+    r"|prompt is too long|input is too long|request too large for"
+    r"|(input|prompt)[^.]{0,60} exceed[^.]{0,60}(context|max(imum)? (input|length|tokens))",
+    re.IGNORECASE,
+)
+_REFUSED_TEXT: Final = re.compile(
+    r"content management policy|content[_ ]filter|flagged by (our )?moderation|moderation flagged"
+    r"|flagged for violating",
+    re.IGNORECASE,
+)
+_KEY_TEXT: Final = re.compile(
+    r"(incorrect|invalid) api[ _-]?key|api[ _-]?key (is )?(not valid|invalid)", re.IGNORECASE
+)
+
+
+def _leaf(status: int, error: ErrorBody, wait: float | None) -> ErrorClass:
+    if status == 429:
+        return _leaf_429(error, wait)
+    if status in _CREDENTIAL_STATUS:
+        return _leaf_credential(error)
+    if status in _OVERLOADED_STATUS:
+        return ErrorClass.OVERLOADED
+    if status >= 500:
+        return _leaf_5xx(status, error)
+    return _leaf_4xx(error)
+
+
+def _leaf_429(error: ErrorBody, wait: float | None) -> ErrorClass:
+    if error.any_of(_QUOTA_CODES):
+        return ErrorClass.QUOTA_DEAD
+    if _TOO_LONG_TEXT.search(error.message):
+        return ErrorClass.TOO_LONG
+    # Google words a per-minute limit like an empty account; a named wait tells them apart.
+    if wait is None and _QUOTA_TEXT.search(error.message):
+        return ErrorClass.QUOTA_DEAD
+    return ErrorClass.THROTTLED
+
+
+def _leaf_credential(error: ErrorBody) -> ErrorClass:
+    if error.any_of(_QUOTA_CODES):
+        return ErrorClass.QUOTA_DEAD
+    if error.any_of(_REFUSED_CODES) or _REFUSED_TEXT.search(error.message):
+        return ErrorClass.REFUSED
+    return ErrorClass.CREDENTIAL_DEAD
+
+
+def _leaf_5xx(status: int, error: ErrorBody) -> ErrorClass:
+    if error.any_of(frozenset({"slow_down"})):
+        return ErrorClass.THROTTLED
+    if error.any_of(_TOO_LONG_CODES):
+        return ErrorClass.TOO_LONG
+    if status == _ORIGIN_TIMEOUT:
+        return ErrorClass.UNKNOWN
+    if status in (501, 505):
+        return ErrorClass.BAD_REQUEST
+    return ErrorClass.OVERLOADED
+
+
+def _leaf_4xx(error: ErrorBody) -> ErrorClass:
+    by_code = (
+        (_TOO_LONG_CODES, ErrorClass.TOO_LONG),
+        (_REFUSED_CODES, ErrorClass.REFUSED),
+        (_QUOTA_CODES, ErrorClass.QUOTA_DEAD),
+        (_KEY_CODES, ErrorClass.CREDENTIAL_DEAD),
+    )
+    for codes, leaf in by_code:
+        if error.any_of(codes):
+            return leaf
+    by_text = (
+        (_TOO_LONG_TEXT, ErrorClass.TOO_LONG),
+        (_REFUSED_TEXT, ErrorClass.REFUSED),
+        (_KEY_TEXT, ErrorClass.CREDENTIAL_DEAD),
+        (_QUOTA_TEXT, ErrorClass.QUOTA_DEAD),
+    )
+    for pattern, leaf in by_text:
+        if pattern.search(error.message):
+            return leaf
+    return ErrorClass.BAD_REQUEST
+
+
+def _plain_message(status: int, headers: Mapping[str, str]) -> str:
+    if 300 <= status < 400:
+        target = redact(headers.get("location", "another address"))
+        return (
+            f"the provider redirects to {target}; redirects are not followed with credentials. "
+            f"Set the provider's base_url to the final address"
+        )
+    return f"the provider answered HTTP {status} without an explanation"

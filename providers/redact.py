@@ -1,0 +1,40 @@
+"""Takes secrets out of texts that providers send back; they like to echo key fragments."""
+
+import re
+from typing import Final
+
+MESSAGE_CAP: Final = 500
+
+_SECRETS: Final = (
+    # A named secret: Authorization: ..., api_key=..., "x-api-key": "..."
+    re.compile(
+        r"(?i)\b((?:proxy-)?authorization|x-api-key|api[-_ ]?key|access[-_ ]?token|token|secret"
+        r"|password|key)(\"?\s*(?:[=:]|provided:|provided was)\s*\"?)"
+        r"(?!\s)((?:bearer|basic)\s+)?[^\s\"',;&<>()\[\]{}]{4,}"
+    ),
+    re.compile(r"(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=*-]{4,}"),
+)
+_SHAPES: Final = (
+    # sk-..., gsk_..., xai-..., pk-..., r8_..., hf_..., nvapi-..., csk-..., AIza..., a JWT
+    re.compile(r"\b(?:sk|gsk|csk|pk|rk|xai|nvapi|hf|r8|fw|tgp|pplx)[-_][A-Za-z0-9_*.…-]{3,}"),
+    re.compile(r"\bAIza[A-Za-z0-9_*.-]{6,}"),
+    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]*"),
+    # Half masked in the provider's own manner: abc1****wxyz
+    re.compile(r"[A-Za-z0-9_-]*\*{3,}[A-Za-z0-9_-]*"),
+)
+_USERINFO: Final = re.compile(r"(://)[^/\s@]+@")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
+_MASK: Final = "[redacted]"
+
+
+def redact(text: str) -> str:
+    """`text` without keys and control characters, at most 500 characters long."""
+    # Cut first with a margin: the patterns then cost little on a megabyte of HTML, and a key
+    # that is cut in two at the margin falls away with the final cut.
+    text = _CONTROL.sub(" ", text[: MESSAGE_CAP * 4]).strip()
+    text = _USERINFO.sub(rf"\1{_MASK}@", text)
+    for pattern in _SECRETS:
+        text = pattern.sub(rf"\1\2{_MASK}", text)
+    for pattern in _SHAPES:
+        text = pattern.sub(_MASK, text)
+    return text if len(text) <= MESSAGE_CAP else text[: MESSAGE_CAP - 1] + "…"
