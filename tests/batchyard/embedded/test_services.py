@@ -92,7 +92,7 @@ def test_data_lives_on_and_nothing_is_touched_outside(tmp_path: Path) -> None:
     assert [(folder.stat().st_mode, folder.stat().st_uid) for folder in above] == before
 
 
-def test_wrong_passwords_are_refused(tmp_path: Path) -> None:
+def test_passwords_are_asked_for_and_their_loss_is_explained(tmp_path: Path) -> None:
     with start_services(tmp_path / "yard") as services:
         secrets = services.home.secrets()
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -101,6 +101,12 @@ def test_wrong_passwords_are_refused(tmp_path: Path) -> None:
         with pytest.raises(redis.AuthenticationError):
             stranger.ping()
         stranger.close()
+    (services.home.path / "secrets.json").unlink()
+    with (
+        pytest.raises(ServiceStartError, match=r"secrets\.json"),
+        start_services(tmp_path / "yard"),
+    ):
+        pass
 
 
 def test_killed_servers_come_back_with_their_data(tmp_path: Path) -> None:
@@ -168,14 +174,6 @@ def test_stale_files_of_a_crash_are_seen_through(tmp_path: Path) -> None:
     (home.postgres / "data" / "postmaster.pid").write_text("\n".join(stale) + "\n")
     with start_services(home.path) as services:
         write(services, 1)
-
-
-def test_lost_passwords_are_explained(tmp_path: Path) -> None:
-    with start_services(tmp_path / "yard") as services:
-        home = services.home
-    (home.path / "secrets.json").unlink()
-    with pytest.raises(ServiceStartError, match=r"secrets\.json"), start_services(home.path):
-        pass
 
 
 def test_in_the_background(tmp_path: Path) -> None:
