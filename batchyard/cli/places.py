@@ -1,0 +1,42 @@
+"""Options that say where things are, and how places are told to people."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from batchyard.embedded.home import Home
+from core.errors import ServiceError
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--config",
+        envvar="BATCHYARD_CONFIG",
+        help="The configuration file.",
+        show_envvar=True,
+    ),
+]
+
+
+def relative(path: Path) -> str:
+    """A path as seen from here, where it is below us."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def database_url(home: Home, environ: Mapping[str, str]) -> str:
+    """The yard's Postgres: the one named by the environment, else the embedded one.
+
+    Raises ServiceError when there is neither.
+    """
+    url = environ.get("BATCHYARD_DATABASE_URL")
+    running = home.running() if not url else None
+    found = url or (running.database_url if running is not None else "")
+    if not found:
+        raise ServiceError(
+            f"no yard runs in {relative(home.path)}. Start it with `batchyard up -d`, or set "
+            f"BATCHYARD_HOME or BATCHYARD_DATABASE_URL to one that does"
+        )
+    return found

@@ -1,0 +1,30 @@
+"""Every command: its section in the help, the function behind it, and one line about it.
+
+`batchyard.cli.<module>` is imported when its command is called, so that a quick command does
+not wait for the imports of a slow one.
+"""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a command lives: a function, or a `typer.Typer` of commands, of a module."""
+
+    section: str
+    module: str
+    name: str
+    summary: str
+
+
+YARD = "The yard"
+JOBS = "Jobs"
+CHECK = "Looking closer"
+TOOLS = "Tools"
+
+COMMANDS: dict[str, Entry] = {
+    "up": Entry(YARD, "up", "up", "Start the yard: Postgres, broker, workers, Flower."),
+    "down": Entry(YARD, "down", "down", "Stop the yard; its data stay."),
+    "ps": Entry(YARD, "ps", "ps", "Services, workers, queues and deployments, now."),
+    "flower": Entry(YARD, "flower", "flower", "Where Flower is, and its password."),
+    "migrate": Entry(YARD, "migrate", "migrate", "Bring the database to a revision."),
+}

@@ -1,0 +1,41 @@
+"""Words and tables for people; colour only on a terminal, and never with NO_COLOR."""
+
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+# Where there is no terminal to fit into, nothing should be cut.
+WIDE = 200
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDE)
+
+
+def out() -> Console:
+    """For what was asked for."""
+    return _console(stderr=False)
+
+
+def notes() -> Console:
+    """For what people should know beside it."""
+    return _console(stderr=True)
+
+
+def plain(number: float) -> str:
+    """1234567 as 1,234,567."""
+    return f"{number:,.0f}"
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    """A quiet table; a heading that starts with ">" is of a column of numbers."""
+    made = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
+    for heading in headings:
+        number = heading.startswith(">")
+        made.add_column(heading.removeprefix(">"), justify="right" if number else "left")
+    for row in rows:
+        made.add_row(*row)
+    return made

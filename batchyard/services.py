@@ -1,0 +1,307 @@
+"""What `batchyard up` runs: the services of a yard, composed from its configuration.
+
+    postgres ─► migrate ─┐
+    valkey ──────────────┼─► worker-control ─► beat, flower
+    simulator, model ────┴─► worker-call-1 … worker-call-n
+
+Each is a direct child of the supervisor. Provider keys reach only the call workers.
+"""
+
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from batchyard.embedded.home import Home
+from batchyard.embedded.postgres import EmbeddedPostgres
+from batchyard.embedded.service import Restart, Service, plain_environment
+from batchyard.embedded.valkey import EmbeddedValkey
+from core.settings import ProviderSettings, Settings
+from providers.simulator.profile import load_profile
+
+ROOT = Path(__file__).parents[1]
+FLOWER_USER = "batchyard"
+CONTROL_QUEUES = ("route", "dispatch", "score", "ops")
+CONTROL_THREADS = 4
+MOST_CALL_THREADS = 64
+_SECRET = re.compile(r"(_API_KEY|_SECRET|_SECRET_KEY|_ACCESS_KEY|_TOKEN|_PASSWORD)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The services of a yard in any order, and where they will be. URLs hold passwords."""
+
+    services: tuple[Service, ...]
+    database_url: str
+    broker_url: str
+    flower_url: str
+
+    def owns(self, name: str) -> bool:
+        """Whether it runs this service itself, and not an outside server."""
+        return any(service.name == name for service in self.services)
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What every service of ours is made from."""
+
+    home: Home
+    settings: Settings
+    environ: Mapping[str, str]
+    ours: Mapping[str, str]
+
+    def env(self, *, keys: bool = False) -> dict[str, str]:
+        """A child's environment; with `keys`, the provider keys it may use are in it."""
+        references = key_names(self.settings)
+        kept = {
+            name: value
+            for name, value in self.environ.items()
+            if (name in references and keys)
+            or (name not in references and not _SECRET.search(name))
+        }
+        path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
+        return kept | {"PYTHONPATH": path} | dict(self.ours)
+
+
+def key_names(settings: Settings) -> frozenset[str]:
+    """The environment variables that the providers' keys refer to."""
+    references = [one.api_key or "" for one in settings.providers.values()]
+    return frozenset(
+        reference.removeprefix("env:") for reference in references if reference.startswith("env:")
+    )
+
+
+def compose(
+    home: Home,
+    settings: Settings,
+    *,
+    environ: Mapping[str, str],
+    folder: Path,
+    workers: int | None = None,
+    flower: bool = True,
+) -> Layout:
+    """The services of a yard; call it while holding `home.lock()`.
+
+    `folder` is where the configuration's relative paths start; `workers` overrides
+    `yard.workers`. BATCHYARD_DATABASE_URL and BATCHYARD_BROKER_URL stand in for the embedded
+    servers. Raises ConfigError on a simulator profile that cannot be used, and
+    MissingBinariesError where there is no embedded server and no URL.
+    """
+    services: list[Service] = []
+    database_url = environ.get("BATCHYARD_DATABASE_URL", "")
+    if not database_url:
+        postgres = EmbeddedPostgres(home)
+        services.append(postgres.service())
+        database_url = postgres.url
+    broker_url = environ.get("BATCHYARD_BROKER_URL", "")
+    if not broker_url:
+        valkey = EmbeddedValkey(home)
+        services.append(valkey.service())
+        broker_url = valkey.url
+    managed, base_urls = _managed(home, settings, folder)
+    base = _Base(
+        home, settings, environ, _our_environment(home, database_url, broker_url, base_urls)
+    )
+    _write_settings(home, settings)
+    services += [*managed, _migrate(base), _control(base), _beat(base)]
+    services += _callers(base, workers or settings.yard.workers, [one.name for one in managed])
+    flower_url = ""
+    if flower:
+        port = home.port("flower")
+        flower_url = f"http://127.0.0.1:{port}"
+        services.append(_flower(base, port))
+    return Layout(tuple(services), database_url, broker_url, flower_url)
+
+
+def settings_file(home: Home) -> Path:
+    """The configuration that the yard of this home was started with, as its workers read it."""
+    return home.run / "settings.json"
+
+
+def _write_settings(home: Home, settings: Settings) -> None:
+    # Workers read this copy: one that is restarted after an edit of the user's file runs the
+    # same configuration as its neighbours. It holds references, not secrets.
+    text = settings.model_dump_json(exclude_unset=True, indent=2)
+    _write_private(settings_file(home), text)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+def _our_environment(
+    home: Home, database_url: str, broker_url: str, base_urls: Mapping[str, str]
+) -> dict[str, str]:
+    return {
+        "BATCHYARD_HOME": str(home.path),
+        "BATCHYARD_CONFIG": str(settings_file(home)),
+        "BATCHYARD_DATABASE_URL": database_url,
+        "BATCHYARD_BROKER_URL": broker_url,
+        "BATCHYARD_BASE_URLS": json.dumps(dict(base_urls)),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+# Providers that the yard runs itself.
+
+
+def _managed(home: Home, settings: Settings, folder: Path) -> tuple[list[Service], dict[str, str]]:
+    simulated = _of_kind(settings, "simulator")
+    if not simulated:
+        return [], {}
+    port = home.port("simulator")
+    base_urls = {name: f"http://127.0.0.1:{port}/{name}/v1" for name in simulated}
+    return [_simulator(home, simulated, port, folder)], base_urls
+
+
+def _of_kind(settings: Settings, kind: str) -> dict[str, ProviderSettings]:
+    return {
+        name: provider
+        for name, provider in settings.providers.items()
+        if provider.kind == kind and not provider.base_url
+    }
+
+
+def _simulator(
+    home: Home, simulated: Mapping[str, ProviderSettings], port: int, folder: Path
+) -> Service:
+    profiles = _profiles(simulated, folder)
+    file = home.run / "simulator.json"
+    _write_private(file, json.dumps({"providers": profiles}))
+    argv = [sys.executable, "-m", "providers.simulator", "--port", str(port)]
+    return Service(
+        name="simulator",
+        argv=[*argv, "--profile", str(file)],
+        env=plain_environment(os.environ) | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        cwd=home.run,
+        ready=partial(_listens, port),
+        port=port,
+    )
+
+
+def check_profiles(settings: Settings) -> None:
+    """Raises ConfigError where a simulated provider's profile cannot be used."""
+    _profiles(_of_kind(settings, "simulator"), Path())
+
+
+def _profiles(
+    simulated: Mapping[str, ProviderSettings], folder: Path
+) -> dict[str, dict[str, object]]:
+    """Profiles by provider, their key files found from `folder`."""
+    profiles: dict[str, dict[str, object]] = {}
+    for name, provider in simulated.items():
+        key_file = load_profile(provider.profile, where=f"providers.{name}.profile").key_file
+        found = {"key_file": str(folder / key_file)} if key_file else {}
+        profiles[name] = {**provider.profile, **found}
+    return profiles
+
+
+def _listens(port: int, _pid: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+# The yard's own processes.
+
+
+class _Saying:
+    """Readiness of a process that says so in its log."""
+
+    def __init__(self, log: Path, word: bytes) -> None:
+        self._log = log
+        self._word = word
+        self._from = 0
+
+    def prepare(self) -> None:
+        self._from = self._log.stat().st_size if self._log.exists() else 0
+
+    def ready(self, _pid: int) -> bool:
+        if not self._log.exists():
+            return False
+        with self._log.open("rb") as file:
+            # A log that grew too large was moved aside, and the new one is shorter.
+            file.seek(self._from if self._log.stat().st_size >= self._from else 0)
+            return self._word in file.read()
+
+
+def _celery(base: _Base, name: str, *args: str, says: bytes, keys: bool = False) -> Service:
+    saying = _Saying(base.home.log(name), says)
+    return Service(
+        name=name,
+        argv=[sys.executable, "-m", "celery", "-A", "workers.app", *args],
+        env=base.env(keys=keys),
+        cwd=base.home.run,
+        prepare=saying.prepare,
+        ready=saying.ready,
+        depends_on=("postgres", "valkey", "migrate"),
+        grace_s=20.0,
+    )
+
+
+def _migrate(base: _Base) -> Service:
+    return Service(
+        name="migrate",
+        argv=[sys.executable, "-m", "batchyard", "migrate"],
+        env=base.env(),
+        cwd=base.home.run,
+        depends_on=("postgres",),
+        restart=Restart.ONCE,
+    )
+
+
+def _worker(queues: list[str], threads: int, node: str) -> list[str]:
+    head = ["worker", "-P", "threads", "-c", str(threads), "-E", "--loglevel=INFO"]
+    return [*head, "-Q", ",".join(queues), "-n", f"{node}@%h"]
+
+
+def _control(base: _Base) -> Service:
+    arguments = _worker(list(CONTROL_QUEUES), CONTROL_THREADS, "control")
+    return _celery(base, "worker-control", *arguments, says=b" ready.")
+
+
+def _callers(base: _Base, count: int, managed: list[str]) -> list[Service]:
+    providers = list(base.settings.providers)
+    threads = min(MOST_CALL_THREADS, base.settings.yard.lanes * len(providers))
+    queues = [f"provider.{name}" for name in providers]
+    services = []
+    for number in range(1, count + 1):
+        name = f"worker-call-{number}"
+        arguments = _worker(queues, threads, f"call{number}")
+        service = _celery(base, name, *arguments, says=b" ready.", keys=True)
+        needs = (*service.depends_on, *managed)
+        services.append(replace(service, depends_on=needs, grace_s=30.0))
+    return services
+
+
+def _beat(base: _Base) -> Service:
+    schedule = str(base.home.run / "beat")
+    return _celery(base, "beat", "beat", "-s", schedule, "--loglevel=INFO", says=b"Starting...")
+
+
+def _flower(base: _Base, port: int) -> Service:
+    arguments = ["--address=127.0.0.1", f"--port={port}"]
+    arguments += ["--max_tasks=20000", "--purge_offline_workers=300"]
+    service = _celery(base, "flower", "flower", *arguments, says=b"")
+    # The environment, because a password on the command line is seen by every user.
+    flower = {
+        "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{base.home.secrets().flower}",
+        "FLOWER_READ_ONLY": "true",
+    }
+    needs = (*service.depends_on, "worker-control")
+    return replace(
+        service,
+        env={**flower, **(service.env or {})},
+        prepare=None,
+        ready=partial(_listens, port),
+        depends_on=needs,
+        port=port,
+    )
