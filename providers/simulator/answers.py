@@ -8,13 +8,12 @@ import hashlib
 import math
 import struct
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
 from core.errors import ConfigError
-from core.money import Price, to_nusd
+from core.money import to_nusd, usd_text
 from providers.simulator.exchange import Answer, Ask, Completion
 from providers.simulator.profile import ANY_MODEL, KeyEntry, Model, Profile, Replay, convert
 
@@ -97,29 +96,39 @@ class Answerer:
         self._name = name
         self._seed = profile.seed
         self._key = key
-        self._prices = {name: model.price.price() for name, model in profile.models.items()}
-
-    def _price(self, model: str) -> Price:
-        return self._prices.get(model) or self._prices[ANY_MODEL]
+        # Nano-dollars per million tokens are whole numbers: a price has at most nine decimals.
+        self._prices = {
+            name: (to_nusd(one.price.input_per_mtok), to_nusd(one.price.output_per_mtok))
+            for name, one in profile.models.items()
+        }
 
     def prompt_tokens(self, ask: Ask, model: Model) -> int:
         """ceil(text bytes / bytes per token) + overhead, at most the bytes of the body."""
         counted = math.ceil(ask.text_bytes / model.bytes_per_token) + ask.overhead
-        return min(counted, ask.body_bytes)
+        return min(ask.body_bytes, counted)
 
-    def complete(self, ask: Ask, model: Model, token: str) -> Completion:
+    def complete(self, ask: Ask, model: Model, prompt_tokens: int, token: str) -> Completion:
         """The reply to `ask`, whole."""
         found = self._key.find(ask.key_ids)
         if found is not None and ask.model in found[1].by_model:
-            return self._replay(ask, model, found[1].by_model[ask.model], token)
-        answers = tuple(
-            self._cut(self._text(ask, model, found, number), ask, model)
-            for number in range(ask.choices)
-        )
-        prompt = self.prompt_tokens(ask, model)
-        written = sum(answer.tokens for answer in answers)
-        nusd = self._price(ask.model).cost(prompt, written)
-        return Completion(token, ask.model, self._seed, answers, prompt, written, nusd)
+            replay = found[1].by_model[ask.model]
+            return self._replay(ask, model, replay, prompt_tokens, token)
+        if ask.choices == 1:
+            answer = self._cut(self._text(ask, model, found, 0), ask, model)
+            answers: tuple[Answer, ...] = (answer,)
+            written = answer.tokens
+        else:
+            texts = (self._text(ask, model, found, number) for number in range(ask.choices))
+            answers = tuple(self._cut(text, ask, model) for text in texts)
+            written = sum(answer.tokens for answer in answers)
+        nusd = self._nusd(ask.model, prompt_tokens, written)
+        return Completion(token, ask.model, self._seed, answers, prompt_tokens, written, nusd)
+
+    def _nusd(self, model: str, prompt_tokens: int, completion_tokens: int) -> int:
+        """The same figure as core.money.Price.cost, in integers."""
+        per_input, per_output = self._prices.get(model) or self._prices[ANY_MODEL]
+        scaled = per_input * prompt_tokens + per_output * completion_tokens
+        return -(-scaled // 1_000_000)
 
     def _text(self, ask: Ask, model: Model, found: tuple[str, KeyEntry] | None, number: int) -> str:
         name = found[0] if found else ask.prompt
@@ -154,7 +163,9 @@ class Answerer:
         short = text.encode("utf-8", "surrogatepass")[:kept].decode("utf-8", "ignore")
         return Answer(short, ask.max_tokens, thought, True)
 
-    def _replay(self, ask: Ask, model: Model, replay: Replay, token: str) -> Completion:
+    def _replay(
+        self, ask: Ask, model: Model, replay: Replay, prompt_tokens: int, token: str
+    ) -> Completion:
         text, written = replay.text, replay.completion_tokens
         if written is None:
             written = max(1, math.ceil(len(text.encode()) / model.bytes_per_token))
@@ -162,23 +173,21 @@ class Answerer:
         if cut and ask.max_tokens is not None:
             text = text[: len(text) * ask.max_tokens // written]
             written = ask.max_tokens
-        prompt = replay.prompt_tokens
-        prompt = self.prompt_tokens(ask, model) if prompt is None else prompt
+        prompt = prompt_tokens if replay.prompt_tokens is None else replay.prompt_tokens
         total = written * ask.choices
         if replay.cost is None:
-            nusd = self._price(ask.model).cost(prompt, total)
+            nusd, stated = self._nusd(ask.model, prompt, total), None
         else:
-            nusd = to_nusd(replay.cost * Decimal(ask.choices))
-        stated = None if replay.cost is None else nusd / 1e9
+            nusd = to_nusd(replay.cost * ask.choices)
+            stated = usd_text(nusd)
         answers = (Answer(text, written, 0, cut),) * ask.choices
         return Completion(token, ask.model, self._seed, answers, prompt, total, nusd, stated)
 
 
 def _made_up(first: int, second: int, size: int) -> str:
     """`size` bytes of text that starts with a mark of its own, so mixed-up replies show."""
-    pool = _POOL
-    start = (second % (len(pool) // 4)) * 4
-    text = f"{first & 0xFFFFFFFFFFF:011x} {pool[start:]}"
+    start = (second % (len(_POOL) // 4)) * 4
+    text = f"{first & 0xFFFFFFFFFFF:011x} {_POOL[start : start + size]}"
     while len(text) < size:
-        text = f"{text} {pool}"
+        text = f"{text} {_POOL}"
     return text[:size]

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
+
 from providers.simulator.limits import Gauge, OverLimit
 
 
@@ -22,8 +24,7 @@ class ProblemKind(Enum):
     UNAVAILABLE = "unavailable"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True, gc=False):
     """An error to be told to the caller. `detail` is a message, a model or a key, by kind."""
 
     kind: ProblemKind
@@ -43,8 +44,7 @@ class BadAskError(Exception):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """One call as read from the wire.
 
     `request_id` names the request in stats and draws; `key_ids` are the ids under which the
@@ -66,8 +66,7 @@ class Ask:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """One choice: text, its tokens (reasoning included) and whether max_tokens cut it."""
 
     text: str
@@ -76,8 +75,7 @@ class Answer:
     cut: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(msgspec.Struct, frozen=True, gc=False):
     """A whole reply with its usage and its bill in nano-dollars.
 
     `stated_cost` is in dollars and present only where a recorded answer names its cost."""
@@ -89,11 +87,10 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     nusd: int
-    stated_cost: float | None = None
+    stated_cost: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
+class Levels(msgspec.Struct, frozen=True, gc=False):
     """The buckets' state that goes into reply headers; None where there is no such limit."""
 
     requests: Gauge | None

@@ -7,8 +7,9 @@ admitted before: never on the order in which calls arrive.
 import hashlib
 import math
 import struct
-from dataclasses import dataclass
 from statistics import NormalDist
+
+import msgspec
 
 from providers.simulator.profile import Faults, Latency, Outage
 
@@ -17,8 +18,7 @@ _UNIT = 2.0**-64
 _NORMAL = NormalDist()
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(msgspec.Struct, frozen=True, gc=False):
     """What befalls one call: `kind` names the fault ("" for none), `billed` counts for
     resets and hangs; `normal` is the latency's standard normal value; `token` names the call."""
 
@@ -54,7 +54,8 @@ class FaultDice:
         kind = ""
         if self._steps:
             value = first * _UNIT
-            kind = next((name for edge, name in self._steps if value < edge), "")
+            if value < self._steps[-1][0]:
+                kind = next(name for edge, name in self._steps if value < edge)
         normal = 0.0
         if self._latency.kind == "lognormal":
             # The half step keeps the value inside (0, 1), where the inverse is defined.

@@ -9,6 +9,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 import httptools
 from typing_extensions import override
@@ -93,10 +94,8 @@ class Connection(asyncio.Protocol):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            transport.close()
-            return
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio.Transport but not its type.
+        self._transport = cast(asyncio.Transport, transport)
         self._members.add(self)
 
     @override
@@ -147,16 +146,19 @@ class Connection(asyncio.Protocol):
         self._head_size = 0
 
     def on_url(self, url: bytes) -> None:
-        self._grow_head(len(url))
+        self._head_size += len(url)
+        if self._head_size > MAX_HEAD:
+            self._refuse_head()
         self._current.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._grow_head(len(name) + len(value))
+        self._head_size += len(name) + len(value)
+        if self._head_size > MAX_HEAD:
+            self._refuse_head()
         self._current.headers[name.lower()] = value
 
-    def _grow_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > MAX_HEAD and not self._refused:
+    def _refuse_head(self) -> None:
+        if not self._refused:
             self._refuse(431, f"The request's headers are larger than {MAX_HEAD} bytes.")
 
     def on_headers_complete(self) -> None:

@@ -1,16 +1,16 @@
 """Enforced rates: token buckets for requests and tokens per minute, and a cap on open calls."""
 
 import math
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from providers.simulator.profile import Limits
 
 LimitKind = Literal["requests", "tokens", "in_flight"]
 
 
-@dataclass(frozen=True, slots=True)
-class Gauge:
+class Gauge(msgspec.Struct, frozen=True, gc=False):
     """One bucket as a caller is told it: per-minute limit, what is left, seconds until full."""
 
     limit: int
@@ -18,8 +18,7 @@ class Gauge:
     reset_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class OverLimit:
+class OverLimit(msgspec.Struct, frozen=True, gc=False):
     """Why a call was refused; `wait_s` is None where no wait will help."""
 
     kind: LimitKind

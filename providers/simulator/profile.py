@@ -24,7 +24,6 @@ import msgspec
 import yaml
 
 from core.errors import ConfigError
-from core.money import Price
 
 ANY_MODEL = "*"
 MAX_PRICE_DIGITS = 9
@@ -118,9 +117,6 @@ class PriceSpec(Spec, frozen=True):
             exponent = amount.as_tuple().exponent
             if isinstance(exponent, int) and -exponent > MAX_PRICE_DIGITS:
                 raise ValueError(f"price {amount} has more than {MAX_PRICE_DIGITS} decimals")
-
-    def price(self) -> Price:
-        return Price(self.input_per_mtok, self.output_per_mtok, source="simulated")
 
 
 class Model(Spec, frozen=True):

@@ -1,8 +1,9 @@
 """One simulated provider: decides what happens to a call, neutral to wire format and sockets."""
 
 import hmac
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from providers.simulator.answers import Answerer, Key, load_key
 from providers.simulator.exchange import (
@@ -28,8 +29,10 @@ class Ending(Enum):
     HANG = "hang"
 
 
-@dataclass(slots=True)
-class Outcome:
+_ENDINGS = {"malformed": Ending.MALFORMED, "reset": Ending.RESET, "hang": Ending.HANG}
+
+
+class Outcome(msgspec.Struct):
     """What becomes of a call: a problem, or a completion after `delay_s` seconds.
 
     While `is_open` it counts as in flight; `Provider.finish` or `abandon` closes it.
@@ -122,7 +125,7 @@ class Provider:
             return None
         return Problem(ProblemKind.WRONG_CREDENTIAL, sent)
 
-    def model(self, name: str) -> Model | None:
+    def _model(self, name: str) -> Model | None:
         models = self.profile.models
         return models.get(name) or models.get(ANY_MODEL)
 
@@ -135,57 +138,61 @@ class Provider:
         """What becomes of a call that could be read. Opens the call unless it is refused."""
         stats = self.stats
         tally = stats.call(ask.request_id)
-        model = self.model(ask.model)
-        problem = self.check_credential(sent_credential) or self._refusal(ask, model)
+        model = self._model(ask.model)
+        problem = self.check_credential(sent_credential)
+        if problem is None and model is None:
+            problem = Problem(ProblemKind.UNKNOWN_MODEL)
         if problem is not None or model is None:
+            return Outcome(Ending.REPLY, self.next_token(), problem=problem)
+        prompt = self._answerer.prompt_tokens(ask, model)
+        problem = self._refusal(ask, model, prompt)
+        if problem is not None:
             return Outcome(Ending.REPLY, self.next_token(), problem=problem)
         outage = self._dice.outage(now - self.began)
         if outage is not None:
             return self._outage(outage.kind, stats)
         limiter = self._limiters.get(ask.model) or self._limiters[ANY_MODEL]
         output = ask.max_tokens or model.output_tokens + model.reasoning_tokens
-        charge = self._answerer.prompt_tokens(ask, model) + output * ask.choices
-        over = limiter.admit(charge, now)
+        over = limiter.admit(prompt + output * ask.choices, now)
         levels = _levels(limiter, now)
         if over is not None:
             stats.limited[over.kind] += 1
             problem = Problem(ProblemKind.OVER_LIMIT, over=over, retry_after_s=over.wait_s)
             return Outcome(Ending.REPLY, self.next_token(), problem=problem, levels=levels)
-        return self._admitted(ask, model, limiter, levels, tally)
+        outcome = Outcome(
+            Ending.REPLY, "", limiter=limiter, levels=levels, stats=stats, tally=tally
+        )
+        return self._admitted(outcome, tally, ask, model, prompt)
 
-    def _refusal(self, ask: Ask, model: Model | None) -> Problem | None:
-        if model is None:
-            return Problem(ProblemKind.UNKNOWN_MODEL)
-        wanted = self._answerer.prompt_tokens(ask, model) + (ask.max_tokens or 0)
+    def _refusal(self, ask: Ask, model: Model, prompt: int) -> Problem | None:
+        wanted = prompt + (ask.max_tokens or 0)
         if wanted > model.context:
             return Problem(ProblemKind.CONTEXT_LENGTH, requested=wanted, allowed=model.context)
         return Problem(ProblemKind.NO_QUOTA) if self.profile.insufficient_quota else None
 
     def _outage(self, kind: str, stats: Stats) -> Outcome:
         stats.faults["outage"] += 1
-        ending = {"reset": Ending.RESET, "hang": Ending.HANG}.get(kind, Ending.REPLY)
+        ending = _ENDINGS.get(kind, Ending.REPLY)
         problem = Problem(ProblemKind.UNAVAILABLE) if ending is Ending.REPLY else None
         outcome = Outcome(ending, self.next_token(), problem=problem)
         return self._opened(outcome) if ending is Ending.HANG else outcome
 
     def _admitted(
-        self, ask: Ask, model: Model, limiter: Limiter, levels: Levels, tally: Tally
+        self, outcome: Outcome, tally: Tally, ask: Ask, model: Model, prompt: int
     ) -> Outcome:
+        """Fills in what the dice say of a call that is within its limits."""
         tally.admitted += 1
-        stats = self.stats
         draw = self._dice.roll(ask.request_id, tally.admitted)
+        outcome.token = draw.token
         if draw.kind:
-            billed = draw.billed and draw.kind in ("reset", "hang")
-            stats.faults[f"{draw.kind}_billed" if billed else draw.kind] += 1
-        outcome = Outcome(
-            Ending.REPLY, draw.token, limiter=limiter, levels=levels, stats=stats, tally=tally
-        )
-        outcome.problem = self._injected(draw.kind)
-        if draw.kind in ("reset", "hang", "malformed"):
-            outcome.ending = Ending(draw.kind)
+            outcome.problem = self._injected(draw.kind)
+            outcome.ending = _ENDINGS.get(draw.kind, Ending.REPLY)
+            unseen = draw.billed and outcome.ending in (Ending.RESET, Ending.HANG)
+            self.stats.faults[f"{draw.kind}_billed" if unseen else draw.kind] += 1
         if outcome.problem is None and draw.billed:
-            outcome.completion = self._answerer.complete(ask, model, draw.token)
-            outcome.delay_s = self._dice.latency_s(draw, outcome.completion.completion_tokens)
+            reply = self._answerer.complete(ask, model, prompt, draw.token)
+            outcome.completion = reply
+            outcome.delay_s = self._dice.latency_s(draw, reply.completion_tokens)
         return self._opened(outcome)
 
     def _opened(self, outcome: Outcome) -> Outcome:

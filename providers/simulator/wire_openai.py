@@ -201,9 +201,13 @@ def read_credential(headers: Mapping[bytes, bytes]) -> str | None:
 def write_completion(reply: Completion) -> bytes:
     """A chat.completion object."""
     model = _encode(reply.model).decode()
-    choices = ",".join(_choice(number, answer) for number, answer in enumerate(reply.answers))
-    thought = sum(answer.reasoning_tokens for answer in reply.answers)
-    stated = "" if reply.stated_cost is None else f',"cost":{reply.stated_cost!r}'
+    if len(reply.answers) == 1:
+        choices = _choice(0, reply.answers[0])
+        thought = reply.answers[0].reasoning_tokens
+    else:
+        choices = ",".join(_choice(number, one) for number, one in enumerate(reply.answers))
+        thought = sum(one.reasoning_tokens for one in reply.answers)
+    stated = "" if reply.stated_cost is None else f',"cost":{reply.stated_cost}'
     return (
         f'{{"id":"chatcmpl-{reply.token}","object":"chat.completion",'
         f'"created":{int(time.time())},"model":{model},"choices":[{choices}],'
