@@ -51,10 +51,12 @@ class Buckets:
 @dataclass(frozen=True, slots=True)
 class Grant:
     """Leave for the first `granted` of the calls asked for. When it is fewer than asked,
-    `wait` is the seconds after which asking again is worth while."""
+    `wait` is the seconds after which asking again is worth while; `full` says that only the
+    end of calls in flight can help, which may come sooner."""
 
     granted: int
-    wait: float
+    wait: float = 0.0
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +84,10 @@ class Publisher(Protocol):
     """Rings the bell: asks that a step be run soon. Carries ids only; may lose or repeat."""
 
     async def publish(self, step: str, *args: int | str, queue: str | None = None) -> None: ...
+
+
+class Keys(Protocol):
+    """Gives a provider's API key, or None where it needs none. Only worker processes that
+    call models have one; tests hand in a dict."""
+
+    def get(self, provider: str, /) -> str | None: ...

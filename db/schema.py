@@ -245,7 +245,7 @@ routes = Table(
 
 # Requests that travel together. The arrays run in step: entry i is request seqs[i], with
 # tries[i] attempts spent and calls[i] calls made; entries before `sent` were given to the
-# wire (or are in doubt), those after it never were. `bounds` is set when a lane takes it.
+# wire (or are in doubt), those after it never were. `bounds` is what each may cost at most.
 chunks = Table(
     "chunks",
     metadata,
@@ -263,7 +263,7 @@ chunks = Table(
     Column("tries", ARRAY(SmallInteger), nullable=False),
     Column("calls", ARRAY(SmallInteger), nullable=False),
     Column("tokens", ARRAY(Integer), nullable=False),
-    Column("bounds", ARRAY(BigInteger)),
+    Column("bounds", ARRAY(BigInteger), nullable=False),
     Column("sent", Integer, nullable=False, server_default=ZERO),
     Column("status", Text, nullable=False),
     Column("owner", BigInteger),

@@ -1,5 +1,6 @@
 """What a step may use. `workers/wiring.py` builds it; tests build their own."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ from core.deployment import Deployment
 from core.ports import Publisher
 from core.settings import Settings
 from db.connect import Pool
+from tasks.attempt import Caller
+from tasks.record import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +20,15 @@ class Context:
     deployments: Mapping[str, Deployment]
     pool: Pool
     publisher: Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Yard:
+    """For the steps that hold leases: besides the context, this process' own row, its one
+    writer, its way to the models, and the sign that it is asked to stop."""
+
+    context: Context
+    process_id: int
+    writer: Writer
+    caller: Caller
+    stopping: asyncio.Event

@@ -213,7 +213,7 @@ CREATE TABLE chunks (
     tries SMALLINT[] NOT NULL,
     calls SMALLINT[] NOT NULL,
     tokens INTEGER[] NOT NULL,
-    bounds BIGINT[],
+    bounds BIGINT[] NOT NULL,
     sent INTEGER DEFAULT 0 NOT NULL,
     status TEXT NOT NULL,
     owner BIGINT,

@@ -1,0 +1,163 @@
+"""Work in hand: the chunks a lane has leased, and what became of their entries."""
+
+from dataclasses import dataclass, field
+
+from core.deployment import Usage
+from core.plan import Plan
+from core.status import AttemptStatus, ResultStatus
+
+
+@dataclass(slots=True, eq=False)
+class LeasedChunk:
+    """A chunk under this process' lease. The lists run in step, entry by entry.
+
+    `sent` is the cursor as the database has it; `open` counts the entries before it that
+    have not been settled yet; `ended` says that nothing after it will be sent under this
+    lease (given back, or its job stopped).
+    """
+
+    id: int
+    fence: int
+    job_id: int
+    part: int
+    round: int
+    plan_id: int
+    plan: Plan
+    candidate: int
+    deployment: str
+    seqs: list[int]
+    tries: list[int]
+    calls: list[int]
+    tokens: list[int]
+    bounds: list[int]
+    accounts: tuple[int, int]
+    limited: bool
+    sent: int = 0
+    open: int = 0
+    ended: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.seqs)
+
+    @property
+    def done(self) -> bool:
+        """Nothing in flight and nothing left to send: the commit may close it."""
+        return self.open == 0 and (self.ended or self.sent == self.size)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One request of a leased chunk, with what is sent. `body` is JSON without its model."""
+
+    chunk: LeasedChunk
+    index: int
+    body: bytes
+
+    @property
+    def seq(self) -> int:
+        return self.chunk.seqs[self.index]
+
+    @property
+    def bound(self) -> int:
+        return self.chunk.bounds[self.index]
+
+    @property
+    def tokens(self) -> int:
+        return self.chunk.tokens[self.index]
+
+    @property
+    def n(self) -> int:
+        """The number of this call among the request's calls, from 1."""
+        return self.chunk.calls[self.index] + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The final, write-once outcome of a request. `body` and `error` are JSON texts."""
+
+    status: ResultStatus
+    http_status: int | None = None
+    request_id: str | None = None
+    body: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The entry goes on in another chunk: a retry, a fallback or an escalation.
+    `delay` in seconds from the commit."""
+
+    candidate: int
+    deployment: str
+    tries: int
+    bound: int
+    delay: float
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class Settled:
+    """One call's end: the attempt's row, and either its result or where it goes next."""
+
+    entry: Entry
+    status: AttemptStatus
+    latency_ms: int
+    cost_nusd: int | None
+    usage: Usage | None = None
+    http_status: int | None = None
+    error_class: str | None = None
+    error: str | None = None
+    result: Result | None = None
+    move: Move | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Window:
+    """The intent to send the next `size` entries of a chunk: money and cursor in one.
+
+    After the commit `granted` says how many may be sent; `stopped` that the job takes no
+    more, `short` that the budget has no room just now.
+    """
+
+    chunk: LeasedChunk
+    size: int
+    granted: int = 0
+    stopped: bool = False
+    short: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class GiveBack:
+    """The unsent rest of a chunk goes back to the yard, due after `delay` seconds.
+
+    `unsent` entries at the end of what was intended were never sent after all: the cursor
+    goes back by as many and their money is released. With `drop` the rest is not put back
+    (the job was stopped).
+    """
+
+    chunk: LeasedChunk
+    unsent: int = 0
+    delay: float = 0.0
+    reason: str = ""
+    drop: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Everything one commit records."""
+
+    settled: list[Settled] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+    back: list[GiveBack] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.settled or self.windows or self.back)
+
+    def chunks(self) -> dict[int, LeasedChunk]:
+        items = (
+            *(settled.entry.chunk for settled in self.settled),
+            *(window.chunk for window in self.windows),
+            *(back.chunk for back in self.back),
+        )
+        return {chunk.id: chunk for chunk in items}

@@ -1,0 +1,95 @@
+"""The dispatch step's reads and writes, and the tickets' rows."""
+
+from dataclasses import dataclass
+
+from db.connect import Connection, statements
+
+SQL = statements("dispatch")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Requests bound to a deployment: all of them, and those that are due now."""
+
+    total: int
+    due: int
+
+
+async def hold_provider(conn: Connection, provider: str) -> bool:
+    """Takes the provider's row for this transaction; False when another dispatch has it."""
+    await conn.execute(SQL["lock_provider"], {"provider": provider})
+    cursor = await conn.execute(SQL["hold_provider"], {"provider": provider})
+    if await cursor.fetchone() is None:
+        return False
+    await conn.execute(SQL["stamp_provider"], {"provider": provider})
+    return True
+
+
+async def bound_requests(conn: Connection, deployments: list[str]) -> dict[str, Bound]:
+    """What is bound already, by deployment."""
+    cursor = await conn.execute(SQL["bound"], {"deployments": deployments})
+    found = {name: Bound(total, due) for name, total, due in await cursor.fetchall()}
+    return {name: found.get(name, Bound(0, 0)) for name in deployments}
+
+
+async def bind(conn: Connection, deployment: str, *, room: int, chunk_size: int) -> int:
+    """Binds planned chunks of about `room` requests in fair order; returns how many chunks."""
+    row = await (await conn.execute(SQL["active_jobs"])).fetchone()
+    jobs = max(1, row[0] if row else 1)
+    depth = max(2, 2 * (room // chunk_size + 1) // jobs + 1)
+    cursor = await conn.execute(
+        SQL["bind"], {"deployment": deployment, "room": room, "depth": depth}
+    )
+    return cursor.rowcount
+
+
+async def observed_rate(conn: Connection, deployment: str) -> float:
+    """Attempts a second on this deployment over its present jobs."""
+    row = await (await conn.execute(SQL["rate"], {"deployment": deployment})).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+async def live_lanes(conn: Connection, provider: str, lost_after: float) -> int:
+    """Lanes queued or running; those that are lost or whose process died are removed."""
+    cursor = await conn.execute(
+        SQL["live_lanes"], {"provider": provider, "lost_after": lost_after}
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def issue_tickets(conn: Connection, provider: str, count: int) -> list[int]:
+    """Rows for `count` new tickets; returns their ids."""
+    cursor = await conn.execute(SQL["issue"], {"provider": provider, "count": count})
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def start_lane(conn: Connection, ticket: int, process_id: int) -> bool:
+    """Whether the ticket was still good; it is running now."""
+    cursor = await conn.execute(SQL["start_lane"], {"id": ticket, "process_id": process_id})
+    return await cursor.fetchone() is not None
+
+
+async def end_lane(conn: Connection, ticket: int) -> None:
+    """The lane's slice is over."""
+    await conn.execute(SQL["end_lane"], {"id": ticket})
+
+
+async def closed_deployments(conn: Connection) -> set[str]:
+    """Deployments that take no work now."""
+    return {row[0] for row in await (await conn.execute(SQL["closed_deployments"])).fetchall()}
+
+
+async def close_deployment(
+    conn: Connection, deployment: str, *, status: str, reason: str, seconds: float | None
+) -> None:
+    """Keeps work away from a deployment for `seconds`, or until an operator opens it."""
+    await conn.execute(
+        SQL["close_deployment"],
+        {"deployment": deployment, "status": status, "reason": reason, "seconds": seconds},
+    )
+
+
+async def reopen_deployments(conn: Connection) -> None:
+    """Opens those whose pause is over."""
+    await conn.execute(SQL["open_deployments"])

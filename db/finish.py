@@ -1,0 +1,45 @@
+"""A job's end, and what the sweep looks for among jobs."""
+
+from psycopg.types.json import Jsonb
+
+from core.status import JobStatus
+from db.connect import Connection, statements
+
+SQL = statements("finish")
+
+
+async def end_job(conn: Connection, job_id: int) -> JobStatus | None:
+    """Ends the job if none of its chunks is open; returns its terminal status, or None when
+    it is not over or was ended before."""
+    async with conn.transaction():
+        row = await (await conn.execute(SQL["hold"], {"id": job_id})).fetchone()
+        if row is None or JobStatus(row[0]).terminal or row[0] == JobStatus.VALIDATING:
+            return None
+        still = await (await conn.execute(SQL["open"], {"id": job_id})).fetchone()
+        if still and still[0]:
+            return None
+        status = JobStatus(row[1]) if row[1] else JobStatus.COMPLETED
+        await conn.execute(SQL["end"], {"id": job_id, "status": status})
+        await conn.execute(
+            SQL["event"], {"id": job_id, "kind": str(status), "data": Jsonb({"total": row[2]})}
+        )
+        return status
+
+
+async def unfinished_jobs(conn: Connection) -> list[int]:
+    """Jobs without an open chunk that have not ended."""
+    return [row[0] for row in await (await conn.execute(SQL["unfinished"])).fetchall()]
+
+
+async def unrouted_jobs(conn: Connection) -> list[int]:
+    """Jobs whose route chunks wait."""
+    return [row[0] for row in await (await conn.execute(SQL["unrouted"])).fetchall()]
+
+
+async def stop_overdue(conn: Connection) -> list[int]:
+    """Stops the jobs whose deadline has passed; what is unsent will not be sent."""
+    async with conn.transaction():
+        ids = [row[0] for row in await (await conn.execute(SQL["overdue"])).fetchall()]
+        if ids:
+            await conn.execute(SQL["drop_unsent"], {"ids": ids})
+    return ids

@@ -1,0 +1,62 @@
+"""Claiming bound chunks and reading what their entries send."""
+
+from collections import defaultdict
+
+from core.plan import Plan
+from core.work import Entry, LeasedChunk
+from db.connect import Connection, statements
+
+SQL = statements("lease")
+
+
+async def claim(
+    conn: Connection, deployment: str, *, owner: int, room: int
+) -> list[LeasedChunk]:
+    """Leases due chunks of the deployment to the process `owner`, about `room` requests."""
+    cursor = await conn.execute(
+        SQL["claim"], {"deployment": deployment, "owner": owner, "room": room}
+    )
+    return [
+        LeasedChunk(
+            id=row[0],
+            fence=row[1],
+            job_id=row[2],
+            part=row[3],
+            round=row[4],
+            plan_id=row[5],
+            candidate=row[6],
+            deployment=row[7],
+            seqs=row[8],
+            tries=row[9],
+            calls=row[10],
+            tokens=row[11],
+            bounds=row[12],
+            accounts=(row[13], row[14]),
+            limited=row[15],
+            plan=Plan.from_body(row[16]),
+        )
+        for row in await cursor.fetchall()
+    ]
+
+
+async def read_entries(conn: Connection, chunks: list[LeasedChunk]) -> list[Entry]:
+    """The chunks' entries in order, with their bodies."""
+    wanted: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for chunk in chunks:
+        wanted[chunk.part, chunk.job_id].extend(chunk.seqs)
+    bodies: dict[tuple[int, int], str] = {}
+    for (part, job_id), seqs in wanted.items():
+        cursor = await conn.execute(
+            SQL["bodies"], {"part": part, "job_id": job_id, "seqs": seqs}
+        )
+        bodies.update(((job_id, seq), body) for seq, body in await cursor.fetchall())
+    return [
+        Entry(chunk, index, bodies[chunk.job_id, seq].encode())
+        for chunk in chunks
+        for index, seq in enumerate(chunk.seqs)
+    ]
+
+
+async def disown(conn: Connection, chunk_ids: list[int], owner: int) -> None:
+    """Leaves leased chunks to the sweep, which finds out what became of their entries."""
+    await conn.execute(SQL["disown"], {"ids": chunk_ids, "owner": owner})

@@ -1,0 +1,113 @@
+"""The route step's reads and writes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from core.plan import Plan
+from db.connect import Connection, statements
+
+SQL = statements("planning")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChunk:
+    """Up to 2,000 requests that wait for a plan."""
+
+    id: int
+    job_id: int
+    part: int
+    round: int
+    seqs: list[int]
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unrouted:
+    """One request before its decision."""
+
+    seq: int
+    target: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChunk:
+    """Requests of equal plan, at most 200. Lists run in step; bounds are nano-dollars."""
+
+    plan_id: int
+    deployment: str
+    seqs: list[int]
+    tokens: list[int]
+    bounds: list[int]
+
+
+async def take_route_chunk(conn: Connection, job_id: int) -> RouteChunk | None:
+    """Locks the next route chunk for the rest of the transaction; None when none is free."""
+    row = await (await conn.execute(SQL["take"], {"job_id": job_id})).fetchone()
+    if row is None:
+        return None
+    id_, part, round_, seqs, route = row
+    return RouteChunk(id_, job_id, part, round_, seqs, route)
+
+
+async def read_requests(conn: Connection, chunk: RouteChunk) -> list[Unrouted]:
+    """The chunk's requests in order of seq."""
+    cursor = await conn.execute(
+        SQL["read"], {"part": chunk.part, "job_id": chunk.job_id, "seqs": chunk.seqs}
+    )
+    return [Unrouted(seq, target, body.encode()) for seq, target, body in await cursor.fetchall()]
+
+
+async def put_plan(conn: Connection, plan: Plan) -> int:
+    """The id of the plan's row, made if it is new."""
+    params = {"digest": plan.digest(), "body": Jsonb(plan.body())}
+    row = await (await conn.execute(SQL["put_plan"], params)).fetchone()
+    if row is None:
+        # Another process made it between our two looks; by now it is visible.
+        row = await (await conn.execute(SQL["put_plan"], params)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def put_decisions(
+    conn: Connection, chunk: RouteChunk, planned: list[PlannedChunk]
+) -> None:
+    """The packed route row, the planned chunks, and the route chunk's end."""
+    calls: dict[int, int] = {}
+    if chunk.round > 1:
+        where = {"part": chunk.part, "job_id": chunk.job_id, "seqs": chunk.seqs}
+        calls = dict(await (await conn.execute(SQL["calls_made"], where)).fetchall())
+    common = {"part": chunk.part, "job_id": chunk.job_id, "round": chunk.round}
+    async with conn.pipeline():
+        await conn.execute(SQL["put_route"], {**common, **_packed(chunk, planned)})
+        for group in planned:
+            await conn.execute(
+                SQL["put_chunk"],
+                {
+                    **common,
+                    "plan_id": group.plan_id,
+                    "deployment": group.deployment,
+                    "size": len(group.seqs),
+                    "seqs": group.seqs,
+                    "calls": [calls.get(seq, 0) for seq in group.seqs],
+                    "tokens": group.tokens,
+                    "bounds": group.bounds,
+                },
+            )
+        await conn.execute(SQL["close"], {"id": chunk.id})
+
+
+def _packed(chunk: RouteChunk, planned: list[PlannedChunk]) -> dict[str, Any]:
+    rows = sorted(
+        (seq, group.plan_id, tokens)
+        for group in planned
+        for seq, tokens in zip(group.seqs, group.tokens, strict=True)
+    )
+    return {
+        "chunk_id": chunk.id,
+        "seqs": [row[0] for row in rows],
+        "plan_ids": [row[1] for row in rows],
+        "tokens": [row[2] for row in rows],
+    }

@@ -1,0 +1,88 @@
+"""Process rows: registering, renewing, and the work that dead processes leave behind."""
+
+from dataclasses import dataclass
+
+from core.plan import Plan
+from core.work import LeasedChunk
+from db.connect import Connection, statements
+
+SQL = statements("processes")
+
+
+async def register(conn: Connection, *, kind: str, host: str, pid: int, lease: float) -> int:
+    """A new process row, leased for `lease` seconds; returns its id, which is never reused."""
+    cursor = await conn.execute(
+        SQL["register"], {"kind": kind, "host": host, "pid": pid, "lease": lease}
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def renew(conn: Connection, process_id: int, lease: float) -> bool:
+    """Renews the lease; False when the row is gone.
+
+    A lease that had run out is simply renewed: whatever was taken over meanwhile has another
+    fence, so this process' word about it no longer counts.
+    """
+    cursor = await conn.execute(SQL["renew"], {"id": process_id, "lease": lease})
+    return await cursor.fetchone() is not None
+
+
+async def end(conn: Connection, process_id: int) -> None:
+    """The process goes away in good order."""
+    await conn.execute(SQL["end"], {"id": process_id})
+
+
+async def expire(conn: Connection, *, host: str, pid: int) -> None:
+    """The process is known to be dead: its lease ends now."""
+    await conn.execute(SQL["expire"], {"host": host, "pid": pid})
+
+
+async def forget_dead(conn: Connection) -> None:
+    """Drops the rows of long dead processes that own nothing any more."""
+    await conn.execute(SQL["forget"])
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """A chunk without a living owner. `doubtful` are the entries (indexes) that may have
+    been sent and have no attempt."""
+
+    chunk: LeasedChunk
+    stopped: bool
+    doubtful: list[int]
+
+
+async def lock_orphans(conn: Connection) -> list[LeftBehind]:
+    """Locks up to fifty chunks whose owner is dead, for the rest of the transaction."""
+    ids = [row[0] for row in await (await conn.execute(SQL["orphaned"])).fetchall()]
+    if not ids:
+        return []
+    rows = await (await conn.execute(SQL["left_behind"], {"ids": ids})).fetchall()
+    return [
+        LeftBehind(
+            chunk=LeasedChunk(
+                *row[:6],
+                plan=Plan.from_body(row[16]),
+                candidate=row[6],
+                deployment=row[7],
+                seqs=row[8],
+                tries=row[9],
+                calls=row[10],
+                tokens=row[11],
+                bounds=row[12],
+                accounts=(row[14], row[15]),
+                limited=True,
+                sent=row[13],
+            ),
+            stopped=row[17],
+            doubtful=[index - 1 for index in row[18]],
+        )
+        for row in rows
+    ]
+
+
+async def put_back(conn: Connection, left: LeftBehind) -> None:
+    """The untouched rest goes back; the old owner's word about the chunk no longer counts."""
+    await conn.execute(SQL["put_back"], {"id": left.chunk.id, "stopped": left.stopped})

@@ -1,0 +1,88 @@
+-- Dispatch: which planned chunks are bound now, and how many tickets a provider needs.
+
+-- name: lock_provider
+-- One dispatch at a time per provider, whoever runs it.
+insert into providers (name) values (%(provider)s) on conflict do nothing;
+
+-- name: hold_provider
+select name from providers where name = %(provider)s for update skip locked;
+
+-- name: stamp_provider
+update providers set dispatched_at = now() where name = %(provider)s;
+
+-- name: bound
+select deployment, sum(size)::bigint,
+  coalesce(sum(size) filter (where not_before <= now()), 0)::bigint
+from chunks
+where deployment = any(%(deployments)s::text[]) and status in ('ready', 'waiting')
+  and kind = 'call'
+group by deployment;
+
+-- name: bind
+-- Fair over jobs: the first chunk of every job, then the second of every job, and so on, until
+-- the room (in requests) is full. Looks at no more than `depth` chunks of a job.
+with nearest as (
+  select c.id, c.size, c.turn, j.id as job_id
+  from jobs j
+  cross join lateral (
+    select id, size, row_number() over (order by id) as turn
+    from (
+      select id, size from chunks
+      where deployment = %(deployment)s and job_id = j.id and status = 'planned'
+      order by id limit %(depth)s
+    ) first
+  ) c
+  where j.ended_at is null and j.stop is null
+), fair as (
+  select id, sum(size) over (order by turn, job_id, id) - size as before from nearest
+)
+update chunks c set status = 'ready', not_before = now()
+from fair where c.id = fair.id and fair.before < %(room)s and c.status = 'planned';
+
+-- name: active_jobs
+select count(*) from jobs where ended_at is null;
+
+-- name: rate
+-- Attempts a second lately: what the counters gained, over the time since they began to move.
+select coalesce(sum(attempts), 0)::float
+  / greatest(1, extract(epoch from now() - min(j.in_progress_at)))::float
+from job_counters c join jobs j on j.id = c.job_id
+where c.deployment = %(deployment)s and j.ended_at is null;
+
+-- name: live_lanes
+-- Queued tickets that nobody started for long are taken for lost and forgotten: should such a
+-- ticket turn up after all, it finds its row gone and does nothing.
+with lost as (
+  delete from lanes l
+  where l.provider = %(provider)s and (
+    (l.status = 'queued' and l.issued_at < now() - %(lost_after)s * interval '1 second')
+    or (l.status = 'running' and not exists (
+      select from processes p where p.id = l.process_id and p.lease_until > now())))
+  returning id
+)
+select count(*) from lanes
+where provider = %(provider)s and id not in (select id from lost);
+
+-- name: issue
+insert into lanes (provider) select %(provider)s from generate_series(1, %(count)s) returning id;
+
+-- name: start_lane
+update lanes set status = 'running', process_id = %(process_id)s, started_at = now()
+where id = %(id)s and status = 'queued' returning id;
+
+-- name: end_lane
+delete from lanes where id = %(id)s;
+
+-- name: closed_deployments
+select deployment from deployment_state
+where status <> 'open' and (until is null or until > now());
+
+-- name: close_deployment
+insert into deployment_state (deployment, status, reason, until)
+values (%(deployment)s, %(status)s, %(reason)s, now() + %(seconds)s * interval '1 second')
+on conflict (deployment) do update set status = excluded.status, reason = excluded.reason,
+  until = excluded.until, updated_at = now();
+
+-- name: open_deployments
+update deployment_state set status = 'open', reason = '', until = null, updated_at = now()
+where status = 'cooling' and until <= now();

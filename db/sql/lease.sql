@@ -1,0 +1,38 @@
+-- How a lane takes bound chunks.
+
+-- name: claim
+-- The longest due first, small ones together, up to about `room` requests. The inner limit
+-- bounds how many rows a claim may hold while it picks.
+with due as (
+  select id, sum(size) over (order by not_before, id) - size as before
+  from (
+    select id, size, not_before from chunks
+    where deployment = %(deployment)s and status in ('ready', 'waiting') and kind = 'call'
+      and not_before <= now()
+    order by not_before, id limit 32
+    for update skip locked
+  ) nearest
+), taken as (
+  update chunks c set status = 'leased', owner = %(owner)s, fence = c.fence + 1, sent = 0,
+    reason = ''
+  from due where c.id = due.id and due.before < %(room)s
+  returning c.*
+)
+select t.id, t.fence, t.job_id, t.part, t.round, t.plan_id, t.candidate, t.deployment, t.seqs,
+  t.tries, t.calls, t.tokens, t.bounds, j.account_id, j.project_account_id,
+  (a.limit_nusd is not null or p.limit_nusd is not null), plans.body
+from taken t
+join jobs j on j.id = t.job_id
+join accounts a on a.id = j.account_id
+join accounts p on p.id = j.project_account_id
+join plans on plans.id = t.plan_id
+order by t.not_before, t.id;
+
+-- name: bodies
+select seq, body from requests
+where part = %(part)s and job_id = %(job_id)s and seq = any(%(seqs)s::int[]);
+
+-- name: disown
+-- A lane that broke down leaves its chunks to the sweep, as a dead process would.
+update chunks set owner = null where id = any(%(ids)s::bigint[]) and owner = %(owner)s
+  and status = 'leased';

@@ -1,0 +1,43 @@
+-- How the route step takes its chunks and leaves its decisions.
+
+-- name: take
+-- Locked, not leased: a route step that dies rolls back and the chunk is there again.
+select c.id, c.part, c.round, c.seqs, j.route
+from chunks c join jobs j on j.id = c.job_id
+where c.job_id = %(job_id)s and c.kind = 'route' and c.status = 'ready' and j.stop is null
+order by c.id limit 1
+for update of c skip locked;
+
+-- name: read
+select seq, target, body from requests
+where part = %(part)s and job_id = %(job_id)s and seq = any(%(seqs)s::int[])
+order by seq;
+
+-- name: put_plan
+with made as (
+  insert into plans (digest, body) values (%(digest)s, %(body)s)
+  on conflict (digest) do nothing returning id
+)
+select id from made union all select id from plans where digest = %(digest)s limit 1;
+
+-- name: put_route
+insert into routes (part, job_id, chunk_id, round, seqs, plan_ids, tokens)
+values (%(part)s, %(job_id)s, %(chunk_id)s, %(round)s, %(seqs)s, %(plan_ids)s, %(tokens)s);
+
+-- name: put_chunk
+insert into chunks (job_id, part, round, plan_id, candidate, deployment, size, seqs, tries, calls,
+  tokens, bounds, status)
+values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, 0, %(deployment)s, %(size)s, %(seqs)s,
+  array_fill(0::smallint, array[%(size)s]), %(calls)s, %(tokens)s, %(bounds)s, 'planned');
+
+-- name: calls_made
+select seq, max(n) from attempts
+where part = %(part)s and job_id = %(job_id)s and seq = any(%(seqs)s::int[])
+group by seq;
+
+-- name: close
+update chunks set status = 'done' where id = %(id)s;
+
+-- name: unrouted
+select exists (select from chunks where job_id = %(job_id)s and kind = 'route'
+  and status <> 'done');

@@ -1,0 +1,57 @@
+-- Process rows and their leases; what a dead process leaves behind.
+
+-- name: register
+insert into processes (kind, host, pid, lease_until)
+values (%(kind)s, %(host)s, %(pid)s, now() + %(lease)s * interval '1 second') returning id;
+
+-- name: renew
+update processes set renewed_at = now(), lease_until = now() + %(lease)s * interval '1 second'
+where id = %(id)s returning id;
+
+-- name: end
+delete from processes where id = %(id)s;
+
+-- name: expire
+update processes set lease_until = now() where host = %(host)s and pid = %(pid)s;
+
+-- name: dead
+select id from processes where lease_until <= now();
+
+-- name: orphaned
+-- Chunks whose owner is dead or gone; `limit` keeps each take-over's transaction short.
+select c.id from chunks c
+where c.status = 'leased' and c.kind = 'call'
+  and not exists (select from processes p where p.id = c.owner and p.lease_until > now())
+order by c.id limit 50
+for update of c skip locked;
+
+-- name: left_behind
+select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment, c.seqs,
+  c.tries, c.calls, c.tokens, c.bounds, c.sent, j.account_id, j.project_account_id,
+  plans.body, j.stop is not null,
+  array(
+    select i from generate_series(1, c.sent) as i
+    where not exists (
+      select from attempts a
+      where a.part = c.part and a.job_id = c.job_id and a.seq = c.seqs[i]
+        and a.n = c.calls[i] + 1)
+  )
+from chunks c
+join jobs j on j.id = c.job_id
+join plans on plans.id = c.plan_id
+where c.id = any(%(ids)s::bigint[])
+order by c.id;
+
+-- name: put_back
+-- The untouched rest; the fence makes sure that the old owner's word no longer counts.
+update chunks set fence = fence + 1, owner = null, size = size - sent, seqs = seqs[sent + 1:],
+  tries = tries[sent + 1:], calls = calls[sent + 1:], tokens = tokens[sent + 1:],
+  bounds = bounds[sent + 1:], sent = 0, not_before = now(),
+  status = case when size > sent and not %(stopped)s then 'ready' else 'done' end,
+  reason = 'its worker died'
+where id = %(id)s;
+
+-- name: forget
+delete from processes p
+where p.lease_until < now() - interval '1 minute'
+  and not exists (select from chunks c where c.owner = p.id and c.status = 'leased');

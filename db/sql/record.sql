@@ -1,0 +1,134 @@
+-- The statements of one record transaction, in the order in which db/record.py runs them.
+
+-- name: lock_chunks
+-- Which of the chunks are still ours; the fence is checked here, chunk by chunk.
+select c.id, j.stop is not null
+from unnest(%(ids)s::bigint[], %(fences)s::int[]) as held (id, fence)
+join chunks c on c.id = held.id and c.fence = held.fence
+join jobs j on j.id = c.job_id
+where c.status = 'leased' and c.owner = %(owner)s
+order by c.id
+for update of c;
+
+-- name: copy_attempts
+copy attempts (part, job_id, seq, n, round, deployment, status, error_class, error, http_status,
+  input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_nusd, bound_nusd,
+  latency_ms, commit_id) from stdin;
+
+-- name: copy_results
+copy results (part, job_id, seq, round, status, deployment, n, http_status, request_id, body,
+  error, commit_id) from stdin;
+
+-- name: stage
+create temp table staged_{table} (like {table}) on commit drop;
+
+-- name: unstage_attempts
+insert into attempts select * from staged_attempts on conflict do nothing
+returning job_id, seq, n;
+
+-- name: unstage_results
+insert into results select * from staged_results on conflict do nothing
+returning job_id, seq, n;
+
+-- name: count
+insert into job_counters as c (job_id, deployment, writer, attempts, errors, throttled, unknown,
+  retries, fallbacks, completed, failed, unpriced, input_tokens, output_tokens, cost_nusd,
+  latency_ms)
+values (%(job_id)s, %(deployment)s, %(writer)s, %(attempts)s, %(errors)s, %(throttled)s,
+  %(unknown)s, %(retries)s, %(fallbacks)s, %(completed)s, %(failed)s, %(unpriced)s,
+  %(input_tokens)s, %(output_tokens)s, %(cost_nusd)s, %(latency_ms)s)
+on conflict (job_id, deployment, writer) do update set
+  attempts = c.attempts + excluded.attempts,
+  errors = c.errors + excluded.errors,
+  throttled = c.throttled + excluded.throttled,
+  unknown = c.unknown + excluded.unknown,
+  retries = c.retries + excluded.retries,
+  fallbacks = c.fallbacks + excluded.fallbacks,
+  completed = c.completed + excluded.completed,
+  failed = c.failed + excluded.failed,
+  unpriced = c.unpriced + excluded.unpriced,
+  input_tokens = c.input_tokens + excluded.input_tokens,
+  output_tokens = c.output_tokens + excluded.output_tokens,
+  cost_nusd = c.cost_nusd + excluded.cost_nusd,
+  latency_ms = c.latency_ms + excluded.latency_ms,
+  updated_at = now();
+
+-- name: move
+insert into chunks (job_id, part, round, plan_id, candidate, deployment, size, seqs, tries, calls,
+  tokens, bounds, status, not_before, reason)
+values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, %(candidate)s, %(deployment)s, %(size)s,
+  %(seqs)s, %(tries)s, %(calls)s, %(tokens)s, %(bounds)s,
+  case when %(delay)s > 0 then 'waiting' else 'ready' end,
+  now() + %(delay)s * interval '1 second', %(reason)s);
+
+-- name: lock_accounts
+select id, spent_nusd, reserved_nusd, limit_nusd
+from accounts where id = any(%(ids)s::bigint[]) order by id for update;
+
+-- name: advance
+update chunks c set sent = u.sent,
+  status = case when u.done then 'done' else c.status end,
+  owner = case when u.done then null else c.owner end
+from unnest(%(ids)s::bigint[], %(sents)s::int[], %(dones)s::bool[]) as u (id, sent, done)
+where c.id = u.id;
+
+-- name: give_back_whole
+update chunks set status = case when %(delay)s > 0 then 'waiting' else 'ready' end, owner = null,
+  not_before = now() + %(delay)s * interval '1 second', reason = %(reason)s
+where id = %(id)s and sent = 0;
+
+-- name: give_back_rest
+with rest as (
+  insert into chunks (job_id, part, round, plan_id, candidate, deployment, size, seqs, tries,
+    calls, tokens, bounds, status, not_before, reason)
+  select job_id, part, round, plan_id, candidate, deployment, size - sent, seqs[sent + 1:],
+    tries[sent + 1:], calls[sent + 1:], tokens[sent + 1:], bounds[sent + 1:],
+    case when %(delay)s > 0 then 'waiting' else 'ready' end,
+    now() + %(delay)s * interval '1 second', %(reason)s
+  from chunks where id = %(id)s and sent < size
+)
+update chunks set size = sent, seqs = seqs[1:sent], tries = tries[1:sent],
+  calls = calls[1:sent], tokens = tokens[1:sent], bounds = bounds[1:sent]
+where id = %(id)s;
+
+-- name: exhaust
+-- The budget has no room for the next request and nothing reserved can come back.
+with stopped as (
+  update jobs set stop = 'budget_exhausted', stopping_at = now()
+  where id = any(%(job_ids)s::bigint[]) and stop is null
+  returning id
+)
+update chunks c set status = 'done' from stopped
+where c.job_id = stopped.id and c.status in ('planned', 'ready', 'waiting');
+
+-- name: drained
+select ids.id from unnest(%(job_ids)s::bigint[]) as ids (id)
+where not exists (select from chunks c where c.job_id = ids.id and c.status <> 'done');
+
+-- name: write_ledger
+insert into ledger (commit_id, account_id, kind, amount_nusd)
+select %(commit_id)s, u.* from
+  unnest(%(accounts)s::bigint[], %(kinds)s::text[], %(amounts)s::bigint[]) as u;
+
+-- name: move_accounts
+with ordered as (
+  select a.id, u.spent, u.reserved
+  from unnest(%(ids)s::bigint[], %(spent)s::bigint[], %(reserved)s::bigint[])
+    as u (id, spent, reserved)
+  join accounts a on a.id = u.id
+  order by a.id for update of a
+)
+update accounts a set spent_nusd = a.spent_nusd + o.spent,
+  reserved_nusd = a.reserved_nusd + o.reserved
+from ordered o where a.id = o.id;
+
+-- name: was_committed
+select exists (select from ledger where commit_id = %(commit_id)s);
+
+-- name: settle_late
+-- A call whose chunk was taken over has an answer after all: its true cost replaces the bound.
+update attempts set status = 'late', cost_nusd = %(cost)s, http_status = %(http_status)s,
+  input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, latency_ms = %(latency)s
+where part = %(part)s and job_id = %(job_id)s and seq = %(seq)s and n = %(n)s
+  and status = 'unknown'
+returning bound_nusd;

@@ -1,0 +1,88 @@
+"""What a commit adds to the job's counters, and which new chunks its moves make."""
+
+from collections import defaultdict
+from typing import Any
+
+from core.status import AttemptStatus, ResultStatus
+from core.work import Settled
+
+COUNTS = (
+    "attempts errors throttled unknown retries fallbacks completed failed unpriced "
+    "input_tokens output_tokens cost_nusd latency_ms"
+).split()
+
+THROTTLED = "throttled"
+
+
+def _counts(settled: Settled) -> dict[str, int]:
+    move, result, usage = settled.move, settled.result, settled.usage
+    chunk = settled.entry.chunk
+    ok = settled.status == AttemptStatus.OK
+    return {
+        "attempts": 1,
+        "errors": int(not ok),
+        "throttled": int(settled.error_class == THROTTLED),
+        "unknown": int(settled.status == AttemptStatus.UNKNOWN),
+        "retries": int(move is not None and move.candidate == chunk.candidate),
+        "fallbacks": int(move is not None and move.candidate != chunk.candidate),
+        "completed": int(result is not None and result.status == ResultStatus.COMPLETED),
+        "failed": int(result is not None and result.status == ResultStatus.FAILED),
+        "unpriced": int(settled.cost_nusd is None),
+        "input_tokens": usage.input_tokens if usage else 0,
+        "output_tokens": usage.output_tokens if usage else 0,
+        "cost_nusd": settled.cost_nusd or 0,
+        "latency_ms": settled.latency_ms if ok else 0,
+    }
+
+
+def count_rows(
+    live: list[Settled], writer: int, *, late: tuple[Settled, int] | None = None
+) -> list[dict[str, Any]]:
+    """One row of additions per (job, deployment). `late` adds only the difference of a cost
+    that had been booked at its bound."""
+    sums: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
+    for settled in live:
+        into = sums[settled.entry.chunk.job_id, settled.entry.chunk.deployment]
+        for name, value in _counts(settled).items():
+            into[name] += value
+    if late is not None:
+        settled, delta = late
+        sums[settled.entry.chunk.job_id, settled.entry.chunk.deployment]["cost_nusd"] += delta
+    return [
+        {"job_id": job_id, "deployment": deployment, "writer": writer, **counts}
+        for (job_id, deployment), counts in sums.items()
+    ]
+
+
+def move_rows(live: list[Settled], stopped: set[int]) -> list[dict[str, Any]]:
+    """The chunks that carry on what has to be called again; none for stopped jobs, whose
+    unfinished requests have the job's outcome."""
+    groups: dict[tuple[int, int, int, str, float], list[Settled]] = defaultdict(list)
+    for settled in live:
+        move, chunk = settled.move, settled.entry.chunk
+        if move is not None and chunk.id not in stopped:
+            # Half-second steps keep together what is due at about the same time.
+            due = -(-move.delay // 0.5) * 0.5
+            groups[chunk.job_id, chunk.plan_id, move.candidate, move.reason, due].append(settled)
+    return [_move_row(group, due) for (*_, due), group in groups.items()]
+
+
+def _move_row(group: list[Settled], due: float) -> dict[str, Any]:
+    chunk, move = group[0].entry.chunk, group[0].move
+    assert move is not None
+    return {
+        "job_id": chunk.job_id,
+        "part": chunk.part,
+        "round": chunk.round,
+        "plan_id": chunk.plan_id,
+        "candidate": move.candidate,
+        "deployment": move.deployment,
+        "size": len(group),
+        "seqs": [s.entry.seq for s in group],
+        "tries": [s.move.tries for s in group if s.move],
+        "calls": [s.entry.n for s in group],
+        "tokens": [s.entry.tokens for s in group],
+        "bounds": [s.move.bound for s in group if s.move],
+        "delay": due,
+        "reason": move.reason,
+    }

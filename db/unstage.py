@@ -1,0 +1,78 @@
+"""How attempts and results reach their tables: straight by COPY, or by way of a staging
+table when some of the rows may be there already."""
+
+from typing import Any
+
+from core.work import Settled
+from db.connect import Connection
+from db.copytext import block, number, text
+
+
+def attempt_row(settled: Settled, commit_id: int) -> str:
+    """The COPY line of an attempt, in the column order of `copy_attempts`."""
+    entry, usage = settled.entry, settled.usage
+    chunk = entry.chunk
+    return "\t".join(
+        (
+            str(chunk.part),
+            str(chunk.job_id),
+            str(entry.seq),
+            str(entry.n),
+            str(chunk.round),
+            chunk.deployment,
+            settled.status,
+            text(settled.error_class),
+            text(settled.error),
+            number(settled.http_status),
+            number(usage.input_tokens if usage else None),
+            number(usage.cached_tokens if usage else None),
+            number(usage.output_tokens if usage else None),
+            number(usage.reasoning_tokens if usage else None),
+            number(settled.cost_nusd),
+            str(entry.bound),
+            str(settled.latency_ms),
+            str(commit_id),
+        )
+    )
+
+
+def result_row(settled: Settled, commit_id: int) -> str:
+    """The COPY line of a result, in the column order of `copy_results`."""
+    entry, result = settled.entry, settled.result
+    assert result is not None
+    chunk = entry.chunk
+    return "\t".join(
+        (
+            str(chunk.part),
+            str(chunk.job_id),
+            str(entry.seq),
+            str(chunk.round),
+            result.status,
+            chunk.deployment,
+            str(entry.n),
+            number(result.http_status),
+            text(result.request_id),
+            text(result.body),
+            text(result.error),
+            str(commit_id),
+        )
+    )
+
+
+async def copy_rows(conn: Connection, statement: bytes, rows: list[str]) -> None:
+    """COPY lines into the table that the statement names."""
+    if rows:
+        async with conn.cursor() as cursor, cursor.copy(statement) as copy:
+            await copy.write(block(rows))
+
+
+async def unstage_rows(
+    conn: Connection, table: str, rows: list[str], sql: dict[str, bytes]
+) -> set[tuple[Any, ...]]:
+    """Inserts the rows that are not there yet; returns their (job_id, seq, n)."""
+    staged = b"staged_" + table.encode()
+    await conn.execute(sql["stage"].replace(b"{table}", table.encode()))
+    target = sql[f"copy_{table}"].replace(b"copy " + table.encode(), b"copy " + staged, 1)
+    await copy_rows(conn, target, rows)
+    cursor = await conn.execute(sql[f"unstage_{table}"])
+    return set(await cursor.fetchall())

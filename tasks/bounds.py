@@ -1,0 +1,46 @@
+"""What a request may cost at most on a deployment.
+
+    bound = price(input upper bound × margin, output limit that is actually sent × n)
+
+The input bound is counted text plus overhead per message and tool where the model's
+tokeniser is known, UTF-8 bytes where it is not (`providers/tokens.py`).
+"""
+
+from dataclasses import dataclass
+
+from core.deployment import Deployment
+from core.errors import InputError
+from core.plan import Plan
+from providers.tokens import bound_input, has_exact_tokens, output_limit
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A request in tokens: what it probably sends, what it may send and may bring back."""
+
+    tokens: int
+    input_bound: int | None
+    output_limit: int
+
+
+def size_of(body: bytes, tokens: int, deployment: Deployment, plan: Plan) -> Size:
+    """The request's size on this deployment."""
+    exact = has_exact_tokens(deployment)
+    return Size(tokens, bound_input(body, tokens, exact), output_limit(body, plan.max_output))
+
+
+def bound_nusd(size: Size, deployment: Deployment, *, limited: bool) -> int:
+    """The upper bound in nano-dollars; 0 where the price is unknown and nothing limits it.
+
+    Raises InputError when a budget is set and the request has no upper bound.
+    """
+    if deployment.price is None:
+        return 0
+    if size.input_bound is None:
+        if limited:
+            raise InputError(
+                "the request refers to remote files or server tools, whose cost has no upper "
+                "bound. Send it in a job without a budget"
+            )
+        return deployment.price.cost(size.tokens, size.output_limit)
+    return deployment.price.cost(size.input_bound, size.output_limit)

@@ -1,0 +1,87 @@
+"""Where a retry is decided: a failed call in, what becomes of its request out. Pure.
+
+    final        bad_request, refused; or no attempt and no candidate is left
+    same again   throttled (costs no attempt); overloaded, transient, unknown, malformed
+                 with growing pauses, up to three attempts on one candidate
+    next one     credential_dead, quota_dead, too_long; or three attempts were not enough;
+                 or the same candidate has throttled it eight times running
+
+One budget of attempts (`Plan.max_attempts`) covers all candidates together.
+"""
+
+import json
+from dataclasses import dataclass
+
+from core.plan import Plan
+from core.status import ResultStatus
+from core.work import Result
+from providers.errors import ErrorClass, ProviderError
+
+ATTEMPTS_PER_CANDIDATE = 3
+THROTTLES_PER_CANDIDATE = 8
+BASE_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How far a request has come: its candidate (index), attempts spent, calls made;
+    the present call not counted."""
+
+    candidate: int
+    tries: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Call again: the candidate (index), attempts spent by now, seconds to wait, and why."""
+
+    candidate: int
+    tries: int
+    delay: float
+    reason: str
+
+
+def decide(error: ProviderError, tried: Tried, plan: Plan, *, jitter: float) -> Again | Result:
+    """`jitter` is a random number in [0, 1)."""
+    leaf = error.error_class
+    if leaf.final:
+        return failure(error)
+    tries = tried.tries + int(leaf.spends_attempt)
+    if tries >= plan.max_attempts:
+        return failure(error)
+    last = tried.candidate + 1 >= len(plan.candidates)
+    if leaf.next_candidate or (not last and _worn_out(leaf, tried, tries)):
+        return failure(error) if last else Again(tried.candidate + 1, tries, 0.0, leaf)
+    return Again(tried.candidate, tries, _pause(error, tried, jitter), leaf)
+
+
+def _worn_out(leaf: ErrorClass, tried: Tried, tries: int) -> bool:
+    """Whether this candidate has had its share and another should try."""
+    if leaf is ErrorClass.THROTTLED:
+        throttles = tried.calls + 1 - tries
+        return throttles >= THROTTLES_PER_CANDIDATE * (tried.candidate + 1)
+    return tries >= ATTEMPTS_PER_CANDIDATE * (tried.candidate + 1)
+
+
+def _pause(error: ProviderError, tried: Tried, jitter: float) -> float:
+    """The provider's own word, else exponential backoff with full jitter
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)."""
+    if error.retry_after is not None:
+        return error.retry_after
+    ceiling = min(LONGEST_PAUSE, BASE_PAUSE * 2.0 ** min(tried.calls, 10))
+    return ceiling * jitter
+
+
+def failure(error: ProviderError) -> Result:
+    """The failed result: an HTTP answer in OpenAI's error shape, or an error without one."""
+    detail = {"code": error.code, "message": error.message}
+    text = json.dumps({**detail, "class": str(error.error_class)})
+    if error.status is None or error.status < 400:
+        return Result(ResultStatus.FAILED, error=text)
+    body = {"error": {"message": error.message, "type": str(error.error_class), "param": None,
+                      "code": error.code}}
+    return Result(
+        ResultStatus.FAILED, http_status=error.status, body=json.dumps(body), error=text
+    )

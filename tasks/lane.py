@@ -1,0 +1,241 @@
+"""A lane: one ticket's slice of work on a provider.
+
+    claim ─► backlog ─► window (money, cursor) ─► intended ─► permits ─► calls ─► writer
+             feeder ──────────────────────────►  │ sender ──────────────►
+
+The feeder keeps at most one window of entries intended and unsent; the sender takes permits
+for as many of them as the limiter grants. At the end of the slice, or when the next permit
+is far away, what was not sent goes back to the yard.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, takewhile
+
+from core.money import to_usd
+from core.ports import Return
+from core.status import ResultStatus
+from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
+from db.dispatch import end_lane, start_lane
+from db.lease import claim, disown, read_entries
+from tasks.attempt import attempt
+from tasks.context import Yard
+
+WINDOW = 64
+CLAIM = 200
+FAR_AWAY = 5.0
+FULL_POLL = 0.25
+SHORT_DELAY = 0.5
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the slice did; its text is what Flower shows."""
+
+    sent: int = 0
+    completed: int = 0
+    failed: int = 0
+    retries: int = 0
+    fallbacks: int = 0
+    cost_nusd: int = 0
+
+    def add(self, settled: Settled) -> None:
+        self.sent += 1
+        self.cost_nusd += settled.cost_nusd or 0
+        if settled.result is not None:
+            ok = settled.result.status == ResultStatus.COMPLETED
+            self.completed += int(ok)
+            self.failed += int(not ok)
+        elif settled.move is not None:
+            same = settled.move.candidate == settled.entry.chunk.candidate
+            self.retries += int(same)
+            self.fallbacks += int(not same)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sent} sent, {self.completed} ok, {self.retries} to retry, "
+            f"{self.fallbacks} fell back, {self.failed} failed, ${to_usd(self.cost_nusd):.4f}"
+        )
+
+
+async def run_slice(yard: Yard, provider: str, ticket: int) -> str:
+    """Works off one ticket; returns one line on what was done."""
+    pool = yard.context.pool
+    async with pool.connection() as conn:
+        if not await start_lane(conn, ticket, yard.process_id):
+            return "the ticket is gone, nothing to do"
+    lane = Lane(yard, provider)
+    try:
+        await lane.run()
+    finally:
+        async with pool.connection() as conn:
+            await end_lane(conn, ticket)
+    return str(lane.tally)
+
+
+class Lane:
+    """The state of one slice."""
+
+    def __init__(self, yard: Yard, provider: str) -> None:
+        self.tally = Tally()
+        self._yard = yard
+        self._provider = provider
+        self._deployments = [
+            d for d in yard.context.deployments.values() if d.provider == provider
+        ]
+        self._chunks: dict[int, LeasedChunk] = {}
+        self._backlog: deque[Entry] = deque()
+        self._intended: deque[Entry] = deque()
+        self._flying = 0
+        self._changed = asyncio.Event()
+        self._returned = asyncio.Event()
+        self._feeding = True
+        self._far_away = False
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + yard.context.settings.yard.slice
+
+    async def run(self) -> None:
+        """Claims and sends until the slice is over, then waits for its own calls."""
+        try:
+            async with asyncio.TaskGroup() as calls:
+                feeder = calls.create_task(self._feed())
+                await self._send_all(calls)
+                await feeder
+                await self._end_claims()
+            await self._yard.writer.flush()
+        except BaseException:
+            # What this lane held must not stay leased to a process that goes on living.
+            async with self._yard.context.pool.connection() as conn:
+                await disown(conn, list(self._chunks), self._yard.process_id)
+            raise
+
+    def _over(self) -> bool:
+        late = asyncio.get_running_loop().time() >= self._deadline
+        return late or self._far_away or self._yard.stopping.is_set()
+
+    async def _feed(self) -> None:
+        """Claims chunks and turns their entries into intended ones, a window at a time."""
+        try:
+            while not self._over():
+                if not self._backlog and not await self._claim():
+                    return
+                while len(self._intended) > WINDOW // 2 and not self._over():
+                    await self._wait_changed()
+                if not self._over():
+                    await self._intend()
+        finally:
+            self._feeding = False
+            self._changed.set()
+
+    async def _claim(self) -> bool:
+        async with self._yard.context.pool.connection() as conn:
+            for deployment in self._deployments:
+                chunks = await claim(
+                    conn, deployment.name, owner=self._yard.process_id, room=CLAIM
+                )
+                self._chunks.update((chunk.id, chunk) for chunk in chunks)
+                if chunks:
+                    self._backlog.extend(await read_entries(conn, chunks))
+                    # The next claim begins with another deployment of the provider.
+                    self._deployments.append(self._deployments.pop(0))
+                    return True
+        return False
+
+    async def _intend(self) -> None:
+        room = WINDOW - len(self._intended)
+        entries = [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
+        groups = [list(group) for _, group in groupby(entries, key=lambda e: e.chunk.id)]
+        windows = [Window(group[0].chunk, len(group)) for group in groups]
+        await self._yard.writer.intend(windows)
+        back = []
+        for group, window in zip(groups, windows, strict=True):
+            self._intended.extend(group[: window.granted])
+            if window.stopped or window.short:
+                back.append(self._turn_away(window))
+        if back:
+            await self._yard.writer.give_back(back)
+        self._changed.set()
+
+    def _turn_away(self, window: Window) -> GiveBack:
+        """The rest of a chunk whose job was stopped, or whose budget has no room just now."""
+        self._backlog = deque(e for e in self._backlog if e.chunk is not window.chunk)
+        return GiveBack(
+            window.chunk,
+            delay=SHORT_DELAY,
+            reason="the budget is reserved for calls in flight",
+            drop=window.stopped,
+        )
+
+    async def _send_all(self, calls: asyncio.TaskGroup) -> None:
+        """Sends what is intended as permits come, until the feeder is done."""
+        limiter = self._yard.caller.limiter
+        while self._feeding or self._intended:
+            if not self._intended:
+                await self._wait_changed()
+                continue
+            ask = self._same_deployment()
+            buckets = self._yard.caller.deployments[ask[0].chunk.deployment].buckets
+            grant = await limiter.acquire(buckets, [entry.tokens for entry in ask])
+            for _ in range(grant.granted):
+                self._flying += 1
+                calls.create_task(self._call(self._intended.popleft()))
+            self._changed.set()
+            if grant.granted == len(ask):
+                continue
+            if grant.wait > FAR_AWAY:
+                self._far_away = True
+                return
+            await self._wait_permit(grant.wait, full=grant.full)
+
+    def _same_deployment(self) -> Sequence[Entry]:
+        name = self._intended[0].chunk.deployment
+        return list(takewhile(lambda entry: entry.chunk.deployment == name, self._intended))
+
+    async def _call(self, entry: Entry) -> None:
+        settled = await attempt(self._yard.caller, entry)
+        buckets = self._yard.caller.deployments[entry.chunk.deployment].buckets
+        used = settled.usage.input_tokens + settled.usage.output_tokens if settled.usage else None
+        spare = 0 if used is None else entry.tokens - used
+        await self._yard.caller.limiter.give_back(buckets, Return(1, spare))
+        self.tally.add(settled)
+        self._yard.writer.settle(settled)
+        self._flying -= 1
+        self._returned.set()
+
+    async def _end_claims(self) -> None:
+        """Gives back what was claimed and not sent, and asks for the next lane at once, so
+        that the slow end of this one idles nothing."""
+        unsent: dict[int, int] = {}
+        for entry in self._intended:
+            unsent[entry.chunk.id] = unsent.get(entry.chunk.id, 0) + 1
+        held = {entry.chunk.id for entry in self._backlog} | set(unsent)
+        back = [
+            GiveBack(self._chunks[id_], unsent=unsent.get(id_, 0), reason="its slice was over")
+            for id_ in sorted(held)
+        ]
+        self._backlog.clear()
+        self._intended.clear()
+        if back:
+            await self._yard.writer.give_back(back)
+        await self._yard.context.publisher.publish("dispatch", self._provider)
+
+    async def _wait_changed(self) -> None:
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(), FULL_POLL)
+        except TimeoutError:
+            return
+
+    async def _wait_permit(self, seconds: float, *, full: bool) -> None:
+        """Sleeps for the limiter's time, or until a call of our own ends."""
+        if not full:
+            await asyncio.sleep(seconds)
+            return
+        self._returned.clear()
+        try:
+            await asyncio.wait_for(self._returned.wait(), seconds if not self._flying else FULL_POLL)
+            await asyncio.sleep(0.005)
+        except TimeoutError:
+            return

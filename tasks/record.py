@@ -1,0 +1,123 @@
+"""The writer: one per process; everything a process has to say goes through it.
+
+It gathers replies, windows and give-backs into micro-batches and commits each in one
+transaction under a commit id of its own. Whoever hands something in waits on the future.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+
+import structlog
+from psycopg import OperationalError
+
+from core.work import Batch, GiveBack, Settled, Window
+from db.connect import Pool
+from db.record import Report, commit, was_committed
+from db.reread import reread
+
+log = structlog.get_logger()
+
+GATHER = 0.025
+FULL = 200
+RETRY_PAUSE = 0.25
+
+AfterCommit = Callable[[Report], Awaitable[None]]
+
+
+class Writer:
+    """Gathers for `GATHER` seconds or `FULL` replies, then commits."""
+
+    def __init__(self, pool: Pool, process_id: int, after_commit: AfterCommit) -> None:
+        self._pool = pool
+        self._owner = process_id
+        self._after_commit = after_commit
+        self._numbers = itertools.count(1)
+        self._batch = Batch()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._wake = asyncio.Event()
+        self._full = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    def next_commit_id(self) -> int:
+        """A commit id that no other process and no other commit has."""
+        return (self._owner << 32) | next(self._numbers)
+
+    def settle(self, settled: Settled) -> None:
+        """Hands in one call's end; nobody waits for it."""
+        self._batch.settled.append(settled)
+        self._ring()
+
+    async def intend(self, windows: list[Window]) -> None:
+        """Returns once the windows are committed; their fields say what was granted."""
+        self._batch.windows.extend(windows)
+        await self._written()
+
+    async def give_back(self, back: list[GiveBack]) -> None:
+        """Returns once the chunks are back in the yard."""
+        self._batch.back.extend(back)
+        await self._written()
+
+    async def flush(self) -> None:
+        """Returns once everything handed in so far is committed."""
+        await self._written()
+
+    async def close(self) -> None:
+        """Commits what is left and stops."""
+        if self._batch:
+            await self.flush()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def _ring(self) -> None:
+        self._wake.set()
+        if len(self._batch.settled) >= FULL:
+            self._full.set()
+
+    def _written(self) -> Awaitable[None]:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._ring()
+        return future
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._gather()
+            batch, self._batch = self._batch, Batch()
+            waiting, self._waiting = self._waiting, []
+            self._wake.clear()
+            self._full.clear()
+            try:
+                if batch:
+                    report = await self._commit(batch)
+                    await self._after_commit(report)
+            except Exception as error:
+                for future in waiting:
+                    future.set_exception(error)
+                raise
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+    async def _gather(self) -> None:
+        try:
+            await asyncio.wait_for(self._full.wait(), GATHER)
+        except TimeoutError:
+            return
+
+    async def _commit(self, batch: Batch) -> Report:
+        """Commits, however often the connection is lost on the way. Before it writes again
+        it asks whether the last try took effect."""
+        commit_id = self.next_commit_id()
+        unsure = False
+        while True:
+            try:
+                async with self._pool.connection() as conn:
+                    if unsure and await was_committed(conn, commit_id):
+                        return await reread(conn, batch)
+                    unsure = True
+                    return await commit(conn, batch, commit_id=commit_id, owner=self._owner)
+            except OperationalError as error:
+                log.warning("commit interrupted, trying again", reason=type(error).__name__)
+                await asyncio.sleep(RETRY_PAUSE)

@@ -1,0 +1,101 @@
+"""Sweep: finds what was lost. Runs on any worker, several at once do no harm.
+
+Dead processes: what they may have sent is written down as `unknown` at its bound and called
+again in a chunk of one (a prompt that kills workers thus stands alone); the rest goes back
+untouched. Lost bells: unrouted and unfinished jobs are rung again. Deadlines are kept.
+"""
+
+import structlog
+
+from core.status import AttemptStatus
+from core.work import Entry, Result, Settled
+from db.connect import Connection
+from db.finish import stop_overdue, unfinished_jobs, unrouted_jobs
+from db.lease import read_entries
+from db.processes import LeftBehind, forget_dead, lock_orphans, put_back
+from db.takeover import write_off
+from providers.errors import ErrorClass, ProviderError
+from tasks.attempt import move_to
+from tasks.context import Yard
+from tasks.decide import Tried, decide
+
+log = structlog.get_logger()
+
+LOST = "its worker died during the call"
+
+
+async def sweep(yard: Yard) -> str:
+    """One round; returns one line on what was found."""
+    context = yard.context
+    doubtful = 0
+    while (found := await _take_over(yard)) is not None:
+        doubtful += found
+    async with context.pool.connection() as conn:
+        await stop_overdue(conn)
+        unrouted = await unrouted_jobs(conn)
+        unfinished = await unfinished_jobs(conn)
+        await forget_dead(conn)
+    for job_id in unrouted:
+        await context.publisher.publish("route", job_id)
+    for job_id in unfinished:
+        await context.publisher.publish("finish", job_id)
+    return (
+        f"{doubtful} calls in doubt, {len(unrouted)} jobs to route, {len(unfinished)} to finish"
+    )
+
+
+async def _take_over(yard: Yard) -> int | None:
+    """Takes over up to fifty orphaned chunks; the number of calls in doubt, None when there
+    is nothing left."""
+    async with yard.context.pool.connection() as conn, conn.transaction():
+        orphans = await lock_orphans(conn)
+        if not orphans:
+            return None
+        settled = [
+            _in_doubt(yard, entry)
+            for left in orphans
+            for entry in await _doubtful_entries(conn, left)
+        ]
+        await write_off(
+            conn,
+            settled,
+            stopped={left.chunk.id for left in orphans if left.stopped},
+            commit_id=yard.writer.next_commit_id(),
+            owner=yard.process_id,
+        )
+        for left in orphans:
+            await put_back(conn, left)
+    log.warning("took over a dead process' chunks", chunks=len(orphans), in_doubt=len(settled))
+    await yard.context.publisher.publish("dispatch", "")
+    return len(settled)
+
+
+async def _doubtful_entries(conn: Connection, left: LeftBehind) -> list[Entry]:
+    if not left.doubtful:
+        return []
+    entries = await read_entries(conn, [left.chunk])
+    return [entries[index] for index in left.doubtful]
+
+
+def _in_doubt(yard: Yard, entry: Entry) -> Settled:
+    """The call that nobody knows the end of: charged at its bound, called again."""
+    chunk = entry.chunk
+    error = ProviderError(ErrorClass.UNKNOWN, None, "worker_lost", LOST, billed=True)
+    tried = Tried(chunk.candidate, chunk.tries[entry.index], chunk.calls[entry.index])
+    decision = decide(error, tried, chunk.plan, jitter=0.0)
+    unpriced = yard.context.deployments[chunk.deployment].price is None
+    settled = Settled(
+        entry=entry,
+        status=AttemptStatus.UNKNOWN,
+        latency_ms=0,
+        cost_nusd=None if unpriced else entry.bound,
+        error_class=ErrorClass.UNKNOWN,
+        error=LOST,
+    )
+    if isinstance(decision, Result):
+        settled.result = decision
+    else:
+        settled.move = move_to(
+            yard.context.deployments, entry, decision.candidate, decision.tries, 0.0, LOST
+        )
+    return settled

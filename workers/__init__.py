@@ -1,0 +1,1 @@
+"""The processes that run the steps: Celery, wiring, limiter, beat, telemetry."""

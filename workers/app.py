@@ -1,0 +1,75 @@
+"""The Celery app of the workers: which task runs which step, and beat's clock.
+
+    celery -A workers.app worker -P threads -Q route,dispatch,score,ops
+    celery -A workers.app worker -P threads -c 16 -Q provider.lab
+    celery -A workers.app beat
+
+Each task hands its step to the process' one event loop and returns the line that Flower
+shows. Steps that call models run only where a provider's queue is consumed.
+"""
+
+from typing import Any
+
+from celery import signals
+
+from tasks.dispatch import dispatch as dispatch_step
+from tasks.finish import finish as finish_step
+from tasks.lane import run_slice
+from tasks.route import route as route_step
+from tasks.sweep import sweep as sweep_step
+from workers.broker import CeleryPublisher, make_app
+from workers.environment import broker_url, settings
+from workers.wiring import Process
+
+app = make_app(broker_url(), settings().providers)
+app.conf.beat_schedule = {
+    "dispatch": {
+        "task": "dispatch",
+        "schedule": 1.0,
+        "options": {"queue": "dispatch", "expires": 3},
+    },
+    "sweep": {"task": "sweep", "schedule": 5.0, "options": {"queue": "ops", "expires": 10}},
+}
+app.conf.beat_max_loop_interval = 1
+
+process = Process(CeleryPublisher(app))
+
+
+@app.task(name="route")
+def route(job_id: int) -> str:
+    return process.run(lambda yard: route_step(yard.context, job_id))
+
+
+@app.task(name="dispatch")
+def dispatch(provider: str = "") -> str:
+    return process.run(lambda yard: dispatch_step(yard.context, provider))
+
+
+@app.task(name="call")
+def call(provider: str, ticket: int) -> str:
+    return process.run(lambda yard: run_slice(yard, provider, ticket))
+
+
+@app.task(name="finish")
+def finish(job_id: int) -> str:
+    return process.run(lambda yard: finish_step(yard.context, job_id))
+
+
+@app.task(name="sweep")
+def sweep() -> str:
+    return process.run(sweep_step)
+
+
+@signals.worker_ready.connect
+def _open(sender: Any, **_: object) -> None:
+    process.start(str(sender.hostname))
+
+
+@signals.worker_shutting_down.connect
+def _stop_claiming(**_: object) -> None:
+    process.stop_claiming()
+
+
+@signals.worker_shutdown.connect
+def _close(**_: object) -> None:
+    process.close()

@@ -1,0 +1,60 @@
+"""Where this process finds its configuration and services: environment variables only.
+
+    BATCHYARD_CONFIG         path of batchyard.yaml
+    BATCHYARD_DATABASE_URL   postgresql://...
+    BATCHYARD_BROKER_URL     redis://... or amqp://...
+    BATCHYARD_LIMITER_URL    redis://...; the broker's URL where that is Redis
+    BATCHYARD_BASE_URLS      JSON: where the managed providers (simulator, local) listen
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+
+from core.deployment import Deployment
+from core.errors import ServiceError
+from core.settings import Settings
+from providers.catalog import load_settings, resolve_deployments
+
+
+@cache
+def settings() -> Settings:
+    """The configuration, read once per process."""
+    return load_settings(None, os.environ)
+
+
+@cache
+def deployments() -> Mapping[str, Deployment]:
+    """What can be called, by name."""
+    base_urls = json.loads(os.environ.get("BATCHYARD_BASE_URLS", "{}"))
+    return resolve_deployments(settings(), base_urls)
+
+
+def database_url() -> str:
+    return _required("BATCHYARD_DATABASE_URL")
+
+
+def broker_url() -> str:
+    return _required("BATCHYARD_BROKER_URL")
+
+
+def limiter_url() -> str:
+    """A Redis-protocol server; limits are shared by all processes that name the same one."""
+    url = os.environ.get("BATCHYARD_LIMITER_URL") or broker_url()
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ServiceError(
+            "the limiter needs a Redis-protocol server, and the broker is none. "
+            "Set BATCHYARD_LIMITER_URL=redis://..."
+        )
+    return url
+
+
+def _required(name: str) -> str:
+    url = os.environ.get(name)
+    if not url:
+        raise ServiceError(
+            f"{name} is not set. `batchyard up` sets it for the workers it starts; "
+            "for a worker of your own, point it at the yard's service"
+        )
+    return url
