@@ -206,10 +206,10 @@ def _explain(message: str, spec: type[Spec], where: str) -> str:
     unknown = _UNKNOWN.search(what)
     if not unknown:
         return f"{place}: {what[:1].lower()}{what[1:]}. Correct this field of the simulator profile"
-    known = _fields_at(spec, path)
-    close = difflib.get_close_matches(unknown["name"], known, n=1)
+    name, known = unknown["name"], _fields_at(spec, path)
+    close = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Use one of: {', '.join(known)}"
-    return f"{place}: unknown field {unknown['name']!r}. {hint}"
+    return f"{f'{where}{path}.{name}'.strip('.')}: unknown field. {hint}"
 
 
 def _fields_at(spec: type[Spec], path: str) -> list[str]:
