@@ -1,0 +1,141 @@
+"""A job's beginning, its stop by a user, and its removal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from core.errors import NotFoundError
+from core.status import JobStatus
+from db.connect import Connection, statements
+from db.parts import drop_part, is_own
+from db.schema import PARTITIONED
+
+SQL = statements("lifecycle")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Who owns jobs, and the account that counts what they spend."""
+
+    id: int
+    account_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job whose requests have been read; `refused` of them failed at once. Money in
+    nano-dollars."""
+
+    id: int
+    project: Project
+    part: int
+    name: str
+    route: str
+    source: str
+    config_digest: str
+    metadata: Mapping[str, str]
+    limit_nusd: int | None
+    total: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """A job whose row is locked for this transaction."""
+
+    status: JobStatus
+    part: int
+    account_id: int
+
+
+async def open_project(conn: Connection, name: str) -> Project:
+    """The project and its account, made when they are new. Call it outside of a long
+    transaction: others of the same project would wait for its end."""
+    await conn.execute(SQL["put_project"], {"name": name})
+    id_ = await find_project(conn, name)
+    return Project(id_, await _account(conn, id_, "project", None))
+
+
+async def find_project(conn: Connection, name: str) -> int:
+    """The project's id. Raises NotFoundError for an unknown one."""
+    row = await (await conn.execute(SQL["project"], {"name": name})).fetchone()
+    if row is None:
+        raise NotFoundError(f"There is no project {name!r}. Submit a job to it first")
+    return int(row[0])
+
+
+async def next_job_id(conn: Connection) -> int:
+    """An id for a job that is about to be written."""
+    return await _one(conn, "next_job", {})
+
+
+async def put_job(conn: Connection, new: NewJob) -> None:
+    """The job's row, in progress, and its account."""
+    account = await _account(conn, new.project.id, "job", new.limit_nusd, ref=str(new.id))
+    params = {
+        "job_id": new.id,
+        "project_id": new.project.id,
+        "account_id": account,
+        "project_account_id": new.project.account_id,
+        "part": new.part,
+        "name": new.name,
+        "metadata": Jsonb(dict(new.metadata)),
+        "route": new.route,
+        "source": new.source,
+        "config_digest": new.config_digest,
+        "total": new.total,
+    }
+    await conn.execute(SQL["put_job"], params)
+    if new.refused:
+        counted = {"job_id": new.id, "failed": new.refused}
+        await conn.execute(SQL["count_refused"], counted)
+
+
+async def put_event(conn: Connection, job_id: int, kind: str, data: Mapping[str, Any]) -> None:
+    """A line in the job's history."""
+    params = {"job_id": job_id, "kind": kind, "data": Jsonb(dict(data))}
+    await conn.execute(SQL["put_event"], params)
+
+
+async def hold_job(conn: Connection, project: int, job_id: int) -> HeldJob:
+    """Locks the job's row. Raises NotFoundError when the project has no such job."""
+    where = {"project_id": project, "job_id": job_id}
+    row = await (await conn.execute(SQL["hold_job"], where)).fetchone()
+    if row is None:
+        raise NotFoundError(f"There is no job_{job_id} here. `batchyard jobs` lists them")
+    return HeldJob(JobStatus(row[0]), row[1], row[2])
+
+
+async def cancel_job(conn: Connection, job_id: int) -> bool:
+    """Stops a held job; True when no lane holds any of its chunks any more."""
+    await conn.execute(SQL["cancel_job"], {"job_id": job_id})
+    await conn.execute(SQL["drop_waiting"], {"job_id": job_id})
+    return not await _one(conn, "is_open", {"job_id": job_id})
+
+
+async def delete_job(conn: Connection, job_id: int, held: HeldJob) -> None:
+    """Removes a held job with its rows, its account and that account's ledger lines. The
+    project's account and ledger stay: the money was spent."""
+    where = {"part": held.part, "job_id": job_id, "account_id": held.account_id}
+    if is_own(held.part):
+        await drop_part(conn, held.part)
+    else:
+        for table in PARTITIONED:
+            await conn.execute(SQL[f"delete_rows_{table}"], where)
+    for name in ("delete_job", "delete_ledger", "delete_account"):
+        await conn.execute(SQL[name], where)
+
+
+async def _account(
+    conn: Connection, project: int, kind: str, limit_nusd: int | None, ref: str = ""
+) -> int:
+    params = {"project_id": project, "kind": kind, "ref": ref, "limit_nusd": limit_nusd}
+    await conn.execute(SQL["put_account"], params)
+    return await _one(conn, "account", params)
+
+
+async def _one(conn: Connection, name: str, params: Mapping[str, Any]) -> int:
+    [(value,)] = await (await conn.execute(SQL[name], params)).fetchall()
+    return int(value)

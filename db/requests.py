@@ -1,0 +1,124 @@
+"""Writing a job's requests: Postgres' binary COPY format, packed by hand.
+
+Format: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
+"""
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import IO, NamedTuple
+
+from db.connect import Connection, statements
+
+SQL = statements("requests")
+ROUTE_CHUNK = 2000
+BLOCK = 256 * 2**10
+HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+TRAILER = b"\xff\xff"
+NULL = b"\xff\xff\xff\xff"
+NO_COMMIT = 0
+
+_request_head = Struct("!hiiiqiii").pack  # 9 fields: part, job_id, seq, length of custom_id
+_row_and_target = Struct("!iii").pack
+_length = Struct("!i").pack
+_refusal_head = Struct("!hiiiqiiihi6si").pack  # 7 fields: …, round, "failed", length of error
+_commit = Struct("!iq").pack
+
+
+class Row(NamedTuple):
+    """A request as it is stored. `body` is JSON without model and stream; `metadata` is JSON,
+    or empty where there is none."""
+
+    custom_id: str
+    target: str
+    body: bytes
+    metadata: bytes
+    prompt_hash: bytes
+
+
+class RequestBlocks:
+    """Turns rows into COPY blocks. The results of requests that are refused at once go to
+    `spool`, a temporary file, because one COPY at a time runs on a connection."""
+
+    def __init__(self, part: int, job_id: int, spool: IO[bytes]) -> None:
+        self.total = 0
+        self.refused = 0
+        self._part = part
+        self._job_id = job_id
+        self._pieces: list[bytes] = [HEADER]
+        self._size = 0
+        self._refusals = spool
+        self._refusals.write(HEADER)
+
+    def add(self, line: int, row: Row) -> bool:
+        """Packs a row; True when a block is full and `take` is due."""
+        custom_id, target = row.custom_id.encode(), row.target.encode()
+        pieces = self._pieces
+        seq = self.total
+        pieces += (
+            _request_head(9, 4, self._part, 8, self._job_id, 4, seq, len(custom_id)),
+            custom_id,
+            _row_and_target(4, line, len(target)),
+            target,
+            _length(len(row.body)),
+            row.body,
+            _length(len(row.metadata)) + row.metadata if row.metadata else NULL,
+            _length(len(row.prompt_hash)) + row.prompt_hash,
+        )
+        self.total = seq + 1
+        self._size += len(row.body) + 100
+        return self._size >= BLOCK
+
+    def refuse(self, error: bytes) -> None:
+        """The row added last is a failed request; `error` is its JSON."""
+        key = (4, self._part, 8, self._job_id, 4, self.total - 1, 2, 1)
+        head = _refusal_head(7, *key, 6, b"failed", len(error))
+        self._refusals.write(head + error + _commit(8, NO_COMMIT))
+        self.refused += 1
+
+    def take(self) -> bytes:
+        """What has been packed since the last call."""
+        block = b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        return block
+
+    def refusals(self) -> Iterator[bytes]:
+        """The blocks of the refused requests' results."""
+        self._refusals.write(TRAILER)
+        self._refusals.seek(0)
+        while block := self._refusals.read(BLOCK):
+            yield block
+
+
+class Duplicate(NamedTuple):
+    """A row whose custom_id an earlier row has."""
+
+    row: int
+    first: int
+    custom_id: str
+
+
+async def copy_refusals(conn: Connection, blocks: RequestBlocks) -> None:
+    """Writes the results of the requests that were refused at once."""
+    async with conn.cursor() as cursor, cursor.copy(SQL["copy_refused"]) as copy:
+        for block in blocks.refusals():
+            await copy.write(block)
+
+
+async def duplicates(conn: Connection, part: int, job_id: int, limit: int) -> list[Duplicate]:
+    """Later rows of a repeated custom_id, in input order."""
+    where = {"part": part, "job_id": job_id, "limit": limit}
+    cursor = await conn.execute(SQL["duplicates"], where)
+    return [Duplicate(*row) for row in await cursor.fetchall()]
+
+
+async def refuse_duplicates(conn: Connection, part: int, job_id: int) -> int:
+    """Fails the later rows of every repeated custom_id; returns how many."""
+    cursor = await conn.execute(SQL["refuse_duplicates"], {"part": part, "job_id": job_id})
+    return cursor.rowcount
+
+
+async def put_route_chunks(conn: Connection, part: int, job_id: int, total: int) -> int:
+    """Route chunks over all requests without a result; returns how many."""
+    params = {"part": part, "job_id": job_id, "total": total, "size": ROUTE_CHUNK}
+    return (await conn.execute(SQL["route_chunks"], params)).rowcount

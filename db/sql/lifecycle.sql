@@ -1,0 +1,72 @@
+-- A job's beginning, its stop by a user, and its removal.
+
+-- name: put_project
+insert into projects (name) values (%(name)s) on conflict (name) do nothing;
+
+-- name: project
+select id from projects where name = %(name)s;
+
+-- name: put_account
+insert into accounts (project_id, kind, ref, limit_nusd)
+values (%(project_id)s, %(kind)s, %(ref)s, %(limit_nusd)s)
+on conflict (project_id, kind, ref) do nothing;
+
+-- name: account
+select id from accounts where project_id = %(project_id)s and kind = %(kind)s and ref = %(ref)s;
+
+-- name: next_job
+select nextval(pg_get_serial_sequence('jobs', 'id'));
+
+-- name: put_job
+-- Written after the requests: until the commit it holds a lock on the project's account.
+insert into jobs (id, project_id, account_id, project_account_id, part, name, metadata, status,
+  route, total, source, config_digest, in_progress_at)
+overriding system value
+values (%(job_id)s, %(project_id)s, %(account_id)s, %(project_account_id)s, %(part)s, %(name)s,
+  %(metadata)s, 'in_progress', %(route)s, %(total)s, %(source)s, %(config_digest)s,
+  clock_timestamp());
+
+-- name: count_refused
+insert into job_counters (job_id, deployment, writer, failed)
+values (%(job_id)s, '', 0, %(failed)s);
+
+-- name: put_event
+insert into job_events (job_id, kind, data) values (%(job_id)s, %(kind)s, %(data)s);
+
+-- name: hold_job
+select status, part, account_id from jobs
+where project_id = %(project_id)s and id = %(job_id)s for update;
+
+-- name: cancel_job
+update jobs set status = 'cancelling', stop = coalesce(stop, 'cancelled'),
+  stopping_at = coalesce(stopping_at, now())
+where id = %(job_id)s;
+
+-- name: drop_waiting
+-- Chunks that nobody holds; those under a lease end by themselves when their lane sees the stop.
+update chunks set status = 'done', owner = null
+where job_id = %(job_id)s and status in ('planned', 'ready', 'waiting');
+
+-- name: is_open
+select exists (select from chunks where job_id = %(job_id)s and status <> 'done');
+
+-- name: delete_rows_requests
+delete from requests where part = %(part)s and job_id = %(job_id)s;
+
+-- name: delete_rows_routes
+delete from routes where part = %(part)s and job_id = %(job_id)s;
+
+-- name: delete_rows_attempts
+delete from attempts where part = %(part)s and job_id = %(job_id)s;
+
+-- name: delete_rows_results
+delete from results where part = %(part)s and job_id = %(job_id)s;
+
+-- name: delete_job
+delete from jobs where id = %(job_id)s;
+
+-- name: delete_ledger
+delete from ledger where account_id = %(account_id)s;
+
+-- name: delete_account
+delete from accounts where id = %(account_id)s;

@@ -1,0 +1,49 @@
+-- A job's input: rows by COPY, then what only the whole set can tell.
+
+-- name: copy_requests
+copy requests (part, job_id, seq, custom_id, row, target, body, metadata, prompt_hash)
+from stdin (format binary);
+
+-- name: copy_refused
+copy results (part, job_id, seq, round, status, error, commit_id) from stdin (format binary);
+
+-- name: duplicates
+-- The later rows of every custom_id that stands there twice, with the row that had it first.
+with twice as (
+  select q.custom_id, min(q.row) as first
+  from requests q
+  left join results r on r.part = q.part and r.job_id = q.job_id and r.seq = q.seq
+  where q.part = %(part)s and q.job_id = %(job_id)s and r.seq is null
+  group by q.custom_id having count(*) > 1
+)
+select q.row, t.first, q.custom_id
+from requests q join twice t on t.custom_id = q.custom_id and q.row > t.first
+where q.part = %(part)s and q.job_id = %(job_id)s
+order by q.row limit %(limit)s;
+
+-- name: refuse_duplicates
+with twice as (
+  select q.custom_id, min(q.row) as first
+  from requests q
+  left join results r on r.part = q.part and r.job_id = q.job_id and r.seq = q.seq
+  where q.part = %(part)s and q.job_id = %(job_id)s and r.seq is null
+  group by q.custom_id having count(*) > 1
+)
+insert into results (part, job_id, seq, round, status, error, commit_id)
+select q.part, q.job_id, q.seq, 1, 'failed',
+  json_build_object('code', 'duplicate_custom_id',
+    'message', format('custom_id: already used on line %%s. Give every line its own', t.first),
+    'line', q.row)::text, 0
+from requests q join twice t on t.custom_id = q.custom_id and q.row > t.first
+left join results r on r.part = q.part and r.job_id = q.job_id and r.seq = q.seq
+where q.part = %(part)s and q.job_id = %(job_id)s and r.seq is null;
+
+-- name: route_chunks
+insert into chunks (job_id, part, kind, size, seqs, tries, calls, tokens, bounds, status)
+select %(job_id)s, %(part)s, 'route', count(*), array_agg(s.seq order by s.seq),
+  array_fill(0::smallint, array[count(*)::int]), array_fill(0::smallint, array[count(*)::int]),
+  array_fill(0, array[count(*)::int]), array_fill(0::bigint, array[count(*)::int]), 'ready'
+from generate_series(0, %(total)s::int - 1) as s (seq)
+left join results r on r.part = %(part)s and r.job_id = %(job_id)s and r.seq = s.seq
+where r.seq is null
+group by s.seq / %(size)s::int order by s.seq / %(size)s::int;

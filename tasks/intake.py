@@ -1,0 +1,281 @@
+"""One input line becomes one request, or one problem that says how to mend the line.
+
+Two shapes are read: OpenAI batch lines (`custom_id, method, url, body`) and short lines
+(`prompt` or `messages` beside any field of the body). Only what is checked is decoded; all
+other fields of the body are kept as the bytes that came.
+Codes: https://platform.openai.com/docs/api-reference/batch/object (`errors`).
+"""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw
+
+from core.errors import LineProblem
+from db.requests import Row
+
+MAX_CUSTOM_ID = 512
+URL = "/v1/chat/completions"
+WRITTEN_URL = b'"/v1/chat/completions"'
+WRITTEN_METHOD = b'"POST"'
+BATCH_FIELDS = ("custom_id", "method", "url", "body")
+BODY_FIELDS = frozenset(
+    "model messages prompt stream temperature top_p n stop seed tools tool_choice logprobs "
+    "max_tokens max_completion_tokens response_format reasoning_effort".split()
+)
+Fields = dict[str, Raw]
+Resolve = Callable[[str], str | None]
+
+
+class Message(msgspec.Struct):
+    """As much of a chat message as is checked here."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[Fields] | None = None
+
+
+class _BadLineError(Exception):
+    """Carries field, problem, fix and code out of the checks."""
+
+
+_decode_fields = msgspec.json.Decoder(Fields).decode
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_count = msgspec.json.Decoder(int).decode
+_decode_number = msgspec.json.Decoder(float).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Intake:
+    """Reads lines for one job. `resolve` answers None for a target that may be used, and
+    otherwise what to write instead; `target` is for lines that name no model."""
+
+    def __init__(self, resolve: Resolve, target: str) -> None:
+        self._resolve = resolve
+        self._default = target
+        self._by_model: dict[bytes, str] = {}
+        self._default_problem = resolve(target)
+
+    @property
+    def targets(self) -> list[str]:
+        """What the lines read so far have named."""
+        return sorted(set(self._by_model.values()))
+
+    def read(self, number: int, line: bytes) -> Row | LineProblem:
+        """The request on this line, or what is wrong with it. Never raises for any bytes."""
+        try:
+            return self._read(number, line)
+        except _BadLineError as error:
+            return LineProblem(number, *error.args)
+
+    def _read(self, number: int, line: bytes) -> Row:
+        fields = _fields_of_line(line)
+        if "body" in fields or "url" in fields or "method" in fields:
+            body, prefix = _batch_body(fields), "body."
+        else:
+            body, prefix = _short_body(fields), ""
+        _check_body(body, prefix)
+        metadata = fields.get("metadata")
+        given = fields.get("custom_id")
+        model = body.pop("model", None)
+        body.pop("stream", None)
+        text = _encode(body)
+        return Row(
+            f"request-{number}" if given is None else _custom_id(given),
+            self._target(model, prefix),
+            text,
+            b"" if metadata is None else _metadata(metadata),
+            hashlib.blake2b(text, digest_size=16).digest(),
+        )
+
+    def _target(self, model: Raw | None, prefix: str) -> str:
+        written = b"null" if model is None else bytes(model)
+        target = self._by_model.get(written)
+        if target is None:
+            name = _text(model, f"{prefix}model") if model and written != b"null" else ""
+            target = name or self._default
+            instead = self._resolve(name) if name else self._default_problem
+            if instead is not None:
+                raise _BadLineError(
+                    f"{prefix}model",
+                    f"{target!r} is no route, deployment or served model",
+                    instead,
+                    "model_not_found",
+                )
+            self._by_model[written] = target
+        return target
+
+
+def empty_row(problem: LineProblem, line: bytes | LineProblem) -> Row:
+    """What stands for a bad line among the requests: its custom_id where it can be read."""
+    custom_id = f"request-{problem.line}"
+    if isinstance(line, bytes):
+        with suppress(_BadLineError, KeyError):
+            custom_id = _custom_id(_fields_of_line(line)["custom_id"])
+    return Row(custom_id, "", b"{}", b"", b"")
+
+
+def _fields_of_line(line: bytes) -> Fields:
+    if not line.isascii():
+        _check_utf8(line)
+    try:
+        return _decode_fields(line)
+    except msgspec.ValidationError as error:
+        raise _BadLineError(
+            "", "not a JSON object", 'Write e.g. {"prompt": "…"}', "invalid_request"
+        ) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        whole = "The file looks like a JSON array: write one object a line, without commas"
+        fix = whole if line.strip() in (b"[", b"]") else "Write one JSON object a line"
+        raise _BadLineError(
+            "", "This line is not parseable as valid JSON", fix, "invalid_json_line"
+        ) from error
+
+
+def _check_utf8(line: bytes) -> None:
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise _BadLineError(
+            "", f"not UTF-8 from byte {error.start}", "Save the file as UTF-8", "invalid_json_line"
+        ) from error
+
+
+def _batch_body(fields: Fields) -> Fields:
+    for name in BATCH_FIELDS:
+        if name not in fields:
+            raise _missing(name, "A batch line has custom_id, method, url and body")
+    if bytes(fields["method"]) != WRITTEN_METHOD and _text(fields["method"], "method") != "POST":
+        raise _BadLineError("method", "not POST", 'Write "method": "POST"', "invalid_request")
+    if bytes(fields["url"]) != WRITTEN_URL and _text(fields["url"], "url") != URL:
+        raise _BadLineError("url", "not supported", f"The supported url is {URL}", "url_mismatch")
+    if len(fields) > 4 and (misplaced := BODY_FIELDS & fields.keys()):
+        name = min(misplaced)
+        raise _BadLineError(name, "stands beside the body", "Move it into body", "invalid_request")
+    try:
+        return _decode_fields(fields["body"])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _BadLineError(
+            "body", "not an object", 'Write "body": {"messages": […]}', "invalid_request"
+        ) from error
+
+
+def _short_body(fields: Fields) -> Fields:
+    body = dict(fields)
+    body.pop("custom_id", None)
+    body.pop("metadata", None)
+    prompt = body.pop("prompt", None)
+    if prompt is None:
+        if "messages" not in body:
+            raise _missing("prompt", 'Give "prompt" or "messages"')
+        return body
+    if "messages" in body:
+        raise _BadLineError(
+            "prompt", "stands beside messages", "Give one of the two", "invalid_request"
+        )
+    if not _text(prompt, "prompt"):
+        raise _BadLineError("prompt", "empty", "Write what to ask", "invalid_request")
+    body["messages"] = Raw(b'[{"role":"user","content":' + bytes(prompt) + b"}]")
+    return body
+
+
+def _check_body(body: Fields, prefix: str) -> None:
+    for name in body:
+        check = CHECKS.get(name)
+        if check is not None:
+            check(body[name], prefix + name)
+    if "messages" not in body:
+        raise _missing(f"{prefix}messages", 'Give "messages": [{"role": "user", "content": "…"}]')
+
+
+def _messages(value: Raw, field: str) -> None:
+    try:
+        messages = _decode_messages(value)
+    except (msgspec.DecodeError, RecursionError) as error:
+        what, _, where = str(error).partition(" - at `$")
+        raise _BadLineError(
+            field + where.rstrip("`"),
+            what,
+            "A message is {role: system|developer|user|assistant|tool, content: text or parts}",
+            "invalid_request",
+        ) from error
+    if not messages:
+        raise _BadLineError(field, "empty", "Give at least one message", "invalid_request")
+    for index, message in enumerate(messages):
+        if message.content is None and message.role not in ("assistant", "function"):
+            raise _missing(f"{field}[{index}].content", "Give the message its text")
+
+
+def _stream(value: Raw, field: str) -> None:
+    if bytes(value) not in (b"false", b"null"):
+        raise _BadLineError(
+            field, "a batch cannot stream", "Leave stream out", "streaming_unsupported"
+        )
+
+
+def _count(value: Raw, field: str) -> None:
+    if _number(value, field, _decode_count, "a whole number") < 1:
+        raise _BadLineError(field, "below 1", "Give a whole number from 1 up", "invalid_request")
+
+
+def _ratio(value: Raw, field: str) -> None:
+    _number(value, field, _decode_number, "a number")
+
+
+def _number(value: Raw, field: str, decode: Callable[[Raw], Any], what: str) -> Any:
+    if bytes(value) == b"null":
+        return 1
+    try:
+        return decode(value)
+    except msgspec.DecodeError as error:
+        raise _BadLineError(
+            field, f"not {what}", f"Give {what} without quotes", "invalid_request"
+        ) from error
+
+
+def _text(value: Raw, field: str) -> str:
+    try:
+        return _decode_text(value)
+    except msgspec.DecodeError as error:
+        raise _BadLineError(field, "not a string", "Put it in quotes", "invalid_request") from error
+
+
+def _custom_id(value: Raw) -> str:
+    text = _text(value, "custom_id")
+    if not text or len(text) > MAX_CUSTOM_ID or "\x00" in text:
+        raise _BadLineError(
+            "custom_id",
+            "empty, too long or with a NUL in it",
+            f"Give 1 to {MAX_CUSTOM_ID} characters, unique in the file",
+            "invalid_request",
+        )
+    return text
+
+
+def _metadata(value: Raw) -> bytes:
+    try:
+        _decode_fields(value)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _BadLineError(
+            "metadata", "not an object", 'Write e.g. {"source": "web"}', "invalid_request"
+        ) from error
+    return bytes(value)
+
+
+def _missing(field: str, fix: str) -> _BadLineError:
+    problem = f"Missing required parameter: '{field}'"
+    return _BadLineError(field, problem, fix, "missing_required_parameter")
+
+
+CHECKS: dict[str, Callable[[Raw, str], None]] = {
+    "messages": _messages,
+    "stream": _stream,
+    "n": _count,
+    "max_tokens": _count,
+    "max_completion_tokens": _count,
+    "temperature": _ratio,
+    "top_p": _ratio,
+}

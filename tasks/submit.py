@@ -1,0 +1,208 @@
+"""Submit: a file of lines becomes a job, its requests and its route chunks, or nothing at all."""
+
+import difflib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import structlog
+
+from core.errors import ConfigError, InputError, LineProblem, NotFoundError, ServiceError
+from db import requests
+from db.connect import Connection
+from db.lifecycle import NewJob, Project, next_job_id, open_project, put_event, put_job
+from db.parts import drop_part, is_own, part_for
+from db.requests import RequestBlocks, Row
+from routing.targets import DEFAULT_ROUTE, Target, known_targets, resolve_target
+from tasks.context import Context
+from tasks.intake import Intake, empty_row
+from tasks.lines import Source, estimate_lines, read_lines, source_name
+
+MAX_PROBLEMS = 100
+SPOOL = 4 * 2**20
+MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOptions:
+    """`route` is what lines without a model use; it may also name a deployment or a model.
+    `budget_nusd` is in nano-dollars."""
+
+    project: str = "default"
+    route: str | None = None
+    budget_nusd: int | None = None
+    name: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    skip_bad_lines: bool = False
+
+
+async def submit(ctx: Context, source: Source, options: SubmitOptions) -> int:
+    """Reads the source into a new job and rings for its routing; returns the job's id.
+
+    Raises InputError when the input is refused (nothing is kept), NotFoundError for an unknown
+    route, ConfigError when a budget meets a deployment of unknown price.
+    """
+    _check_options(ctx, options)
+    async with ctx.pool.connection() as conn:
+        project = await open_project(conn, options.project)
+        part = await part_for(conn, estimate_lines(source))
+        taking = _Taking(ctx, source, options, part)
+        try:
+            async with conn.transaction():
+                job_id, step = await taking.run(conn, project)
+        except BaseException:
+            if is_own(part):
+                await drop_part(conn, part)
+            raise
+    await _ring(ctx, step, job_id)
+    return job_id
+
+
+def _check_options(ctx: Context, options: SubmitOptions) -> None:
+    route = options.route or DEFAULT_ROUTE
+    if options.route and resolve_target(route, ctx.settings) is None:
+        raise NotFoundError(f"There is no route {route!r}. {_suggestion(ctx, route)}")
+    pairs = options.metadata.items()
+    if len(pairs) > MAX_PAIRS or any(len(k) > MAX_KEY or len(v) > MAX_VALUE for k, v in pairs):
+        raise InputError(
+            f"A job's metadata has up to {MAX_PAIRS} pairs, keys of up to {MAX_KEY} characters "
+            f"and values of up to {MAX_VALUE}. Shorten it"
+        )
+
+
+async def _ring(ctx: Context, step: str, job_id: int) -> None:
+    try:
+        await ctx.publisher.publish(step, job_id)
+    except (ServiceError, OSError) as error:
+        # The job is safe in Postgres, and the sweep rings again.
+        log.warning("bell_failed", step=step, job=job_id, error=str(error))
+
+
+class _Taking:
+    """One submit's way through its transaction."""
+
+    def __init__(self, ctx: Context, source: Source, options: SubmitOptions, part: int) -> None:
+        self._ctx = ctx
+        self._source = source
+        self._options = options
+        self._part = part
+        self._route = options.route or DEFAULT_ROUTE
+        self._problems: list[LineProblem] = []
+
+    async def run(self, conn: Connection, project: Project) -> tuple[int, str]:
+        """Everything between begin and commit: the job's id, and which step to ring for."""
+        job_id = await next_job_id(conn)
+        with tempfile.SpooledTemporaryFile(SPOOL) as spool:
+            blocks = RequestBlocks(self._part, job_id, spool)
+            intake = await self._copy(conn, blocks)
+            refused = await self._refuse(conn, job_id, blocks)
+        await put_job(conn, self._job(job_id, project, blocks.total, refused))
+        chunks = await requests.put_route_chunks(conn, self._part, job_id, blocks.total)
+        event = {"total": blocks.total, "refused": refused, "targets": intake.targets}
+        await put_event(conn, job_id, "submitted", event)
+        return job_id, "route" if chunks else "finish"
+
+    def _job(self, job_id: int, project: Project, total: int, refused: int) -> NewJob:
+        options = self._options
+        return NewJob(
+            id=job_id,
+            project=project,
+            part=self._part,
+            name=options.name,
+            route=self._route,
+            source=source_name(self._source),
+            config_digest=self._ctx.settings.digest(),
+            metadata=options.metadata,
+            limit_nusd=options.budget_nusd,
+            total=total,
+            refused=refused,
+        )
+
+    async def _copy(self, conn: Connection, blocks: RequestBlocks) -> Intake:
+        intake = Intake(self._resolve, self._route)
+        statement = requests.SQL["copy_requests"]
+        async with conn.cursor() as cursor, cursor.copy(statement) as copy:
+            for number, line in read_lines(self._source):
+                row = intake.read(number, line) if isinstance(line, bytes) else line
+                if isinstance(row, Row):
+                    full = blocks.add(number, row)
+                elif self._options.skip_bad_lines:
+                    full = blocks.add(number, empty_row(row, line))
+                    blocks.refuse(_error_json(row))
+                else:
+                    full = False
+                    self._problems.append(row)
+                    if len(self._problems) >= MAX_PROBLEMS:
+                        raise self._refusal()
+                if full:
+                    await copy.write(blocks.take())
+            await copy.write(blocks.take() + requests.TRAILER)
+        return intake
+
+    async def _refuse(self, conn: Connection, job_id: int, blocks: RequestBlocks) -> int:
+        """Fails or refuses what is bad; returns how many requests failed at once."""
+        if blocks.total == 0 and not self._problems:
+            fix = 'Write one JSON object a line, e.g. {"prompt": "…"}'
+            self._problems.append(LineProblem(1, "", "there is no line", fix, "empty_file"))
+        if self._options.skip_bad_lines and blocks.total:
+            await requests.copy_refusals(conn, blocks)
+            return blocks.refused + await requests.refuse_duplicates(conn, self._part, job_id)
+        twice = await requests.duplicates(conn, self._part, job_id, MAX_PROBLEMS)
+        self._problems += [
+            LineProblem(
+                row,
+                "custom_id",
+                f"{custom_id!r} was already used on line {first}",
+                "Give every line its own",
+                "duplicate_custom_id",
+            )
+            for row, first, custom_id in twice
+        ]
+        if self._problems:
+            raise self._refusal()
+        return 0
+
+    def _refusal(self) -> InputError:
+        problems = sorted(self._problems, key=lambda problem: problem.line)[:MAX_PROBLEMS]
+        count = len(problems)
+        more = "at least " if count >= MAX_PROBLEMS else ""
+        lines = "line" if count == 1 else "lines"
+        return InputError(
+            f"{source_name(self._source)}: {more}{count} bad {lines}, so nothing was submitted. "
+            f"First, {problems[0]}. Mend the input, or keep its good lines with --skip-bad-lines",
+            tuple(problems),
+        )
+
+    def _resolve(self, name: str) -> str | None:
+        target = resolve_target(name, self._ctx.settings)
+        if target is None:
+            return _suggestion(self._ctx, name)
+        if self._options.budget_nusd is not None:
+            _check_prices(self._ctx, target)
+        return None
+
+
+def _suggestion(ctx: Context, name: str) -> str:
+    known = known_targets(ctx.settings)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    meant = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{meant}Known: {', '.join(known[:8])}{', …' if len(known) > 8 else ''}"
+
+
+def _check_prices(ctx: Context, target: Target) -> None:
+    for name in target.candidates:
+        if ctx.deployments[name].price is None:
+            raise ConfigError(
+                f"A budget needs known prices, and nobody knows the price of {name!r}. Give "
+                f"deployments.{name}.price: {{input_per_mtok: …, output_per_mtok: …}} in "
+                "batchyard.yaml, or submit without a budget"
+            )
+
+
+def _error_json(problem: LineProblem) -> bytes:
+    field_ = f"{problem.field}: " if problem.field else ""
+    message = f"{field_}{problem.problem}. {problem.fix}"
+    return msgspec.json.encode({"code": problem.code, "message": message, "line": problem.line})

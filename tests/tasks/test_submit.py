@@ -1,0 +1,265 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.deployment import Deployment
+from core.errors import ConfigError, InputError, NotFoundError
+from core.money import Price
+from core.ports import Buckets
+from core.settings import Settings
+from db.connect import open_pool
+from db.parts import OWN_FIRST
+from tasks import submit as submit_step
+from tasks.context import Context
+from tasks.lines import Source
+from tasks.submit import SubmitOptions, submit
+
+SETTINGS = Settings.model_validate(
+    {
+        "providers": {"lab": {"base_url": "http://127.0.0.1:1/v1"}},
+        "deployments": {
+            "small": {"provider": "lab", "model": "my-8b"},
+            "free": {"provider": "lab", "model": "no-price"},
+        },
+        "routes": {
+            "default": {"candidates": ["small"]},
+            "mixed": {"candidates": ["small", "free"]},
+        },
+    }
+)
+
+
+def deployment(name: str, model: str, price: Price | None) -> Deployment:
+    return Deployment(
+        name=name,
+        provider="lab",
+        kind="openai",
+        base_url="http://127.0.0.1:1/v1",
+        model=model,
+        timeout=10,
+        api_key=None,
+        buckets=Buckets(name, None, None, None),
+        price=price,
+        context=None,
+    )
+
+
+DEPLOYMENTS = {
+    "small": deployment("small", "my-8b", Price(Decimal(1), Decimal(2))),
+    "free": deployment("free", "no-price", None),
+}
+
+
+class Bell:
+    """Remembers what was rung for."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.rung: list[tuple[str, tuple[int | str, ...]]] = []
+        self.error = error
+
+    async def publish(self, step: str, *args: int | str, queue: str | None = None) -> None:
+        if self.error:
+            raise self.error
+        self.rung.append((step, args))
+
+
+@asynccontextmanager
+async def yard(database_url: str, bell: Bell) -> AsyncIterator[Context]:
+    async with open_pool(database_url) as pool:
+        yield Context(SETTINGS, DEPLOYMENTS, pool, bell)
+
+
+class Yard:
+    """A context for one call after another, and its tables."""
+
+    def __init__(self, database_url: str) -> None:
+        self.database_url = database_url
+        self.bell = Bell()
+
+    def run(self, work: Callable[[Context], Awaitable[Any]]) -> Any:
+        async def inside() -> Any:
+            async with yard(self.database_url, self.bell) as ctx:
+                return await work(ctx)
+
+        return asyncio.run(inside())
+
+    def submit(self, source: Source, **options: Any) -> int:
+        return self.run(lambda ctx: submit(ctx, source, SubmitOptions(**options)))
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        async def ask(ctx: Context) -> Any:
+            async with ctx.pool.connection() as conn:
+                return await (await conn.execute(query.encode())).fetchall()
+
+        return self.run(ask)
+
+
+@pytest.fixture
+def inn(database_url: str) -> Yard:
+    return Yard(database_url)
+
+
+def test_both_shapes_become_requests(inn: Yard, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    body = {"model": "my-8b", "messages": [{"role": "user", "content": "a"}], "temperature": 0.5}
+    batch = {"custom_id": "x", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    short = {"prompt": "Zürich?", "max_tokens": 5, "metadata": {"k": 1}}
+    lines = ["\ufeff" + json.dumps(batch), "", json.dumps(short, ensure_ascii=False)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    job_id = inn.submit(path, name="n", metadata={"team": "nlp"})
+    rows = inn.rows("select job_id, seq, row, custom_id, target, body, metadata from requests")
+    assert [row[:5] for row in rows] == [
+        (job_id, 0, 1, "x", "my-8b"),
+        (job_id, 1, 3, "request-3", "default"),
+    ]
+    assert json.loads(rows[0][5]) == {k: v for k, v in body.items() if k != "model"}
+    message = {"role": "user", "content": "Zürich?"}
+    assert json.loads(rows[1][5]) == {"max_tokens": 5, "messages": [message]}
+    assert [row[6] for row in rows] == [None, '{"k": 1}']
+    job = "select status, total, name, route, source, metadata, config_digest from jobs"
+    digest = SETTINGS.digest()
+    assert inn.rows(job) == [
+        ("in_progress", 2, "n", "default", "in.jsonl", {"team": "nlp"}, digest)
+    ]
+    assert inn.bell.rung == [("route", (job_id,))]
+
+
+def test_route_chunks_cover_every_request_once(inn: Yard) -> None:
+    inn.submit(f"question {n}" for n in range(4001))
+    chunks = inn.rows(
+        "select size, seqs, tries, calls, tokens, kind, status from chunks order by id"
+    )
+    assert [chunk[0] for chunk in chunks] == [2000, 2000, 1]
+    assert [seq for chunk in chunks for seq in chunk[1]] == list(range(4001))
+    assert all(set(chunk[2] + chunk[3] + chunk[4]) == {0} for chunk in chunks)
+    assert {chunk[5:] for chunk in chunks} == {("route", "ready")}
+
+
+def test_a_bad_input_is_refused_whole_with_all_its_problems(inn: Yard) -> None:
+    lines: list[Any] = [
+        {"custom_id": "a", "prompt": "1"},
+        b"{oops",
+        {"custom_id": "a", "prompt": "2"},
+        {"prompt": "3", "model": "my-8"},
+        {"custom_id": "a", "prompt": "4"},
+    ]
+    with pytest.raises(InputError) as caught:
+        inn.submit(lines)
+    problems = caught.value.problems
+    assert [(problem.line, problem.code) for problem in problems] == [
+        (2, "invalid_json_line"),
+        (3, "duplicate_custom_id"),
+        (4, "model_not_found"),
+        (5, "duplicate_custom_id"),
+    ]
+    assert "line 1" in problems[1].problem
+    assert "Did you mean 'my-8b'" in problems[2].fix
+    for table in ("jobs", "requests", "chunks", "accounts where kind = 'job'"):
+        assert inn.rows(f"select 1 from {table}") == []
+    assert inn.bell.rung == []
+
+
+def test_no_more_than_a_hundred_problems(inn: Yard) -> None:
+    with pytest.raises(InputError, match="at least 100 bad lines") as caught:
+        inn.submit([b"{"] * 5000)
+    assert len(caught.value.problems) == 100
+
+
+@pytest.mark.parametrize("lines", [[], [b"", b"  \n"]])
+def test_an_empty_input_is_refused(inn: Yard, lines: list[bytes]) -> None:
+    with pytest.raises(InputError) as caught:
+        inn.submit(lines)
+    assert [problem.code for problem in caught.value.problems] == ["empty_file"]
+
+
+def test_a_missing_file_is_said(inn: Yard, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no file"):
+        inn.submit(tmp_path / "none.jsonl")
+
+
+def test_bad_lines_may_be_kept_as_failed_results(inn: Yard) -> None:
+    lines: list[Any] = [
+        "good",
+        {"custom_id": "mine", "prompt": 7},
+        {"custom_id": "twice", "prompt": "1"},
+        {"custom_id": "twice", "prompt": "2"},
+        b"\xff",
+    ]
+    job_id = inn.submit(lines, skip_bad_lines=True)
+    rows = inn.rows(
+        "select seq, status, error::jsonb, custom_id, round from results "
+        "join requests using (part, job_id, seq) order by seq"
+    )
+    assert [(row[0], row[1], row[2]["code"], row[2]["line"], row[3], row[4]) for row in rows] == [
+        (1, "failed", "invalid_request", 2, "mine", 1),
+        (3, "failed", "duplicate_custom_id", 4, "twice", 1),
+        (4, "failed", "invalid_json_line", 5, "request-5", 1),
+    ]
+    assert inn.rows("select seqs from chunks") == [([0, 2],)]
+    assert inn.rows("select deployment, failed from job_counters") == [("", 3)]
+    assert inn.rows("select total from jobs") == [(5,)]
+    assert inn.bell.rung == [("route", (job_id,))]
+
+
+def test_nothing_but_bad_lines_goes_straight_to_its_end(inn: Yard) -> None:
+    job_id = inn.submit([b"{", b"["], skip_bad_lines=True)
+    assert inn.bell.rung == [("finish", (job_id,))]
+
+
+def test_a_budget_needs_known_prices(inn: Yard) -> None:
+    with pytest.raises(ConfigError, match=r"deployments\.free\.price"):
+        inn.submit(["a"], route="mixed", budget_nusd=10**9)
+    with pytest.raises(ConfigError, match=r"deployments\.free\.price"):
+        inn.submit(["a", {"prompt": "b", "model": "no-price"}], budget_nusd=10**9)
+    assert inn.rows("select 1 from jobs") == []
+    inn.submit(["a"], route="mixed")
+    inn.submit(["a"], budget_nusd=10**9)
+    limits = inn.rows("select limit_nusd from accounts where kind = 'job' order by id")
+    assert limits == [(None,), (10**9,)]
+
+
+def test_an_unknown_route_is_refused_with_the_nearest(inn: Yard) -> None:
+    with pytest.raises(NotFoundError, match="Did you mean 'mixed'"):
+        inn.submit(["a"], route="mixd")
+
+
+def test_a_lost_bell_does_not_lose_the_job(inn: Yard) -> None:
+    inn.bell.error = ConnectionError("no broker")
+    assert inn.submit(["a"]) > 0
+    assert inn.rows("select status from jobs") == [("in_progress",)]
+
+
+def test_a_large_job_has_a_part_of_its_own(inn: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.parts.LARGE_JOB", 3)
+    inn.submit(["a"] * 4)
+    inn.submit(["a"] * 4)
+    inn.submit(["a"] * 3)
+    parts = [row[0] for row in inn.rows("select part from jobs order by id")]
+    assert parts[:2] == [OWN_FIRST, OWN_FIRST + 1]
+    assert parts[2] < OWN_FIRST
+    with pytest.raises(InputError):
+        inn.submit([b"{"] * 4)
+    assert len(inn.rows("select id from parts")) == 3
+
+
+def test_many_at_once_make_the_month_once(database_url: str) -> None:
+    async def all_of_them() -> list[int]:
+        async with yard(database_url, Bell()) as ctx:
+            jobs = (submit(ctx, [f"{n}"], SubmitOptions()) for n in range(12))
+            return await asyncio.gather(*jobs)
+
+    assert len(set(asyncio.run(all_of_them()))) == 12
+
+
+def test_an_own_part_is_estimated_from_the_size_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "big.jsonl"
+    path.write_text('{"prompt": "hello"}\n' * 200_000)
+    estimate = submit_step.estimate_lines(path)
+    assert estimate is not None
+    assert 190_000 < estimate < 210_000
