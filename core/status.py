@@ -17,6 +17,8 @@ from enum import StrEnum
 
 
 class JobStatus(StrEnum):
+    """What a job's owner sees; OpenAI's words and one more."""
+
     VALIDATING = "validating"
     IN_PROGRESS = "in_progress"
     FINALIZING = "finalizing"
@@ -29,6 +31,7 @@ class JobStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
+        """Whether the job is over."""
         return self in TERMINAL_JOB
 
 
@@ -52,6 +55,8 @@ class Stop(StrEnum):
 
 
 class ChunkStatus(StrEnum):
+    """Where requests that travel together stand."""
+
     PLANNED = "planned"
     READY = "ready"
     LEASED = "leased"
@@ -61,11 +66,15 @@ class ChunkStatus(StrEnum):
 
 
 class ChunkKind(StrEnum):
+    """Whether a chunk waits for its plans or for its calls."""
+
     ROUTE = "route"
     CALL = "call"
 
 
 class AttemptStatus(StrEnum):
+    """What is known of one call."""
+
     OK = "ok"
     ERROR = "error"
     UNKNOWN = "unknown"
@@ -87,6 +96,8 @@ class ResultStatus(StrEnum):
 
 
 class LedgerKind(StrEnum):
+    """The four movements of money."""
+
     RESERVE = "reserve"
     SETTLE = "settle"
     RELEASE = "release"

@@ -30,6 +30,16 @@ def statements(room: str) -> dict[str, bytes]:
     return {name: "\n".join(lines).strip().rstrip(";").encode() for name, lines in found.items()}
 
 
+async def only_row(
+    conn: Connection, statement: bytes, params: dict[str, Any]
+) -> tuple[Any, ...]:
+    """The one row of a statement that always has one."""
+    row = await (await conn.execute(statement, params)).fetchone()
+    if row is None:
+        raise ServiceError("Postgres gave no row where there is always one. Run `batchyard doctor`")
+    return row
+
+
 @asynccontextmanager
 async def open_pool(database_url: str, size: int = 4) -> AsyncIterator[Pool]:
     """A pool of up to `size` autocommit connections, closed at the end of the block.

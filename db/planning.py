@@ -6,7 +6,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from core.plan import Plan
-from db.connect import Connection, statements
+from db.connect import Connection, only_row, statements
 
 SQL = statements("planning")
 
@@ -66,14 +66,11 @@ async def put_plan(conn: Connection, plan: Plan) -> int:
     row = await (await conn.execute(SQL["put_plan"], params)).fetchone()
     if row is None:
         # Another process made it between our two looks; by now it is visible.
-        row = await (await conn.execute(SQL["put_plan"], params)).fetchone()
-    assert row is not None
+        row = await only_row(conn, SQL["put_plan"], params)
     return int(row[0])
 
 
-async def put_decisions(
-    conn: Connection, chunk: RouteChunk, planned: list[PlannedChunk]
-) -> None:
+async def put_decisions(conn: Connection, chunk: RouteChunk, planned: list[PlannedChunk]) -> None:
     """The packed route row, the planned chunks, and the route chunk's end."""
     calls: dict[int, int] = {}
     if chunk.round > 1:

@@ -4,19 +4,15 @@ from dataclasses import dataclass
 
 from core.plan import Plan
 from core.work import LeasedChunk
-from db.connect import Connection, statements
+from db.connect import Connection, only_row, statements
 
 SQL = statements("processes")
 
 
 async def register(conn: Connection, *, kind: str, host: str, pid: int, lease: float) -> int:
     """A new process row, leased for `lease` seconds; returns its id, which is never reused."""
-    cursor = await conn.execute(
-        SQL["register"], {"kind": kind, "host": host, "pid": pid, "lease": lease}
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
+    params = {"kind": kind, "host": host, "pid": pid, "lease": lease}
+    return int((await only_row(conn, SQL["register"], params))[0])
 
 
 async def renew(conn: Connection, process_id: int, lease: float) -> bool:
@@ -63,7 +59,12 @@ async def lock_orphans(conn: Connection) -> list[LeftBehind]:
     return [
         LeftBehind(
             chunk=LeasedChunk(
-                *row[:6],
+                id=row[0],
+                fence=row[1],
+                job_id=row[2],
+                part=row[3],
+                round=row[4],
+                plan_id=row[5],
                 plan=Plan.from_body(row[16]),
                 candidate=row[6],
                 deployment=row[7],

@@ -78,9 +78,7 @@ async def _commit(
     return report
 
 
-async def _lock(
-    conn: Connection, chunks: dict[int, LeasedChunk], owner: int
-) -> dict[int, bool]:
+async def _lock(conn: Connection, chunks: dict[int, LeasedChunk], owner: int) -> dict[int, bool]:
     """The chunks that are still ours, each with whether its job was stopped."""
     ids = sorted(chunks)
     cursor = await conn.execute(
@@ -95,15 +93,15 @@ async def write(
 ) -> list[Settled]:
     """Appends attempts and results; returns those that were new."""
     attempts = [attempt_row(s, commit_id) for s in live]
-    finals = [s for s in live if s.result is not None]
-    results = [result_row(s, commit_id) for s in finals]
+    finals = [(s, s.result) for s in live if s.result is not None]
+    results = [result_row(s, result, commit_id) for s, result in finals]
     if not once_more:
         await copy_rows(conn, SQL["copy_attempts"], attempts)
         await copy_rows(conn, SQL["copy_results"], results)
         return live
     new = await unstage_rows(conn, "attempts", attempts, SQL)
     new_results = await unstage_rows(conn, "results", results, SQL)
-    for settled in finals:
+    for settled, _ in finals:
         key = (settled.entry.chunk.job_id, settled.entry.seq, settled.entry.n)
         if key not in new_results:
             settled.result = None

@@ -4,7 +4,7 @@ from collections import defaultdict
 from typing import Any
 
 from core.status import AttemptStatus, ResultStatus
-from core.work import Settled
+from core.work import Move, Settled
 
 COUNTS = (
     "attempts errors throttled unknown retries fallbacks completed failed unpriced "
@@ -57,19 +57,19 @@ def count_rows(
 def move_rows(live: list[Settled], stopped: set[int]) -> list[dict[str, Any]]:
     """The chunks that carry on what has to be called again; none for stopped jobs, whose
     unfinished requests have the job's outcome."""
-    groups: dict[tuple[int, int, int, str, float], list[Settled]] = defaultdict(list)
+    groups: dict[tuple[int, int, int, str, float], list[tuple[Settled, Move]]] = defaultdict(list)
     for settled in live:
         move, chunk = settled.move, settled.entry.chunk
         if move is not None and chunk.id not in stopped:
             # Half-second steps keep together what is due at about the same time.
             due = -(-move.delay // 0.5) * 0.5
-            groups[chunk.job_id, chunk.plan_id, move.candidate, move.reason, due].append(settled)
+            groups[chunk.job_id, chunk.plan_id, move.candidate, move.reason, due].append((settled, move))
     return [_move_row(group, due) for (*_, due), group in groups.items()]
 
 
-def _move_row(group: list[Settled], due: float) -> dict[str, Any]:
-    chunk, move = group[0].entry.chunk, group[0].move
-    assert move is not None
+def _move_row(group: list[tuple[Settled, Move]], due: float) -> dict[str, Any]:
+    (first, move), *_ = group
+    chunk = first.entry.chunk
     return {
         "job_id": chunk.job_id,
         "part": chunk.part,
@@ -78,11 +78,11 @@ def _move_row(group: list[Settled], due: float) -> dict[str, Any]:
         "candidate": move.candidate,
         "deployment": move.deployment,
         "size": len(group),
-        "seqs": [s.entry.seq for s in group],
-        "tries": [s.move.tries for s in group if s.move],
-        "calls": [s.entry.n for s in group],
-        "tokens": [s.entry.tokens for s in group],
-        "bounds": [s.move.bound for s in group if s.move],
+        "seqs": [s.entry.seq for s, _ in group],
+        "tries": [to.tries for _, to in group],
+        "calls": [s.entry.n for s, _ in group],
+        "tokens": [s.entry.tokens for s, _ in group],
+        "bounds": [to.bound for _, to in group],
         "delay": due,
         "reason": move.reason,
     }

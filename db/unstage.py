@@ -3,7 +3,7 @@ table when some of the rows may be there already."""
 
 from typing import Any
 
-from core.work import Settled
+from core.work import Result, Settled
 from db.connect import Connection
 from db.copytext import block, number, text
 
@@ -36,10 +36,9 @@ def attempt_row(settled: Settled, commit_id: int) -> str:
     )
 
 
-def result_row(settled: Settled, commit_id: int) -> str:
+def result_row(settled: Settled, result: Result, commit_id: int) -> str:
     """The COPY line of a result, in the column order of `copy_results`."""
-    entry, result = settled.entry, settled.result
-    assert result is not None
+    entry = settled.entry
     chunk = entry.chunk
     return "\t".join(
         (

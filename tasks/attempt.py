@@ -9,13 +9,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from providers.prices import cost_nusd
+
 from core.deployment import Deployment, Reply, Usage
 from core.ports import Keys, Limiter, Transport
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, Move, Result, Settled
 from providers.adapters import adapter_for
 from providers.errors import ErrorClass, ProviderError, TransportError, from_transport
-from providers.prices import cost_nusd
 from tasks.bounds import bound_nusd, size_of
 from tasks.decide import Tried, decide
 
@@ -102,7 +103,11 @@ def _failed(
         settled.result = decision
     else:
         settled.move = move_to(
-            caller.deployments, entry, decision.candidate, decision.tries, decision.delay,
+            caller.deployments,
+            entry,
+            decision.candidate,
+            decision.tries,
+            decision.delay,
             decision.reason,
         )
     return settled
@@ -126,9 +131,7 @@ def move_to(
     return Move(candidate, name, tries, bound, delay, reason)
 
 
-def _cost(
-    entry: Entry, deployment: Deployment, usage: Usage | None, *, billed: bool
-) -> int | None:
+def _cost(entry: Entry, deployment: Deployment, usage: Usage | None, *, billed: bool) -> int | None:
     """Nano-dollars; the bound where money may be gone and nobody counted; None when the
     deployment has no price."""
     if usage is None and not billed:

@@ -82,9 +82,7 @@ class Lane:
         self.tally = Tally()
         self._yard = yard
         self._provider = provider
-        self._deployments = [
-            d for d in yard.context.deployments.values() if d.provider == provider
-        ]
+        self._deployments = [d for d in yard.context.deployments.values() if d.provider == provider]
         self._chunks: dict[int, LeasedChunk] = {}
         self._backlog: deque[Entry] = deque()
         self._intended: deque[Entry] = deque()
@@ -132,9 +130,7 @@ class Lane:
     async def _claim(self) -> bool:
         async with self._yard.context.pool.connection() as conn:
             for deployment in self._deployments:
-                chunks = await claim(
-                    conn, deployment.name, owner=self._yard.process_id, room=CLAIM
-                )
+                chunks = await claim(conn, deployment.name, owner=self._yard.process_id, room=CLAIM)
                 self._chunks.update((chunk.id, chunk) for chunk in chunks)
                 if chunks:
                     self._backlog.extend(await read_entries(conn, chunks))
@@ -235,7 +231,9 @@ class Lane:
             return
         self._returned.clear()
         try:
-            await asyncio.wait_for(self._returned.wait(), seconds if not self._flying else FULL_POLL)
+            wait = FULL_POLL if self._flying else seconds
+            await asyncio.wait_for(self._returned.wait(), wait)
+            # Others end about now: one question for them all.
             await asyncio.sleep(0.005)
         except TimeoutError:
             return

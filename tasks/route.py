@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict
 
 import structlog
+from providers.tokens import estimate_many, output_limit
 
 from core.errors import InputError
 from core.plan import Plan
@@ -21,7 +22,6 @@ from db.planning import (
     read_requests,
     take_route_chunk,
 )
-from providers.tokens import estimate_many, output_limit
 from routing.candidates import Request, order
 from routing.targets import Target, resolve_target
 from tasks.bounds import bound_nusd, size_of

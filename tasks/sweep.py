@@ -39,9 +39,7 @@ async def sweep(yard: Yard) -> str:
         await context.publisher.publish("route", job_id)
     for job_id in unfinished:
         await context.publisher.publish("finish", job_id)
-    return (
-        f"{doubtful} calls in doubt, {len(unrouted)} jobs to route, {len(unfinished)} to finish"
-    )
+    return f"{doubtful} calls in doubt, {len(unrouted)} jobs to route, {len(unfinished)} to finish"
 
 
 async def _take_over(yard: Yard) -> int | None:

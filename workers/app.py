@@ -37,26 +37,31 @@ process = Process(CeleryPublisher(app))
 
 @app.task(name="route")
 def route(job_id: int) -> str:
+    """The route step of a job."""
     return process.run(lambda yard: route_step(yard.context, job_id))
 
 
 @app.task(name="dispatch")
 def dispatch(provider: str = "") -> str:
+    """The dispatch step, for one provider or all."""
     return process.run(lambda yard: dispatch_step(yard.context, provider))
 
 
 @app.task(name="call")
 def call(provider: str, ticket: int) -> str:
+    """One slice of a provider's work."""
     return process.run(lambda yard: run_slice(yard, provider, ticket))
 
 
 @app.task(name="finish")
 def finish(job_id: int) -> str:
+    """The end of a job, if it is over."""
     return process.run(lambda yard: finish_step(yard.context, job_id))
 
 
 @app.task(name="sweep")
 def sweep() -> str:
+    """One round of looking for what was lost."""
     return process.run(sweep_step)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import structlog
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 log = structlog.get_logger()

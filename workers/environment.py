@@ -1,10 +1,10 @@
 """Where this process finds its configuration and services: environment variables only.
 
-    BATCHYARD_CONFIG         path of batchyard.yaml
-    BATCHYARD_DATABASE_URL   postgresql://...
-    BATCHYARD_BROKER_URL     redis://... or amqp://...
-    BATCHYARD_LIMITER_URL    redis://...; the broker's URL where that is Redis
-    BATCHYARD_BASE_URLS      JSON: where the managed providers (simulator, local) listen
+BATCHYARD_CONFIG         path of batchyard.yaml
+BATCHYARD_DATABASE_URL   postgresql://...
+BATCHYARD_BROKER_URL     redis://... or amqp://...
+BATCHYARD_LIMITER_URL    redis://...; the broker's URL where that is Redis
+BATCHYARD_BASE_URLS      JSON: where the managed providers (simulator, local) listen
 """
 
 import json
@@ -12,10 +12,11 @@ import os
 from collections.abc import Mapping
 from functools import cache
 
+from providers.catalog import load_settings, resolve_deployments
+
 from core.deployment import Deployment
 from core.errors import ServiceError
 from core.settings import Settings
-from providers.catalog import load_settings, resolve_deployments
 
 
 @cache
@@ -32,10 +33,12 @@ def deployments() -> Mapping[str, Deployment]:
 
 
 def database_url() -> str:
+    """Where Postgres is."""
     return _required("BATCHYARD_DATABASE_URL")
 
 
 def broker_url() -> str:
+    """Where the broker is."""
     return _required("BATCHYARD_BROKER_URL")
 
 

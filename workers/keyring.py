@@ -1,7 +1,8 @@
 """Provider keys, resolved by reference when first needed and kept in this process only."""
 
-from core.settings import Settings
 from providers.secrets import resolve_secret
+
+from core.settings import Settings
 
 
 class Keyring:

@@ -9,14 +9,16 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 import uvloop
 from psycopg import OperationalError
 
+from core.errors import BatchyardError
 from core.ports import Publisher
 from db.connect import open_pool
 from db.processes import end, register, renew
@@ -34,6 +36,7 @@ log = structlog.get_logger()
 POOL_SIZE = 6
 MAX_CONNECTIONS = 2048
 LOST_LEASE_EXIT = 75
+NO_YARD_EXIT = 76
 
 
 @asynccontextmanager
@@ -98,60 +101,63 @@ async def _renew(context: Context, process_id: int, limiter: RedisLimiter) -> No
             os._exit(LOST_LEASE_EXIT)
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A yard that is open, the loop it lives on, and the sign to close it."""
+
+    yard: Yard
+    loop: asyncio.AbstractEventLoop
+    closing: asyncio.Event
+
+
 class Process:
-    """The bridge from Celery's threads to the loop."""
+    """The bridge from Celery's threads to the process' one loop."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._kind = "worker"
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._yard: Future[Yard] = Future()
-        self._closing: asyncio.Event | None = None
+        self._opened: Future[_Open] = Future()
         self._thread: threading.Thread | None = None
 
-    def start(self, kind: str) -> None:
-        """Opens the yard if it is not open; `kind` is how `ps` names this process."""
+    def start(self, kind: str | None = None) -> None:
+        """Opens the yard if it is not open yet; `kind` is how `ps` names this process."""
         with self._lock:
             if self._thread is None:
-                self._kind = kind
+                self._kind = kind or self._kind
                 self._thread = threading.Thread(target=self._live, name="yard", daemon=True)
                 self._thread.start()
-        self._yard.result()
 
-    def run(self, step: Callable[[Yard], Awaitable[str]]) -> str:
+    def run(self, step: Callable[[Yard], Coroutine[None, None, str]]) -> str:
         """Runs a step on the loop and waits for its line. Called from Celery's threads."""
-        self.start(self._kind)
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(_awaited(step, self._yard.result()), self._loop).result()
+        self.start()
+        opened = self._opened.result()
+        return asyncio.run_coroutine_threadsafe(step(opened.yard), opened.loop).result()
 
     def stop_claiming(self) -> None:
         """Lanes end their slices now; calls in flight go on to their end."""
-        if self._loop is not None and self._yard.done():
-            self._loop.call_soon_threadsafe(self._yard.result().stopping.set)
+        if self._opened.done():
+            opened = self._opened.result()
+            opened.loop.call_soon_threadsafe(opened.yard.stopping.set)
 
     def close(self) -> None:
         """Commits what is left, gives the lease back, stops the loop."""
-        if self._loop is not None and self._closing is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._closing.set)
+        if self._thread is not None and self._opened.done():
+            opened = self._opened.result()
+            opened.loop.call_soon_threadsafe(opened.closing.set)
             self._thread.join(timeout=30)
 
     def _live(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._main())
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._main())
+        except BatchyardError as error:
+            # Without its yard a worker can do nothing; whoever started it starts it again.
+            log.error("the yard cannot be opened", reason=str(error))
+            os._exit(NO_YARD_EXIT)
 
     async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._closing = asyncio.Event()
-        try:
-            async with open_yard(self._publisher, self._kind) as yard:
-                self._yard.set_result(yard)
-                await self._closing.wait()
-        except Exception as error:
-            if not self._yard.done():
-                self._yard.set_exception(error)
-            raise
-
-
-async def _awaited(step: Callable[[Yard], Awaitable[str]], yard: Yard) -> str:
-    return await step(yard)
+        closing = asyncio.Event()
+        async with open_yard(self._publisher, self._kind) as yard:
+            self._opened.set_result(_Open(yard, asyncio.get_running_loop(), closing))
+            await closing.wait()

@@ -14,7 +14,8 @@ from pathlib import Path
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core.ports import Buckets, Grant, Return
 
@@ -47,7 +48,7 @@ class RedisLimiter:
         key = buckets.key
         self._buckets[key] = buckets
         ended, spare = self._ended.pop(key, 0), self._tokens.pop(key, 0)
-        args = (
+        args: tuple[int | float | str, ...] = (
             buckets.rpm or 0,
             buckets.tpm or 0,
             buckets.in_flight or 0,
