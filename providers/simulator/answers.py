@@ -140,7 +140,8 @@ class Answerer:
         elif ask.options:
             text = ask.options[second % len(ask.options)]
         else:
-            text = _made_up(first, second, int(model.output_tokens * model.bytes_per_token))
+            size = int(model.output_tokens * model.bytes_per_token)
+            text = _made_up(digest.hex()[:11], second, size)
         if ask.field is not None:
             return msgspec.json.encode({ask.field: text}).decode()
         return text
@@ -184,10 +185,10 @@ class Answerer:
         return Completion(token, ask.model, self._seed, answers, prompt, total, nusd, stated)
 
 
-def _made_up(first: int, second: int, size: int) -> str:
-    """`size` bytes of text that starts with a mark of its own, so mixed-up replies show."""
-    start = (second % (len(_POOL) // 4)) * 4
-    text = f"{first & 0xFFFFFFFFFFF:011x} {_POOL[start : start + size]}"
+def _made_up(mark: str, number: int, size: int) -> str:
+    """`size` bytes of text that starts with its own mark, so that mixed-up replies show."""
+    start = (number % (len(_POOL) // 4)) * 4
+    text = f"{mark} {_POOL[start : start + size]}"
     while len(text) < size:
         text = f"{text} {_POOL}"
     return text[:size]

@@ -13,7 +13,7 @@ import msgspec
 
 from providers.simulator.profile import Faults, Latency, Outage
 
-_WORDS = struct.Struct("<4Q")
+_WORDS = struct.Struct("<3Q")
 _UNIT = 2.0**-64
 _NORMAL = NormalDist()
 
@@ -31,7 +31,7 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
 class FaultDice:
     """Draws for one provider."""
 
-    __slots__ = ("_faults", "_latency", "_prefix", "_steps")
+    __slots__ = ("_faults", "_latency", "_prefix", "_reach", "_spread", "_steps")
 
     def __init__(self, seed: int, provider: str, faults: Faults, latency: Latency) -> None:
         self._prefix = f"{seed}\0{provider}\0"
@@ -44,23 +44,25 @@ class FaultDice:
             if share > 0.0:
                 steps.append((reached, kind))
         self._steps = tuple(steps)
+        self._reach = reached
+        self._spread = latency.kind == "lognormal"
 
     def roll(self, request_id: str, nth: int) -> Draw:
         """The draw of the `nth` admitted call of `request_id`."""
         digest = hashlib.blake2b(
             f"{self._prefix}{request_id}\0{nth}".encode("utf-8", "surrogatepass"), digest_size=32
         ).digest()
-        first, second, third, fourth = _WORDS.unpack(digest)
+        first, second, third = _WORDS.unpack_from(digest)
         kind = ""
-        if self._steps:
+        if first * _UNIT < self._reach:
             value = first * _UNIT
-            if value < self._steps[-1][0]:
-                kind = next(name for edge, name in self._steps if value < edge)
+            kind = next(name for edge, name in self._steps if value < edge)
         normal = 0.0
-        if self._latency.kind == "lognormal":
+        if self._spread:
             # The half step keeps the value inside (0, 1), where the inverse is defined.
             normal = _NORMAL.inv_cdf(((third >> 12) + 0.5) * 2.0**-52)
-        return Draw(kind, self._billed(kind, second * _UNIT), normal, f"{fourth:016x}{third:016x}")
+        billed = not kind or self._billed(kind, second * _UNIT)
+        return Draw(kind, billed, normal, digest.hex()[32:])
 
     def _billed(self, kind: str, value: float) -> bool:
         if kind == "reset":

@@ -35,10 +35,11 @@ class Bucket:
     debt, so that the long-run rate holds and nothing below one minute's rate starves.
     """
 
-    __slots__ = ("at", "capacity", "level", "per_minute", "rate")
+    __slots__ = ("at", "capacity", "level", "limit", "per_minute", "rate")
 
     def __init__(self, per_minute: float, burst_s: float, now: float) -> None:
         self.per_minute = per_minute
+        self.limit = int(per_minute)
         self.rate = per_minute / 60.0
         self.capacity = max(1.0, self.rate * burst_s)
         self.level = self.capacity
@@ -57,10 +58,11 @@ class Bucket:
         # Refills are floats: a millionth of a unit is not a reason to refuse.
         return 0.0 if missing <= 1e-6 else missing / self.rate
 
-    def gauge(self, now: float) -> Gauge:
-        self.refill(now)
-        remaining = max(0, math.floor(self.level + 1e-6))
-        return Gauge(int(self.per_minute), remaining, (self.capacity - self.level) / self.rate)
+    def gauge(self) -> Gauge:
+        """What a caller is told, as of the last refill."""
+        level = self.level
+        remaining = int(level + 1e-6) if level > 0.0 else 0
+        return Gauge(self.limit, remaining, (self.capacity - level) / self.rate)
 
 
 class Limiter:

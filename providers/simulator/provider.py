@@ -154,7 +154,7 @@ class Provider:
         limiter = self._limiters.get(ask.model) or self._limiters[ANY_MODEL]
         output = ask.max_tokens or model.output_tokens + model.reasoning_tokens
         over = limiter.admit(prompt + output * ask.choices, now)
-        levels = _levels(limiter, now)
+        levels = _levels(limiter)
         if over is not None:
             stats.limited[over.kind] += 1
             problem = Problem(ProblemKind.OVER_LIMIT, over=over, retry_after_s=over.wait_s)
@@ -231,11 +231,11 @@ class Provider:
         return Problem(ProblemKind.SERVER_ERROR) if kind == "500" else None
 
 
-def _levels(limiter: Limiter, now: float) -> Levels:
+def _levels(limiter: Limiter) -> Levels:
     requests, tokens = limiter.requests, limiter.tokens
     if requests is None and tokens is None:
         return NO_LEVELS
     return Levels(
-        requests.gauge(now) if requests is not None else None,
-        tokens.gauge(now) if tokens is not None else None,
+        requests.gauge() if requests is not None else None,
+        tokens.gauge() if tokens is not None else None,
     )

@@ -78,7 +78,8 @@ def read_ask(headers: Mapping[bytes, bytes], body: bytes) -> Ask:
     tools = len(chat.tools) // 4 if chat.tools is not None else 0
     prompt = _last_user_text(chat.messages)
     key_ids = _ids(headers, chat, prompt)
-    field, options = _schema_field(chat.response_format)
+    wanted = chat.response_format
+    field, options = _schema_field(wanted) if wanted is not None else (None, ())
     return Ask(
         model=chat.model,
         request_id=key_ids[0] if key_ids else f"body-{_digest(body)}",
@@ -109,11 +110,12 @@ def _checked_limit(chat: Body) -> int | None:
         )
     if chat.n is not None and not 1 <= chat.n <= MAX_CHOICES:
         raise _bad(f"Invalid 'n': {chat.n} is not between 1 and {MAX_CHOICES}.", "n")
-    for name in ("max_tokens", "max_completion_tokens"):
-        value = getattr(chat, name)
-        if value is not None and value < 1:
-            raise _bad(f"Invalid '{name}': {value} is below 1.", name)
-    return chat.max_tokens if chat.max_completion_tokens is None else chat.max_completion_tokens
+    name, value = "max_completion_tokens", chat.max_completion_tokens
+    if value is None:
+        name, value = "max_tokens", chat.max_tokens
+    if value is not None and value < 1:
+        raise _bad(f"Invalid '{name}': {value} is below 1.", name)
+    return value
 
 
 def _bad(message: str, param: str | None = None) -> BadAskError:
@@ -177,9 +179,9 @@ def _digest(body: bytes) -> str:
     return hashlib.blake2b(body, digest_size=12).hexdigest()
 
 
-def _schema_field(wanted: dict[str, Any] | None) -> tuple[str | None, tuple[str, ...]]:
+def _schema_field(wanted: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
     """(property, its enum) of a JSON schema with exactly one string property, else (None, ())."""
-    schema = ((wanted or {}).get("json_schema") or {}) if wanted else {}
+    schema = wanted.get("json_schema")
     schema = schema.get("schema") if isinstance(schema, dict) else None
     properties = schema.get("properties") if isinstance(schema, dict) else None
     if not isinstance(properties, dict) or len(properties) != 1:
@@ -193,8 +195,10 @@ def _schema_field(wanted: dict[str, Any] | None) -> tuple[str | None, tuple[str,
 
 def read_credential(headers: Mapping[bytes, bytes]) -> str | None:
     """The bearer key, or None."""
-    value = headers.get(b"authorization", b"").decode("latin-1")
-    scheme, _, key = value.partition(" ")
+    value = headers.get(b"authorization")
+    if value is None:
+        return None
+    scheme, _, key = value.decode("latin-1").partition(" ")
     return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
 
