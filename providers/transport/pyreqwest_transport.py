@@ -67,7 +67,11 @@ def _builder(max_connections: int) -> ClientBuilder:
 
 
 class PyreqwestTransport:
-    """core.ports.Transport. One instance per event loop; its I/O thread is shared."""
+    """core.ports.Transport. One instance per event loop; its I/O thread is shared.
+
+    A call whose task is cancelled is abandoned and not aborted: it keeps its connection until
+    it is answered or times out.
+    """
 
     def __init__(self, *, max_connections: int, reply_cap: int = REPLY_CAP) -> None:
         self._cap = reply_cap

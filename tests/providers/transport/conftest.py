@@ -6,7 +6,6 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Queue
@@ -89,7 +88,7 @@ async def _serve(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.Strea
     except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
         return
     finally:
-        writer.close()
+        writer.transport.abort()
 
 
 async def _reply(seen: Seen, path: str, writer: asyncio.StreamWriter) -> bool:
@@ -109,32 +108,38 @@ async def _reply(seen: Seen, path: str, writer: asyncio.StreamWriter) -> bool:
     return path in ANSWERS and path != "/nonsense"
 
 
-def _run_server(seen: Seen, started: Queue[tuple[int, asyncio.AbstractEventLoop]]) -> None:
-    async def main() -> None:
-        server = await asyncio.start_server(partial(_serve, seen), "127.0.0.1", 0, backlog=2048)
-        started.put((server.sockets[0].getsockname()[1], asyncio.get_running_loop()))
-        async with server:
-            await server.serve_forever()
-
-    with suppress(asyncio.CancelledError):
-        asyncio.run(main())
+@dataclass
+class _Handle:
+    port: int
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
 
 
-def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    for task in asyncio.all_tasks(loop):
+async def _run_until_stopped(seen: Seen, started: Queue[_Handle]) -> None:
+    stop = asyncio.Event()
+    server = await asyncio.start_server(partial(_serve, seen), "127.0.0.1", 0, backlog=2048)
+    port = server.sockets[0].getsockname()[1]
+    started.put(_Handle(port, asyncio.get_running_loop(), stop))
+    await stop.wait()
+    server.close()
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    # Aborted connections are let go of in the loop's next round.
+    await asyncio.sleep(0.01)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A server in its own thread, so that the client under test has its loop to itself."""
     seen = Seen()
-    started: Queue[tuple[int, asyncio.AbstractEventLoop]] = Queue()
-    thread = Thread(target=_run_server, args=(seen, started), daemon=True)
+    started: Queue[_Handle] = Queue()
+    thread = Thread(target=lambda: asyncio.run(_run_until_stopped(seen, started)), daemon=True)
     thread.start()
-    port, loop = started.get(timeout=10)
-    yield Server(f"http://127.0.0.1:{port}", seen)
-    loop.call_soon_threadsafe(_cancel_all, loop)
+    handle = started.get(timeout=10)
+    yield Server(f"http://127.0.0.1:{handle.port}", seen)
+    handle.loop.call_soon_threadsafe(handle.stop.set)
     thread.join(timeout=10)
 
 

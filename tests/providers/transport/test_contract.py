@@ -55,7 +55,8 @@ def test_bytes_and_headers_arrive_as_given(make: Make, server: Any) -> None:
     assert (reply.status, reply.body) == (200, b'{"ok":true}')
     assert server.seen.bodies == [body]
     sent: Mapping[str, str] = server.seen.headers[0]
-    assert sent["authorization"] == "Bearer k" and sent["x-team"] == "nlp"
+    assert sent["authorization"] == "Bearer k"
+    assert sent["x-team"] == "nlp"
     assert sent["accept-encoding"] == "identity"
 
 
@@ -166,10 +167,26 @@ def test_loopback_ignores_a_proxy_of_the_environment(
     assert _reply(make, _call(f"{server.url}/ok")).status == 200
 
 
-def test_a_cancelled_call_ends_and_frees_its_connection(make: Make, server: Any) -> None:
-    async def main() -> HttpReply:
+def test_closing_ends_the_calls_in_flight(make: Make, server: Any) -> None:
+    async def main() -> Any:
         transport = make(max_connections=1)
         task = asyncio.create_task(transport.send(_call(f"{server.url}/hang")))
+        await asyncio.sleep(0.3)
+        await transport.close()
+        return (await asyncio.gather(task, return_exceptions=True))[0]
+
+    error = asyncio.run(main())
+    assert isinstance(error, TransportError), error
+    assert error.may_have_arrived
+
+
+def test_a_cancelled_call_gives_its_connection_back_by_its_time_out(
+    make: Make, server: Any
+) -> None:
+    async def main() -> HttpReply:
+        transport = make(max_connections=1)
+        call = _call(f"{server.url}/hang", timeout=1.0)
+        task = asyncio.create_task(transport.send(call))
         await asyncio.sleep(0.2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
