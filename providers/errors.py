@@ -184,7 +184,7 @@ _QUOTA_TEXT: Final = re.compile(
 _TOO_LONG_TEXT: Final = re.compile(
     r"maximum context length|context length exceeded|exceeds the available context size"
     r"|longer than the (model'?s|maximum) (context|model|input) length"
-    r"|maximum model length|max_model_len"
+    r"|maximum model length|max_model_len|context length is (only )?\d"
     r"|exceeds? the (model'?s )?(maximum )?context (length|window|size)"
     r"|prompt is too long|input is too long|request too large for"
     r"|(input|prompt)[^.]{0,60} exceed[^.]{0,60}(context|max(imum)? (input|length|tokens))",

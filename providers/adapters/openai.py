@@ -27,8 +27,8 @@ _LIMIT_FIELDS: Final = ("max_completion_tokens", "max_tokens")
 class _Limits(msgspec.Struct):
     """The fields of a stored body that decide how it is spliced."""
 
-    max_completion_tokens: msgspec.Raw | None = None
-    max_tokens: msgspec.Raw | None = None
+    max_completion_tokens: msgspec.Raw = msgspec.Raw()
+    max_tokens: msgspec.Raw = msgspec.Raw()
 
 
 _LIMITS: Final = msgspec.json.Decoder(_Limits)
@@ -122,7 +122,7 @@ def _prepare(deployment: Deployment, key: str | None) -> _Prepared:
 def _splice(prepared: _Prepared, body: bytes, max_output: int) -> bytes:
     limits = _LIMITS.decode(body)
     field = prepared.limit_field
-    if limits.max_completion_tokens is None and limits.max_tokens is None:
+    if not (limits.max_completion_tokens or limits.max_tokens):
         added = f',"{field}":{max_output}'.encode()
     elif _is_set(getattr(limits, field)):
         added = b""
@@ -134,8 +134,8 @@ def _splice(prepared: _Prepared, body: bytes, max_output: int) -> bytes:
     return b"".join((prepared.start, added, comma, rest))
 
 
-def _is_set(value: msgspec.Raw | None) -> bool:
-    return value is not None and bytes(value).strip() != _NULL
+def _is_set(value: msgspec.Raw) -> bool:
+    return bytes(value).strip() not in (b"", _NULL)
 
 
 def _without_limits(body: bytes, max_output: int) -> tuple[bytes, bytes]:

@@ -1,0 +1,236 @@
+"""Answers as providers really send them, and what is decided."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.errors import (
+    ErrorClass,
+    ProviderError,
+    TransportError,
+    classify,
+    from_transport,
+    malformed,
+)
+from providers.redact import MESSAGE_CAP, redact
+from providers.retry_after import retry_after
+
+
+def _openai(message: str, code: str | int | None = None, kind: str | None = None) -> bytes:
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    return json.dumps({"error": error}).encode()
+
+
+def _leaf(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> ErrorClass:
+    return classify(status, headers or {}, body).error_class
+
+
+OPENAI_LONG = (
+    "This model's maximum context length is 8192 tokens. However, your messages resulted in "
+    "9000 tokens. Please reduce the length of the messages."
+)
+VLLM_FLAT = json.dumps(
+    {"object": "error", "message": OPENAI_LONG, "type": "BadRequestError", "code": 400}
+).encode()
+VLLM_NEW = _openai(
+    "You passed 9001 input tokens and requested 1 output tokens. However, the model's context "
+    "length is only 8192 tokens, resulting in a maximum input length of 8191 tokens.",
+    400,
+    "BadRequestError",
+)
+LLAMA_CPP = json.dumps(
+    {
+        "error": {
+            "code": 400,
+            "message": "request (9001 tokens) exceeds the available context size (8192 tokens)",
+            "type": "exceed_context_size_error",
+            "n_prompt_tokens": 9001,
+            "n_ctx": 8192,
+        }
+    }
+).encode()
+SGLANG = json.dumps(
+    {
+        "object": "error",
+        "message": "The input (9001 tokens) is longer than the model's context length (8192).",
+        "type": "BadRequest",
+        "code": 400,
+    }
+).encode()
+GOOGLE_MINUTE = json.dumps(
+    [
+        {
+            "error": {
+                "code": 429,
+                "message": "You exceeded your current quota, please check your plan.",
+                "status": "RESOURCE_EXHAUSTED",
+                "details": [
+                    {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}
+                ],
+            }
+        }
+    ]
+).encode()
+AZURE_FILTER = json.dumps(
+    {
+        "error": {
+            "message": "The response was filtered",
+            "code": "content_filter",
+            "innererror": {"code": "ResponsibleAIPolicyViolation"},
+        }
+    }
+).encode()
+
+CASES = [
+    (429, _openai("Rate limit reached", "rate_limit_exceeded"), ErrorClass.THROTTLED),
+    (429, b"", ErrorClass.THROTTLED),
+    (429, _openai("no more", "insufficient_quota"), ErrorClass.QUOTA_DEAD),
+    (429, _openai("no more", None, "insufficient_quota"), ErrorClass.QUOTA_DEAD),
+    (429, _openai("x", "project_spend_limit_exceeded"), ErrorClass.QUOTA_DEAD),
+    (429, _openai("You exceeded your current quota"), ErrorClass.QUOTA_DEAD),
+    (429, GOOGLE_MINUTE, ErrorClass.THROTTLED),
+    (429, _openai("Request too large for gpt-5 on tokens per min"), ErrorClass.TOO_LONG),
+    (503, _openai("slower", "slow_down"), ErrorClass.THROTTLED),
+    (401, _openai("Incorrect API key provided", "invalid_api_key"), ErrorClass.CREDENTIAL_DEAD),
+    (402, b'{"error": "Insufficient credits"}', ErrorClass.CREDENTIAL_DEAD),
+    (403, b"<html>no</html>", ErrorClass.CREDENTIAL_DEAD),
+    (400, _openai("Incorrect API key provided: abc"), ErrorClass.CREDENTIAL_DEAD),
+    (400, _openai(OPENAI_LONG, "context_length_exceeded"), ErrorClass.TOO_LONG),
+    (400, VLLM_FLAT, ErrorClass.TOO_LONG),
+    (400, VLLM_NEW, ErrorClass.TOO_LONG),
+    (400, LLAMA_CPP, ErrorClass.TOO_LONG),
+    (500, LLAMA_CPP, ErrorClass.TOO_LONG),
+    (400, SGLANG, ErrorClass.TOO_LONG),
+    (413, b"", ErrorClass.BAD_REQUEST),
+    (400, AZURE_FILTER, ErrorClass.REFUSED),
+    (400, _openai("Unknown parameter: 'foo'"), ErrorClass.BAD_REQUEST),
+    (404, _openai("no such model", "model_not_found"), ErrorClass.BAD_REQUEST),
+    (422, b'{"detail":[{"loc":["body"],"msg":"field required"}]}', ErrorClass.BAD_REQUEST),
+    (307, b"", ErrorClass.BAD_REQUEST),
+    (524, b"", ErrorClass.UNKNOWN),
+    *[(status, b"", ErrorClass.OVERLOADED) for status in (408, 409, 500, 502, 503, 504, 529)],
+]
+
+
+@pytest.mark.parametrize(("status", "body", "leaf"), CASES)
+def test_each_answer_has_its_leaf(status: int, body: bytes, leaf: ErrorClass) -> None:
+    assert _leaf(status, body) is leaf
+
+
+@given(st.integers(300, 599), st.binary(max_size=200))
+def test_any_answer_gets_a_decision(status: int, body: bytes) -> None:
+    error = classify(status, {}, body)
+    assert error.message
+    assert error.code
+    assert error.billed == error.error_class.may_be_billed
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["error", "message", "code", "type", "detail", "details", "msg"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from([400, 401, 429, 500]), json_values)
+def test_any_json_gets_a_decision(status: int, value: object) -> None:
+    assert isinstance(classify(status, {}, json.dumps(value).encode()), ProviderError)
+
+
+def test_every_leaf_is_decided_once() -> None:
+    for leaf in ErrorClass:
+        assert [leaf.again, leaf.next_candidate, leaf.final].count(True) == 1
+
+
+def test_only_a_throttle_is_free() -> None:
+    assert [leaf for leaf in ErrorClass if not leaf.spends_attempt] == [ErrorClass.THROTTLED]
+
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "86400"}, 86400.0),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"x-ms-retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT"}, 30.0),
+        ({"retry-after": "Mon, 23 Nov 2026 11:00:00 GMT"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_a_wait_is_read(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 503])
+def test_a_wait_is_kept_on_any_status(status: int) -> None:
+    assert classify(status, {"retry-after": "9"}, b"").retry_after == 9.0
+
+
+def test_googles_wait_is_read_from_the_body() -> None:
+    assert classify(429, {}, GOOGLE_MINUTE).retry_after == 34.0
+
+
+def test_transport_errors_become_decisions() -> None:
+    lost = from_transport(TransportError("no answer within 3 s", may_have_arrived=True))
+    assert (lost.error_class, lost.billed, lost.status) == (ErrorClass.UNKNOWN, True, None)
+    unsent = from_transport(TransportError("refused", may_have_arrived=False))
+    assert (unsent.error_class, unsent.billed) == (ErrorClass.TRANSIENT, False)
+
+
+def test_a_malformed_answer_was_billed() -> None:
+    assert malformed(200, "not JSON").billed
+
+
+SECRETS = [
+    "Incorrect API key provided: sk-proj-abcd1234EFGH5678. You can find it in your account",
+    "Incorrect API key provided: sk-abcd****5678.",
+    "Authorization: Bearer abcd1234EFGH5678 was refused",
+    'headers {"x-api-key": "abcd1234EFGH5678"} were refused',
+    "https://user:abcd1234EFGH5678@host/v1 was refused",
+    "bad key gsk_abcd1234EFGH5678",
+    "https://host/v1?key=abcd1234EFGH5678&alt=json",
+    "token eyJhbGciOiJIUzI1NiJ9abcd1234.EFGH5678.xyz has expired",
+]
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_keys_do_not_get_through(text: str) -> None:
+    shown = redact(text)
+    assert "abcd" not in shown
+    assert "5678" not in shown
+    assert "[redacted]" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OPENAI_LONG,
+        "Unknown parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+        "Rate limit reached for gpt-5-mini in organization on tokens per min: Limit 200000",
+    ],
+)
+def test_plain_explanations_stay_as_they_are(text: str) -> None:
+    assert redact(text) == text
+
+
+@given(st.text(max_size=3000))
+def test_messages_are_short_and_on_one_line(text: str) -> None:
+    shown = redact(text)
+    assert len(shown) <= MESSAGE_CAP
+    assert shown.isprintable() or not any(ord(char) < 32 for char in shown)
