@@ -6,10 +6,10 @@ other fields of the body are kept as the bytes that came.
 Codes: https://platform.openai.com/docs/api-reference/batch/object (`errors`).
 """
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal
+from hashlib import blake2b as _blake2b
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Raw
@@ -19,8 +19,6 @@ from db.requests import Row
 
 MAX_CUSTOM_ID = 512
 URL = "/v1/chat/completions"
-WRITTEN_URL = b'"/v1/chat/completions"'
-WRITTEN_METHOD = b'"POST"'
 BATCH_FIELDS = ("custom_id", "method", "url", "body")
 BODY_FIELDS = frozenset(
     "model messages prompt stream temperature top_p n stop seed tools tool_choice logprobs "
@@ -37,10 +35,21 @@ class Message(msgspec.Struct):
     content: str | list[Fields] | None = None
 
 
+class BatchLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A batch line as most are, decoded and checked in one go. What does not fit takes the
+    slower way, which knows what to say about it."""
+
+    custom_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CUSTOM_ID)]
+    method: Literal["POST"]
+    url: Literal["/v1/chat/completions"]
+    body: Fields
+
+
 class _BadLineError(Exception):
     """Carries field, problem, fix and code out of the checks."""
 
 
+_decode_batch = msgspec.json.Decoder(BatchLine).decode
 _decode_fields = msgspec.json.Decoder(Fields).decode
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
 _decode_text = msgspec.json.Decoder(str).decode
@@ -72,24 +81,32 @@ class Intake:
             return LineProblem(number, *error.args)
 
     def _read(self, number: int, line: bytes) -> Row:
+        if not line.isascii():
+            _check_utf8(line)
+        try:
+            batch = _decode_batch(line)
+        except (msgspec.DecodeError, RecursionError):
+            return self._read_any(number, line)
+        if "\x00" in batch.custom_id:
+            raise _bad_custom_id()
+        return self._row(batch.custom_id, batch.body, b"", "body.")
+
+    def _read_any(self, number: int, line: bytes) -> Row:
         fields = _fields_of_line(line)
-        if "body" in fields or "url" in fields or "method" in fields:
-            body, prefix = _batch_body(fields), "body."
-        else:
-            body, prefix = _short_body(fields), ""
-        _check_body(body, prefix)
-        metadata = fields.get("metadata")
         given = fields.get("custom_id")
-        model = body.pop("model", None)
+        custom_id = f"request-{number}" if given is None else _custom_id(given)
+        written = fields.get("metadata")
+        metadata = b"" if written is None else _metadata(written)
+        if "body" in fields or "url" in fields or "method" in fields:
+            return self._row(custom_id, _batch_body(fields), metadata, "body.")
+        return self._row(custom_id, _short_body(fields), metadata, "")
+
+    def _row(self, custom_id: str, body: Fields, metadata: bytes, prefix: str) -> Row:
+        _check_body(body, prefix)
+        target = self._target(body.pop("model", None), prefix)
         body.pop("stream", None)
         text = _encode(body)
-        return Row(
-            f"request-{number}" if given is None else _custom_id(given),
-            self._target(model, prefix),
-            text,
-            b"" if metadata is None else _metadata(metadata),
-            hashlib.blake2b(text, digest_size=16).digest(),
-        )
+        return Row(custom_id, target, text, metadata, _blake2b(text, digest_size=16).digest())
 
     def _target(self, model: Raw | None, prefix: str) -> str:
         written = b"null" if model is None else bytes(model)
@@ -114,25 +131,22 @@ def empty_row(problem: LineProblem, line: bytes | LineProblem) -> Row:
     custom_id = f"request-{problem.line}"
     if isinstance(line, bytes):
         with suppress(_BadLineError, KeyError):
+            _check_utf8(line)
             custom_id = _custom_id(_fields_of_line(line)["custom_id"])
     return Row(custom_id, "", b"{}", b"", b"")
 
 
 def _fields_of_line(line: bytes) -> Fields:
-    if not line.isascii():
-        _check_utf8(line)
     try:
         return _decode_fields(line)
     except msgspec.ValidationError as error:
-        raise _BadLineError(
-            "", "not a JSON object", 'Write e.g. {"prompt": "…"}', "invalid_request"
-        ) from error
+        whole = "The file looks like one JSON array: write one object a line, without commas"
+        fix = whole if line.strip() == b"[" else 'Write e.g. {"prompt": "…"}'
+        raise _BadLineError("", "not a JSON object", fix, "invalid_request") from error
     except (msgspec.DecodeError, RecursionError) as error:
-        whole = "The file looks like a JSON array: write one object a line, without commas"
-        fix = whole if line.strip() in (b"[", b"]") else "Write one JSON object a line"
-        raise _BadLineError(
-            "", "This line is not parseable as valid JSON", fix, "invalid_json_line"
-        ) from error
+        problem = "This line is not parseable as valid JSON"
+        fix = "Write one JSON object a line"
+        raise _BadLineError("", problem, fix, "invalid_json_line") from error
 
 
 def _check_utf8(line: bytes) -> None:
@@ -148,9 +162,9 @@ def _batch_body(fields: Fields) -> Fields:
     for name in BATCH_FIELDS:
         if name not in fields:
             raise _missing(name, "A batch line has custom_id, method, url and body")
-    if bytes(fields["method"]) != WRITTEN_METHOD and _text(fields["method"], "method") != "POST":
+    if _text(fields["method"], "method") != "POST":
         raise _BadLineError("method", "not POST", 'Write "method": "POST"', "invalid_request")
-    if bytes(fields["url"]) != WRITTEN_URL and _text(fields["url"], "url") != URL:
+    if _text(fields["url"], "url") != URL:
         raise _BadLineError("url", "not supported", f"The supported url is {URL}", "url_mismatch")
     if len(fields) > 4 and (misplaced := BODY_FIELDS & fields.keys()):
         name = min(misplaced)
@@ -217,6 +231,9 @@ def _stream(value: Raw, field: str) -> None:
 
 
 def _count(value: Raw, field: str) -> None:
+    written = bytes(value)
+    if written.isdigit() and written != b"0":
+        return
     if _number(value, field, _decode_count, "a whole number") < 1:
         raise _BadLineError(field, "below 1", "Give a whole number from 1 up", "invalid_request")
 
@@ -246,13 +263,17 @@ def _text(value: Raw, field: str) -> str:
 def _custom_id(value: Raw) -> str:
     text = _text(value, "custom_id")
     if not text or len(text) > MAX_CUSTOM_ID or "\x00" in text:
-        raise _BadLineError(
-            "custom_id",
-            "empty, too long or with a NUL in it",
-            f"Give 1 to {MAX_CUSTOM_ID} characters, unique in the file",
-            "invalid_request",
-        )
+        raise _bad_custom_id()
     return text
+
+
+def _bad_custom_id() -> _BadLineError:
+    return _BadLineError(
+        "custom_id",
+        "empty, too long or with a NUL in it",
+        f"Give 1 to {MAX_CUSTOM_ID} characters, unique in the file",
+        "invalid_request",
+    )
 
 
 def _metadata(value: Raw) -> bytes:

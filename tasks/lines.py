@@ -39,8 +39,7 @@ def read_lines(source: Source, max_line: int = MAX_LINE) -> Iterator[Numbered]:
 def open_source(source: str | os.PathLike[str]) -> IO[bytes]:
     """The file, or standard input for "-"."""
     if source == "-":
-        # A copy of the descriptor, so that closing it leaves the caller's standard input open.
-        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+        return _standard_input()
     try:
         return Path(source).open("rb")
     except FileNotFoundError as error:
@@ -50,6 +49,14 @@ def open_source(source: str | os.PathLike[str]) -> IO[bytes]:
             f"{os.fspath(source)!r} cannot be read: {error.strerror}. "
             "Give a readable JSONL file, or - for standard input"
         ) from error
+
+
+def _standard_input() -> IO[bytes]:
+    try:
+        # A copy of the descriptor, so that closing it leaves the caller's standard input open.
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    except (AttributeError, OSError) as error:
+        raise InputError("There is no standard input here. Give the path of a file") from error
 
 
 def source_name(source: Source) -> str:
