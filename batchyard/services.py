@@ -21,6 +21,7 @@ from batchyard.embedded.home import Home
 from batchyard.embedded.postgres import EmbeddedPostgres
 from batchyard.embedded.service import Restart, Service, plain_environment
 from batchyard.embedded.valkey import EmbeddedValkey
+from batchyard.files import put_base_urls, settings_file
 from core.settings import ProviderSettings, Settings
 from providers.simulator.profile import load_profile
 
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 FLOWER_USER = "batchyard"
 CONTROL_QUEUES = ("route", "dispatch", "score", "ops")
 CONTROL_THREADS = 4
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 MOST_CALL_THREADS = 64
 _SECRET = re.compile(r"(_API_KEY|_SECRET|_SECRET_KEY|_ACCESS_KEY|_TOKEN|_PASSWORD)$")
 
@@ -89,8 +91,9 @@ def compose(
 
     `folder` is where the configuration's relative paths start; `workers` overrides
     `yard.workers`. BATCHYARD_DATABASE_URL and BATCHYARD_BROKER_URL stand in for the embedded
-    servers. Raises ConfigError on a simulator profile that cannot be used, and
-    MissingBinariesError where there is no embedded server and no URL.
+    servers; a broker that cannot also keep the limits gets the embedded Valkey beside it.
+    Raises ConfigError on a simulator profile that cannot be used, and MissingBinariesError
+    where there is no embedded server and no URL.
     """
     services: list[Service] = []
     database_url = environ.get("BATCHYARD_DATABASE_URL", "")
@@ -99,14 +102,23 @@ def compose(
         services.append(postgres.service())
         database_url = postgres.url
     broker_url = environ.get("BATCHYARD_BROKER_URL", "")
-    if not broker_url:
+    limiter_url = environ.get("BATCHYARD_LIMITER_URL", "")
+    if not broker_url or not (limiter_url or broker_url.startswith(REDIS_SCHEMES)):
         valkey = EmbeddedValkey(home)
         services.append(valkey.service())
-        broker_url = valkey.url
+        broker_url, limiter_url = broker_url or valkey.url, limiter_url or valkey.url
     managed, base_urls = _managed(home, settings, folder)
-    base = _Base(
-        home, settings, environ, _our_environment(home, database_url, broker_url, base_urls)
-    )
+    put_base_urls(home, base_urls)
+    ours = {
+        "BATCHYARD_HOME": str(home.path),
+        "BATCHYARD_CONFIG": str(settings_file(home)),
+        "BATCHYARD_DATABASE_URL": database_url,
+        "BATCHYARD_BROKER_URL": broker_url,
+        "BATCHYARD_LIMITER_URL": limiter_url or broker_url,
+        "BATCHYARD_BASE_URLS": json.dumps(base_urls),
+        "PYTHONUNBUFFERED": "1",
+    }
+    base = _Base(home, settings, environ, ours)
     _write_settings(home, settings)
     services += [*managed, _migrate(base), _control(base), _beat(base)]
     services += _callers(base, workers or settings.yard.workers, [one.name for one in managed])
@@ -116,11 +128,6 @@ def compose(
         flower_url = f"http://127.0.0.1:{port}"
         services.append(_flower(base, port))
     return Layout(tuple(services), database_url, broker_url, flower_url)
-
-
-def settings_file(home: Home) -> Path:
-    """The configuration that the yard of this home was started with, as its workers read it."""
-    return home.run / "settings.json"
 
 
 def _write_settings(home: Home, settings: Settings) -> None:
@@ -133,19 +140,6 @@ def _write_settings(home: Home, settings: Settings) -> None:
 def _write_private(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")
-
-
-def _our_environment(
-    home: Home, database_url: str, broker_url: str, base_urls: Mapping[str, str]
-) -> dict[str, str]:
-    return {
-        "BATCHYARD_HOME": str(home.path),
-        "BATCHYARD_CONFIG": str(settings_file(home)),
-        "BATCHYARD_DATABASE_URL": database_url,
-        "BATCHYARD_BROKER_URL": broker_url,
-        "BATCHYARD_BASE_URLS": json.dumps(dict(base_urls)),
-        "PYTHONUNBUFFERED": "1",
-    }
 
 
 # Providers that the yard runs itself.

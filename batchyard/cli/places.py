@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from batchyard.embedded.home import Home
+from batchyard.files import settings_file
 from core.errors import ServiceError
 
 ConfigOption = Annotated[
@@ -24,6 +25,15 @@ ConfigOption = Annotated[
 def relative(path: Path) -> str:
     """A path as seen from here, where it is below us."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def settings_path(home: Home, config: Path | None) -> Path | None:
+    """The configuration to go by: the one named, else the one the running yard was started
+    with, else None (where the catalog looks by itself)."""
+    if config is not None or home.running() is None:
+        return config
+    started_with = settings_file(home)
+    return started_with if started_with.exists() else None
 
 
 def database_url(home: Home, environ: Mapping[str, str]) -> str:

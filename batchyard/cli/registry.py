@@ -24,7 +24,10 @@ TOOLS = "Tools"
 COMMANDS: dict[str, Entry] = {
     "up": Entry(YARD, "up", "up", "Start the yard: Postgres, broker, workers, Flower."),
     "down": Entry(YARD, "down", "down", "Stop the yard; its data stay."),
-    "ps": Entry(YARD, "ps", "ps", "Services, workers, queues and deployments, now."),
-    "flower": Entry(YARD, "flower", "flower", "Where Flower is, and its password."),
-    "migrate": Entry(YARD, "migrate", "migrate", "Bring the database to a revision."),
+    "ps": Entry(YARD, "ps", "ps", "Services, queues, deployments and workers, now."),
+    "doctor": Entry(CHECK, "doctor", "doctor", "Check that all is there that a job needs."),
+    "config": Entry(TOOLS, "config", "app", "Show or check the configuration."),
+    "flower": Entry(TOOLS, "flower", "flower", "Where Flower is, and its password."),
+    "migrate": Entry(TOOLS, "migrate", "migrate", "Bring the database to a revision."),
+    "simulator": Entry(TOOLS, "simulator", "simulator", "Run a simulated provider."),
 }

@@ -30,6 +30,16 @@ def plain(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def ago(seconds: float) -> str:
+    """A length of time in the largest fitting units: 42 s, 3 min 5 s, 2 h 10 min."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     """A quiet table; a heading that starts with ">" is of a column of numbers."""
     made = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))

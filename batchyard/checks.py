@@ -1,0 +1,164 @@
+"""Is everything there that a job needs? Each check says what it found and how to mend it."""
+
+import asyncio
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from urllib.parse import urlsplit
+
+from psycopg import AsyncConnection
+from psycopg import Error as PostgresError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from core.deployment import Deployment
+from core.errors import ConfigError
+from core.settings import Settings
+from db.overview import Overview, overview
+from providers.secrets import resolve_secret
+
+PATIENCE_S = 5.0
+AMQP_PORT = 5672
+AGENT = {"user-agent": "batchyard"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `fix` is empty where all is well; `service` says that something a job
+    needs could not be reached."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    service: bool = False
+
+
+async def check_postgres(url: str) -> tuple[Check, Overview | None]:
+    """Postgres answers, and has our schema."""
+    try:
+        connection = await AsyncConnection.connect(url, autocommit=True, connect_timeout=5)
+    except PostgresError as error:
+        fix = "Start the yard with `batchyard up -d`, or check BATCHYARD_DATABASE_URL"
+        return Check("postgres", False, _first_line(error), fix, service=True), None
+    async with connection:
+        number = connection.info.server_version
+        version = f"version {number // 10_000}.{number % 10_000}"
+        try:
+            seen = await overview(connection)
+        except PostgresError as error:
+            fix = "Bring the database up to date with `batchyard migrate`"
+            return Check("postgres", False, f"{version}; {_first_line(error)}", fix), None
+    return Check("postgres", True, version), seen
+
+
+def check_broker(url: str) -> Check:
+    """The broker is there; one that speaks Redis lets us in and tells its version."""
+    fix = "Start the yard with `batchyard up -d`, or check BATCHYARD_BROKER_URL"
+    where = urlsplit(url)
+    try:
+        if where.scheme in ("redis", "rediss", "unix"):
+            return Check("broker", True, _redis_version(url))
+        address = (where.hostname or "127.0.0.1", where.port or AMQP_PORT)
+        socket.create_connection(address, PATIENCE_S).close()
+    except (RedisError, OSError) as error:
+        return Check("broker", False, _first_line(error), fix, service=True)
+    return Check("broker", True, f"{where.scheme} listens at {address[0]}:{address[1]}")
+
+
+def _redis_version(url: str) -> str:
+    with Redis.from_url(url, socket_connect_timeout=PATIENCE_S, socket_timeout=PATIENCE_S) as one:
+        told = one.info("server")
+    if "valkey_version" in told:
+        return f"Valkey {told['valkey_version']}"
+    return f"Redis {told['redis_version']}"
+
+
+def check_workers(seen: Overview) -> Check:
+    """Processes of both kinds hold a lease: those that prepare work and those that call."""
+    alive = [worker.kind.partition("@")[0] for worker in seen.workers if worker.lease > 0]
+    if not alive:
+        fix = "Start them with `batchyard up -d`"
+        return Check("workers", False, "no worker holds a lease", fix, service=True)
+    return Check("workers", True, f"{len(alive)} with a lease: {', '.join(sorted(alive))}")
+
+
+def check_queues(settings: Settings, seen: Overview) -> list[Check]:
+    """For each provider: work that is due has lanes, or at least tickets for lanes."""
+    found = []
+    for provider in settings.providers:
+        names = {n for n, one in settings.deployments.items() if one.provider == provider}
+        bound = [b for b in seen.backlog if b.deployment in names and b.status == "ready"]
+        tickets = seen.tickets.get((provider, "queued"), 0)
+        lanes = seen.tickets.get((provider, "running"), 0)
+        age = max((b.age for b in bound), default=0.0)
+        detail = f"{sum(b.requests for b in bound)} bound, {tickets} tickets, {lanes} lanes"
+        stuck = age > settings.yard.lease * 2 and not lanes
+        fix = (
+            f"No worker takes from provider.{provider}: is one started with -Q provider.{provider}?"
+        )
+        found.append(Check(f"queue provider.{provider}", not stuck, detail, fix if stuck else ""))
+    return found
+
+
+def check_keys(settings: Settings) -> list[Check]:
+    """Every provider's key can be found by its reference, here at least."""
+    found = []
+    for name, provider in settings.providers.items():
+        if provider.api_key is None:
+            continue
+        try:
+            resolve_secret(provider.api_key)
+        except ConfigError as error:
+            found.append(
+                Check(f"key of {name}", False, f"{provider.api_key}: not found", str(error))
+            )
+        else:
+            found.append(Check(f"key of {name}", True, f"{provider.api_key} is set"))
+    return found
+
+
+async def check_deployments(deployments: Mapping[str, Deployment]) -> list[Check]:
+    """Whether something answers at each deployment's address. No key is sent: any answer
+    below 500 counts, a 401 too."""
+    urls = sorted({one.base_url for one in deployments.values()})
+    answers = await asyncio.gather(*(asyncio.to_thread(_answer, url) for url in urls))
+    by_url = dict(zip(urls, answers, strict=True))
+    found = []
+    for name, deployment in deployments.items():
+        ok, detail = by_url[deployment.base_url]
+        fix = "" if ok else f"Is the server up? Check providers.{deployment.provider}.base_url"
+        detail = f"{deployment.model} at {deployment.base_url}: {detail}"
+        found.append(Check(f"deployment {name}", ok, detail, fix, service=not ok))
+    return found
+
+
+def _answer(base_url: str) -> tuple[bool, str]:
+    if urlsplit(base_url).scheme not in ("http", "https"):
+        return False, "neither http nor https"
+    request = urllib.request.Request(f"{base_url}/models", headers=AGENT)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:  # noqa: S310
+            return True, f"answers ({reply.status})"
+    except urllib.error.HTTPError as error:
+        return error.code < 500, f"answers {error.code}"
+    except (OSError, HTTPException) as error:
+        return False, _first_line(error)
+
+
+def check_flower(url: str) -> Check:
+    """Flower listens."""
+    where = urlsplit(url)
+    try:
+        socket.create_connection((where.hostname or "", where.port or 80), PATIENCE_S).close()
+    except OSError as error:
+        fix = "Look at logs/flower.log in the state folder"
+        return Check("flower", False, _first_line(error), fix)
+    return Check("flower", True, url)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,179 @@
+"""`batchyard ps`."""
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+
+from batchyard.cli.database import ask
+from batchyard.cli.output import JsonFlag, put_json
+from batchyard.cli.places import ConfigOption, relative, settings_path
+from batchyard.cli.show import ago, out, plain, table
+from batchyard.embedded.detached import cpu_seconds
+from batchyard.embedded.home import Home, YardRecord
+from core.settings import Settings
+from db.overview import Backlog, Overview, overview
+from providers.catalog import load_settings
+
+# Headings by what is below them; ">" marks a column of numbers.
+SERVICES = {
+    "SERVICE": "name",
+    "STATE": "state",
+    ">PID": "pid",
+    ">PORT": "port",
+    ">RESTARTS": "restarts",
+    ">CPU S": "cpu_s",
+}
+QUEUES = {
+    "QUEUE": "queue",
+    ">TICKETS": "tickets_queued",
+    ">LANES": "tickets_running",
+    ">BACKLOG": "backlog",
+    ">BOUND": "bound",
+    ">WAITING": "waiting",
+    ">LEASED": "leased",
+    ">OLDEST S": "oldest_s",
+}
+DEPLOYMENTS = {
+    "DEPLOYMENT": "deployment",
+    "PROVIDER": "provider",
+    "MODEL": "model",
+    "STATE": "state",
+    ">BACKLOG": "backlog",
+    ">BOUND": "bound",
+    "WHY": "reason",
+}
+WORKERS = {"WORKER": "kind", ">PID": "pid", ">LEASE": "lease", ">UP": "up", ">LEASED": "leased"}
+
+
+def ps(*, config: ConfigOption = None, as_json: JsonFlag = False) -> None:
+    """Show the yard as it stands: its services, each provider's queue with its backlog (not
+    yet dispatched), what is bound (dispatched, waiting for a lane) and how old the oldest of it
+    is, the state of each deployment, and the workers with their leases.
+
+    \b
+    Examples:
+      batchyard ps
+      batchyard ps --json
+      watch -n 2 batchyard ps
+    """
+    home = Home.from_env()
+    seen = ask(home, overview)
+    settings = load_settings(settings_path(home, config), os.environ)
+    running = home.running()
+    told = {
+        "home": str(home.path),
+        "state": running.state if running else "elsewhere",
+        "active_jobs": seen.active_jobs,
+        "unrouted": seen.unrouted,
+        "services": _services(home, running),
+        "queues": _queues(settings, seen),
+        "deployments": _deployments(settings, seen),
+        "workers": [asdict(worker) for worker in seen.workers],
+    }
+    if as_json:
+        put_json(told)
+    else:
+        _show(out(), home, told)
+
+
+def _services(home: Home, running: YardRecord | None) -> list[dict[str, Any]]:
+    if running is None:
+        return []
+    cpu = cpu_seconds(home)
+    return [
+        {
+            "name": one.name,
+            "state": one.state,
+            "pid": one.pid,
+            "port": one.port,
+            "restarts": one.restarts,
+            "cpu_s": round(cpu.get(one.name, 0.0), 2),
+        }
+        for one in running.services
+    ]
+
+
+def _queues(settings: Settings, seen: Overview) -> list[dict[str, Any]]:
+    return [
+        {
+            "queue": f"provider.{name}",
+            "provider": name,
+            "tickets_queued": seen.tickets.get((name, "queued"), 0),
+            "tickets_running": seen.tickets.get((name, "running"), 0),
+            **_counts(
+                [one for one in seen.backlog if _provider_of(settings, one.deployment) == name]
+            ),
+        }
+        for name in settings.providers
+    ]
+
+
+def _provider_of(settings: Settings, deployment: str) -> str:
+    known = settings.deployments.get(deployment)
+    return known.provider if known else ""
+
+
+def _counts(backlog: list[Backlog]) -> dict[str, Any]:
+    """Requests by where they stand; `oldest_s` is the age of the oldest bound one."""
+    sums = dict.fromkeys(("planned", "ready", "waiting", "leased"), 0)
+    for one in backlog:
+        sums[one.status] += one.requests
+    ages = [one.age for one in backlog if one.status == "ready" and one.age >= 0]
+    return {
+        "backlog": sums["planned"],
+        "bound": sums["ready"],
+        "waiting": sums["waiting"],
+        "leased": sums["leased"],
+        "oldest_s": round(max(ages), 1) if ages else None,
+    }
+
+
+def _deployments(settings: Settings, seen: Overview) -> list[dict[str, Any]]:
+    states = {one.deployment: one for one in seen.deployments}
+    found = []
+    for name, deployment in settings.deployments.items():
+        state = states.get(name)
+        found.append(
+            {
+                "deployment": name,
+                "provider": deployment.provider,
+                "model": deployment.model,
+                "state": state.status if state else "open",
+                "reason": state.reason if state else "",
+                "left_s": round(state.left, 1) if state and state.left else None,
+                **_counts([one for one in seen.backlog if one.deployment == name]),
+            }
+        )
+    return found
+
+
+def _show(console: Console, home: Home, told: dict[str, Any]) -> None:
+    console.print(
+        f"yard {told['state']} in {relative(home.path)}, {told['active_jobs']} active jobs, "
+        f"{plain(told['unrouted'])} requests to be routed\n"
+    )
+    if told["services"]:
+        _list(console, SERVICES, told["services"])
+    _list(console, QUEUES, told["queues"])
+    _list(console, DEPLOYMENTS, told["deployments"])
+    workers = [
+        one | {"lease": _lease(one["lease"]), "up": ago(one["up"])} for one in told["workers"]
+    ]
+    _list(console, WORKERS, workers)
+
+
+def _list(console: Console, columns: dict[str, str], items: list[dict[str, Any]]) -> None:
+    rows = [[_cell(item[key]) for key in columns.values()] for item in items]
+    console.print(table(columns, rows), "")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return plain(value) if isinstance(value, int) and value > 99_999 else str(value)
+
+
+def _lease(left: float) -> str:
+    return f"{left:.0f} s" if left > 0 else "[red]ran out[/]"

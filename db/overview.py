@@ -1,0 +1,78 @@
+"""What stands where in the yard: backlog by deployment, tickets, workers, pauses."""
+
+from dataclasses import dataclass
+
+from db.connect import Connection, statements
+
+SQL = statements("overview")
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Requests of one deployment in one status of their chunks. `age` in seconds is how long
+    the oldest of them has been due; it is negative where all are due later."""
+
+    deployment: str
+    status: str
+    requests: int
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentState:
+    """A deployment that was closed once. `left` is in seconds, None for no end."""
+
+    deployment: str
+    status: str
+    reason: str
+    margin: float
+    left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process with a lease. `lease` and `up` in seconds; a lease below zero ran out.
+    `leased` counts the requests it holds and has not sent."""
+
+    id: int
+    kind: str
+    host: str
+    pid: int
+    lease: float
+    up: float
+    leased: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One look. `tickets` counts lanes by (provider, "queued" or "running")."""
+
+    active_jobs: int
+    unrouted: int
+    backlog: tuple[Backlog, ...]
+    tickets: dict[tuple[str, str], int]
+    deployments: tuple[DeploymentState, ...]
+    workers: tuple[Worker, ...]
+
+
+async def overview(conn: Connection) -> Overview:
+    """The yard as it stands; each part is read by a statement of its own."""
+    jobs = await (await conn.execute(SQL["active_jobs"])).fetchone()
+    unrouted = await (await conn.execute(SQL["unrouted"])).fetchone()
+    backlog = await (await conn.execute(SQL["backlog"])).fetchall()
+    lanes = await (await conn.execute(SQL["lanes"])).fetchall()
+    states = await (await conn.execute(SQL["deployments"])).fetchall()
+    workers = await (await conn.execute(SQL["processes"])).fetchall()
+    return Overview(
+        active_jobs=jobs[0] if jobs else 0,
+        unrouted=unrouted[0] if unrouted else 0,
+        backlog=tuple(Backlog(*row) for row in backlog),
+        tickets={(provider, status): count for provider, status, count in lanes},
+        deployments=tuple(DeploymentState(*row) for row in states),
+        workers=tuple(Worker(*row) for row in workers),
+    )
+
+
+async def recent_jobs(conn: Connection, limit: int = 30) -> list[tuple[int, str, str]]:
+    """(id, status, name) of the newest jobs of all projects, for completion in a shell."""
+    return await (await conn.execute(SQL["recent_jobs"], {"limit": limit})).fetchall()

@@ -1,0 +1,137 @@
+import json
+import shutil
+
+import pytest
+
+from batchyard.cli.lazy import _load
+from batchyard.cli.program import run
+from batchyard.cli.registry import COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(name, capsys):
+    assert run([name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"batchyard {name}" in said
+    assert "Examples:" in said
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_speaks_json(name):
+    command = _load(name, COMMANDS[name])
+    members = list(getattr(command, "commands", {}).values()) or [command]
+    for member in members:
+        assert "--json" in {option for param in member.params for option in param.opts}
+
+
+def test_help_tells_every_command_the_exit_codes_and_the_environment(program):
+    said = program("--help")
+    assert said.code == 0
+    for word in (*COMMANDS, "Exit codes", "BATCHYARD_HOME"):
+        assert word in said.out
+    assert "\x1b" not in said.out
+
+
+def test_the_help_of_the_program_imports_nothing_heavy(program):
+    said = program("--help", PYTHONPROFILEIMPORTTIME="1")
+    for heavy in ("celery", "sqlalchemy", "alembic", "genai_prices", "psycopg", "rich.console"):
+        assert f" {heavy}\n" not in said.err, heavy
+
+
+def test_without_arguments_the_help_is_shown_as_a_usage_error(program):
+    said = program()
+    assert said.code == 2
+    assert "Usage: batchyard" in said.err
+    assert "error:" not in said.err
+
+
+def test_a_typing_mistake_is_answered_with_the_nearest_command(program):
+    said = program("dwon")
+    assert said.code == 2
+    assert said.err.count("\n") == 1
+    assert "'down'" in said.err
+
+
+def test_usage_errors_are_json_where_json_was_asked_for(program):
+    said = program("up", "--workers", "many", "--json")
+    assert said.code == 2
+    assert said.error["type"] == "BadParameter"
+    assert "--workers" in said.error["message"]
+
+
+NEEDS_A_YARD = [
+    ("ps",),
+    ("flower",),
+    ("migrate",),
+    ("jobs",),
+    ("job", "1"),
+    ("watch", "1"),
+    ("results", "1"),
+    ("errors", "1"),
+    ("cancel", "1"),
+    ("delete", "1", "--yes"),
+    ("audit",),
+    ("explain", "1"),
+]
+
+
+@pytest.mark.parametrize("line", [line for line in NEEDS_A_YARD if line[0] in COMMANDS])
+def test_without_a_yard_the_error_names_the_remedy(line, program):
+    said = program(*line, "--json")
+    assert said.code == 3
+    assert said.error["type"] == "ServiceError"
+    assert "batchyard up" in said.error["message"]
+    assert said.out == ""
+
+
+def test_an_error_is_one_line_without_traceback_or_colour(program):
+    said = program("flower")
+    assert said.code == 3
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+
+
+def test_down_without_a_yard_is_no_error(program):
+    assert program("down", "--json").json == {"stopped": False}
+
+
+def test_an_outside_server_that_does_not_answer_is_unreachable(program):
+    nowhere = "postgresql://me:secret@127.0.0.1:9/yard"
+    said = program("migrate", "--json", BATCHYARD_DATABASE_URL=nowhere)
+    assert said.code == 3
+    assert "secret" not in said.err
+    assert "BATCHYARD_DATABASE_URL" in said.error["message"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_offers_commands(shell, program):
+    given = {"COMP_WORDS": "batchyard do", "COMP_CWORD": "1"}
+    zsh = {"_TYPER_COMPLETE_ARGS": "batchyard do"}
+    said = program(_BATCHYARD_COMPLETE=f"complete_{shell}", **given, **zsh)
+    assert "down" in said.out
+    assert "doctor" in said.out or "doctor" not in COMMANDS
+    assert shutil.which("batchyard") is None or said.code == 0
+
+
+def test_a_broken_configuration_starts_nothing(program):
+    file = program.folder / "bad.yaml"
+    file.write_text("providers: {lab: {kind: openai, base_url: 'http://127.0.0.1:9/v1'}}\n")
+    said = program("up", "-d", "--config", str(file), "--json")
+    assert said.code == 2
+    assert said.error["type"] == "ConfigError"
+    assert not (program.folder / "home" / "services.json").exists()
+
+
+def test_a_broken_simulator_profile_starts_nothing(program):
+    file = program.folder / "bad.yaml"
+    settings = {
+        "providers": {"lab": {"kind": "simulator", "profile": {"latncy": {"ms": 3}}}},
+        "deployments": {"small": {"provider": "lab", "model": "m"}},
+        "routes": {"default": {"candidates": ["small"]}},
+    }
+    file.write_text(json.dumps(settings))
+    said = program("up", "-d", "--config", str(file), "--json")
+    assert said.code == 2
+    assert "providers.lab.profile" in said.error["message"]
+    assert "latency" in said.error["message"]
+    assert not (program.folder / "home" / "services.json").exists()
