@@ -31,7 +31,7 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
 class FaultDice:
     """Draws for one provider."""
 
-    __slots__ = ("_faults", "_latency", "_prefix", "_reach", "_spread", "_steps")
+    __slots__ = ("_faults", "_latency", "_prefix", "_reach", "_spread", "_steps", "chancy")
 
     def __init__(self, seed: int, provider: str, faults: Faults, latency: Latency) -> None:
         self._prefix = f"{seed}\0{provider}\0"
@@ -46,6 +46,8 @@ class FaultDice:
         self._steps = tuple(steps)
         self._reach = reached
         self._spread = latency.kind == "lognormal"
+        # False where every draw would say the same: no faults and a fixed latency.
+        self.chancy = bool(steps) or self._spread
 
     def roll(self, request_id: str, nth: int) -> Draw:
         """The draw of the `nth` admitted call of `request_id`."""

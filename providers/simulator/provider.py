@@ -14,7 +14,7 @@ from providers.simulator.exchange import (
     Problem,
     ProblemKind,
 )
-from providers.simulator.faults import FaultDice
+from providers.simulator.faults import Draw, FaultDice
 from providers.simulator.limits import Limiter
 from providers.simulator.profile import ANY_MODEL, Model, Profile
 from providers.simulator.stats import Stats, Tally
@@ -182,7 +182,10 @@ class Provider:
     ) -> Outcome:
         """Fills in what the dice say of a call that is within its limits."""
         tally.admitted += 1
-        draw = self._dice.roll(ask.request_id, tally.admitted)
+        if self._dice.chancy:
+            draw = self._dice.roll(ask.request_id, tally.admitted)
+        else:
+            draw = Draw("", True, 0.0, self.next_token())
         outcome.token = draw.token
         if draw.kind:
             outcome.problem = self._injected(draw.kind)
