@@ -105,6 +105,11 @@ async def copy_refusals(conn: Connection, blocks: RequestBlocks) -> None:
             await copy.write(block)
 
 
+async def expect_many_rows(conn: Connection) -> None:
+    """For the rest of the transaction, plans are made for rows that have no statistics yet."""
+    await conn.execute(SQL["no_nested_loops"])
+
+
 async def duplicates(conn: Connection, part: int, job_id: int, limit: int) -> list[Duplicate]:
     """Later rows of a repeated custom_id, in input order."""
     where = {"part": part, "job_id": job_id, "limit": limit}

@@ -95,6 +95,7 @@ class _Taking:
     async def run(self, conn: Connection, project: Project) -> tuple[int, str]:
         """Everything between begin and commit: the job's id, and which step to ring for."""
         job_id = await next_job_id(conn)
+        await requests.expect_many_rows(conn)
         with tempfile.SpooledTemporaryFile(SPOOL) as spool:
             blocks = RequestBlocks(self._part, job_id, spool)
             intake = await self._copy(conn, blocks)

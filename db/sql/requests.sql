@@ -7,6 +7,11 @@ from stdin (format binary);
 -- name: copy_refused
 copy results (part, job_id, seq, round, status, error, commit_id) from stdin (format binary);
 
+-- name: no_nested_loops
+-- The planner has no statistics of rows copied in the same transaction, takes them for few and
+-- joins them by nested loops: 19 s for 5,000 rows.
+set local enable_nestloop = off;
+
 -- name: duplicates
 -- The later rows of every custom_id that stands there twice, with the row that had it first.
 with twice as (
