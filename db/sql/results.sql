@@ -1,0 +1,83 @@
+-- A job's results, as lines and as rows, in the order of its input.
+--
+-- `answered` is what is said of a request: its current result (the highest round's), and the sums
+-- over all its calls. The last call's latency rides in the low half of a number that is ordered by
+-- the call's own. Requests of an ended job without a result have the job's outcome.
+
+-- name: job
+select id, part, status, total, round, ended_at is not null from jobs
+where project_id = %(project_id)s and id = %(job_id)s;
+
+-- name: calls
+select seq, count(*) as attempts, sum(cost_nusd) as cost, bool_or(cost_nusd is null) as unpriced,
+  sum(input_tokens) as input_tokens, sum(output_tokens) as output_tokens,
+  max((n::bigint << 32) + latency_ms) & 4294967295 as latency_ms
+from attempts where part = %(part)s and job_id = %(job_id)s group by seq
+
+-- name: current
+select distinct on (seq) * from results
+where part = %(part)s and job_id = %(job_id)s order by seq, round desc
+
+-- name: first_round
+select * from results where part = %(part)s and job_id = %(job_id)s and round = 1
+
+-- name: lines
+copy (
+  select '{"id":"batch_req_' || q.job_id || '_' || q.seq
+    || '","custom_id":' || to_json(q.custom_id)
+    || case
+      when r.body is not null then ',"response":{"status_code":' || coalesce(r.http_status, 200)
+        || ',"request_id":' || to_json(coalesce(r.request_id, '')) || ',"body":' || r.body
+        || '},"error":null'
+      when r.error is not null then ',"response":null,"error":{"code":'
+        || coalesce((r.error::json -> 'code')::text, 'null')
+        || ',"message":' || coalesce((r.error::json -> 'message')::text, '""') || '}'
+      else ',"response":null,"error":' || %(implied)s::text
+    end
+    || ',"batchyard":{"status":"' || coalesce(r.status, %(outcome)s)
+    || '","deployment":' || coalesce(to_json(nullif(r.deployment, ''))::text, 'null')
+    || ',"route":' || to_json(q.target)
+    || ',"attempts":' || coalesce(a.attempts, 0)
+    || ',"cost_usd":' || case
+      when a.unpriced then 'null'
+      else '"' || trim_scale(coalesce(a.cost, 0) * 0.000000001) || '"'
+    end
+    || ',"usage":' || case
+      when a.input_tokens is null then 'null'
+      else '{"input_tokens":' || a.input_tokens
+        || ',"output_tokens":' || coalesce(a.output_tokens, 0) || '}'
+    end
+    || ',"latency_ms":' || coalesce(a.latency_ms::text, 'null')
+    || case when q.metadata is null then '' else ',"metadata":' || q.metadata end
+    || '}}'
+  from requests q
+  left join ({results}) r on r.seq = q.seq
+  left join ({calls}) a on a.seq = q.seq
+  where q.part = %(part)s and q.job_id = %(job_id)s and (%(ended)s or r.seq is not null)
+  order by q.seq
+) to stdout (format binary);
+
+-- name: rows
+-- The columns before the text, the body that has it, the columns behind it, and the error.
+copy (
+  select '"' || replace(q.custom_id, '"', '""') || '",' || coalesce(r.status, %(outcome)s),
+    case when r.status = 'completed' then r.body end,
+    ',"' || replace(coalesce(r.deployment, ''), '"', '""') || '",' || coalesce(a.attempts, 0)
+      || ',' || case
+        when a.unpriced then '' else trim_scale(coalesce(a.cost, 0) * 0.000000001)::text
+      end
+      || ',' || coalesce(a.input_tokens::text, '') || ',' || coalesce(a.output_tokens::text, '')
+      || ',' || coalesce(a.latency_ms::text, '') || ',',
+    coalesce(r.error, case when r.seq is null then %(implied)s end)
+  from requests q
+  left join ({results}) r on r.seq = q.seq
+  left join ({calls}) a on a.seq = q.seq
+  where q.part = %(part)s and q.job_id = %(job_id)s and (%(ended)s or r.seq is not null)
+  order by q.seq
+) to stdout (format binary);
+
+-- name: in_order
+-- Everything comes from the primary keys in the order of seq: nothing is sorted, hashed or held.
+select set_config(name, value, true) from (values
+  ('enable_hashjoin', 'off'), ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'),
+  ('enable_sort', 'off'), ('max_parallel_workers_per_gather', '0')) as s (name, value);
