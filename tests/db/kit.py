@@ -1,0 +1,216 @@
+"""Builds jobs and drives them through the true statements: plan, bind, claim, commit."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import psycopg
+
+from core.deployment import Usage
+from core.plan import Plan
+from core.status import AttemptStatus, ResultStatus
+from core.work import Batch, Entry, GiveBack, LeasedChunk, Move, Result, Settled, Window
+from db import audit as auditing
+from db.connect import Connection
+from db.dispatch import bind
+from db.finish import end_job
+from db.lease import claim
+from db.lifecycle import NewJob, next_job_id, open_project, put_job
+from db.parts import part_for
+from db.planning import PlannedChunk, put_decisions, put_plan, take_route_chunk
+from db.processes import register
+from db.record import Report, commit
+
+PLAN = Plan(route="default", candidates=("small", "large"), max_output=100, max_attempts=6)
+BOUND = 1000
+OK, ERROR, UNKNOWN = AttemptStatus.OK, AttemptStatus.ERROR, AttemptStatus.UNKNOWN
+REQUESTS = b"""
+insert into requests (part, job_id, seq, custom_id, row, target, body, prompt_hash)
+select %(part)s, %(job_id)s, s, 'request-' || s, s + 1, 'default', '{"n": ' || s || '}', ''
+from generate_series(0, %(total)s - 1) as s
+"""
+ROUTE_CHUNK = b"""
+insert into chunks (job_id, part, kind, size, seqs, tries, calls, tokens, bounds, status)
+select %(job_id)s, %(part)s, 'route', count(*), array_agg(s),
+  array_agg(0), array_agg(0), array_agg(0), array_agg(0), 'ready'
+from generate_series(0, %(total)s - 1) as s
+"""
+
+Change = Callable[[Settled], None]
+
+
+class Kit:
+    """One yard's database with a process row of its own, driven step by step."""
+
+    def __init__(self, conn: Connection, owner: int) -> None:
+        self.conn = conn
+        self.owner = owner
+        self.numbers = itertools.count(1)
+
+    @classmethod
+    async def open(cls, conn: Connection, lease: float = 60.0) -> "Kit":
+        """`conn` as autocommit; the process' lease in seconds."""
+        return cls(conn, await register(conn, kind="worker", host="test", pid=1, lease=lease))
+
+    async def job(
+        self,
+        total: int,
+        *,
+        project: str = "default",
+        limit: int | None = None,
+        size: int = 10,
+        bound: int = BOUND,
+    ) -> int:
+        """A job in progress, planned into chunks of `size` on `small`, all of them bound."""
+        owner = await open_project(self.conn, project)
+        part = await part_for(self.conn, total)
+        job_id = await next_job_id(self.conn)
+        where = {"part": part, "job_id": job_id, "total": total}
+        async with self.conn.transaction():
+            await self.conn.execute(REQUESTS, where)
+            new = NewJob(
+                id=job_id,
+                project=owner,
+                part=part,
+                name="",
+                route="default",
+                source="",
+                config_digest="",
+                metadata={},
+                limit_nusd=limit,
+                total=total,
+                refused=0,
+            )
+            await put_job(self.conn, new)
+            await self.conn.execute(ROUTE_CHUNK, where)
+        await self.route(job_id, size, bound)
+        await bind(self.conn, "small", room=10**6, chunk_size=size)
+        return job_id
+
+    async def route(self, job_id: int, size: int, bound: int = BOUND) -> None:
+        """Plans the job's route chunk."""
+        async with self.conn.transaction():
+            chunk = await take_route_chunk(self.conn, job_id)
+            assert chunk is not None
+            plan_id = await put_plan(self.conn, PLAN)
+            groups = [chunk.seqs[at : at + size] for at in range(0, len(chunk.seqs), size)]
+            planned = [
+                PlannedChunk(plan_id, "small", group, [10] * len(group), [bound] * len(group))
+                for group in groups
+            ]
+            await put_decisions(self.conn, chunk, planned)
+
+    async def claim(self, deployment: str = "small", room: int = 1) -> list[LeasedChunk]:
+        """What is due now; chunks that wait are due, too."""
+        await self.conn.execute(b"update chunks set not_before = now() where status = 'waiting'")
+        return await claim(self.conn, deployment, owner=self.owner, room=room)
+
+    async def commit(
+        self,
+        settled: Iterable[Settled] = (),
+        windows: Iterable[Window] = (),
+        back: Iterable[GiveBack] = (),
+    ) -> Report:
+        """One commit under an id of its own."""
+        batch = Batch(list(settled), list(windows), list(back))
+        return await commit(self.conn, batch, commit_id=self.next_commit_id(), owner=self.owner)
+
+    def next_commit_id(self) -> int:
+        return (self.owner << 32) | next(self.numbers)
+
+    async def intend(self, chunk: LeasedChunk, size: int | None = None) -> list[Entry]:
+        """The entries that one window of the chunk was granted."""
+        first = chunk.sent
+        window = Window(chunk, chunk.size - first if size is None else size)
+        await self.commit(windows=[window])
+        return entries(chunk, range(first, first + window.granted))
+
+    async def run(self, job_id: int, *, rounds: int = 30) -> None:
+        """Answers whatever is left of the job, and ends it."""
+        for _ in range(rounds):
+            for deployment in ("small", "large"):
+                for chunk in await self.claim(deployment, room=10**6):
+                    while chunk.sent < chunk.size:
+                        sent = await self.intend(chunk, 64)
+                        if not sent:
+                            await self.commit(back=[GiveBack(chunk, drop=True)])
+                            break
+                        await self.commit([answered(entry) for entry in sent])
+            if await end_job(self.conn, job_id):
+                return
+        raise AssertionError("the job does not end")
+
+    async def audit(self, job_id: int | None = None) -> auditing.AuditReport:
+        """The audit of the whole default project, or of a job."""
+        return await auditing.audit(self.conn, 1, job_id)
+
+    async def clean(self) -> auditing.AuditReport:
+        """The audit, which finds nothing."""
+        report = await self.audit()
+        assert report.violations == ()
+        return report
+
+    async def rows(self, query: str, **params: Any) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        return await (await self.conn.execute(query.encode(), params)).fetchall()
+
+    async def value(self, query: str, **params: Any) -> Any:
+        """The one value of a query."""
+        [(value,)] = await self.rows(query, **params)
+        return value
+
+
+def entries(chunk: LeasedChunk, indexes: Iterable[int]) -> list[Entry]:
+    return [Entry(chunk, index, b'{"n": 1}') for index in indexes]
+
+
+def answered(entry: Entry, cost: int = 700) -> Settled:
+    """A call that brought the result."""
+    return Settled(
+        entry,
+        OK,
+        latency_ms=30,
+        cost_nusd=cost,
+        usage=Usage(9, 5),
+        http_status=200,
+        result=Result(ResultStatus.COMPLETED, 200, f"req-{entry.seq}", '{"answer": "tab\\t"}'),
+    )
+
+
+def failed(entry: Entry) -> Settled:
+    """A call after which the request is given up."""
+    return Settled(
+        entry,
+        ERROR,
+        latency_ms=20,
+        cost_nusd=0,
+        http_status=400,
+        error_class="bad_request",
+        error="no such field",
+        result=Result(ResultStatus.FAILED, 400, error='{"code": "no_such_field"}'),
+    )
+
+
+def again(
+    entry: Entry, *, candidate: int = 0, delay: float = 0.0, kind: str = "overloaded"
+) -> Settled:
+    """A call that has to be made once more, on this or on another candidate."""
+    spent = int(kind != "throttled")
+    tries = entry.chunk.tries[entry.index] + spent
+    name = PLAN.candidates[candidate]
+    bound = BOUND if candidate == entry.chunk.candidate else 2 * BOUND
+    move = Move(candidate, name, tries, bound, delay, kind)
+    return Settled(entry, ERROR, 15, 0, http_status=503, error_class=kind, error="busy", move=move)
+
+
+def in_doubt(entry: Entry) -> Settled:
+    """A call that nobody knows the end of, booked at its bound and made again."""
+    again_ = again(entry, kind="unknown")
+    return Settled(
+        entry, UNKNOWN, 0, entry.bound, error_class="unknown", error="?", move=again_.move
+    )
+
+
+def connect(database_url: str) -> Any:
+    """An autocommit connection, as the pool's are."""
+    return psycopg.AsyncConnection.connect(database_url, autocommit=True)
