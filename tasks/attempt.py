@@ -84,7 +84,7 @@ def _failed(
 ) -> Settled:
     chunk = entry.chunk
     tried = Tried(chunk.candidate, chunk.tries[entry.index], chunk.calls[entry.index])
-    decision = decide(error, tried, chunk.plan, jitter=random.random())
+    decision = decide(error, tried, chunk.plan, jitter=random.random(), known=caller.deployments)
     settled = Settled(
         entry=entry,
         status=(

@@ -10,6 +10,7 @@ One budget of attempts (`Plan.max_attempts`) covers all candidates together.
 """
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass
 
 from core.plan import Plan
@@ -43,17 +44,28 @@ class Again:
     reason: str
 
 
-def decide(error: ProviderError, tried: Tried, plan: Plan, *, jitter: float) -> Again | Result:
-    """`jitter` is a random number in [0, 1)."""
+def decide(
+    error: ProviderError,
+    tried: Tried,
+    plan: Plan,
+    *,
+    jitter: float,
+    known: Container[str] | None = None,
+) -> Again | Result:
+    """`jitter` is a random number in [0, 1). Candidates that are not in `known`, because the
+    configuration has lost them since the plan was made, are passed over."""
     leaf = error.error_class
     if leaf.final:
         return failure(error)
     tries = tried.tries + int(leaf.spends_attempt)
     if tries >= plan.max_attempts:
         return failure(error)
-    last = tried.candidate + 1 >= len(plan.candidates)
-    if leaf.next_candidate or (not last and _worn_out(leaf, tried, tries)):
-        return failure(error) if last else Again(tried.candidate + 1, tries, 0.0, leaf)
+    others = range(tried.candidate + 1, len(plan.candidates))
+    following = [n for n in others if known is None or plan.candidates[n] in known]
+    if leaf.next_candidate and not following:
+        return failure(error)
+    if following and (leaf.next_candidate or _worn_out(leaf, tried, tries)):
+        return Again(following[0], tries, 0.0, leaf)
     return Again(tried.candidate, tries, _pause(error, tried, jitter), leaf)
 
 
@@ -80,8 +92,12 @@ def failure(error: ProviderError) -> Result:
     text = json.dumps({**detail, "class": str(error.error_class)})
     if error.status is None or error.status < 400:
         return Result(ResultStatus.FAILED, error=text)
-    body = {"error": {"message": error.message, "type": str(error.error_class), "param": None,
-                      "code": error.code}}
-    return Result(
-        ResultStatus.FAILED, http_status=error.status, body=json.dumps(body), error=text
-    )
+    body = {
+        "error": {
+            "message": error.message,
+            "type": str(error.error_class),
+            "param": None,
+            "code": error.code,
+        }
+    }
+    return Result(ResultStatus.FAILED, http_status=error.status, body=json.dumps(body), error=text)

@@ -80,7 +80,7 @@ def _in_doubt(yard: Yard, entry: Entry) -> Settled:
     chunk = entry.chunk
     error = ProviderError(ErrorClass.UNKNOWN, None, "worker_lost", LOST, billed=True)
     tried = Tried(chunk.candidate, chunk.tries[entry.index], chunk.calls[entry.index])
-    decision = decide(error, tried, chunk.plan, jitter=0.0)
+    decision = decide(error, tried, chunk.plan, jitter=0.0, known=yard.context.deployments)
     unpriced = yard.context.deployments[chunk.deployment].price is None
     settled = Settled(
         entry=entry,
