@@ -46,16 +46,45 @@ def parse_usd(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceTier:
+    """Dollars per million tokens for calls with more than `above` input tokens."""
+
+    above: int
+    input_per_mtok: Decimal
+    output_per_mtok: Decimal
+    cached_per_mtok: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars per million tokens; `source` says where the figure comes from."""
+    """Dollars per million tokens; `source` says where the figure comes from.
+
+    `cached_per_mtok` is for input tokens read from the provider's cache, the full input price
+    where it is None. `per_request` is charged for each call. The last of the `tiers`, in
+    ascending order, that a call's input exceeds prices the whole call.
+    """
 
     input_per_mtok: Decimal
     output_per_mtok: Decimal
     source: str = "configured"
+    cached_per_mtok: Decimal | None = None
+    per_request: Decimal = Decimal(0)
+    tiers: tuple[PriceTier, ...] = ()
 
-    def cost(self, input_tokens: int, output_tokens: int) -> int:
-        """Nano-dollars for this many tokens, rounded up once."""
+    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int:
+        """Nano-dollars for this many tokens, rounded up once.
+
+        `input_tokens` includes the `cached_tokens`. More tokens never cost less, as long as
+        no tier is cheaper than the one below it.
+        """
+        rate: Price | PriceTier = self
+        for tier in self.tiers:
+            if input_tokens > tier.above:
+                rate = tier
+        cached_rate = rate.input_per_mtok if rate.cached_per_mtok is None else rate.cached_per_mtok
         usd = (
-            self.input_per_mtok * input_tokens + self.output_per_mtok * output_tokens
+            rate.input_per_mtok * (input_tokens - cached_tokens)
+            + cached_rate * cached_tokens
+            + rate.output_per_mtok * output_tokens
         ) / TOKENS_PER_PRICE
-        return to_nusd(usd)
+        return to_nusd(usd + self.per_request)
