@@ -21,6 +21,7 @@ class RouteChunk:
     round: int
     seqs: list[int]
     route: str
+    limited: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,21 @@ class PlannedChunk:
     bounds: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that nothing will be called for; `error` is its result's JSON text."""
+
+    seq: int
+    error: str
+
+
 async def take_route_chunk(conn: Connection, job_id: int) -> RouteChunk | None:
     """Locks the next route chunk for the rest of the transaction; None when none is free."""
     row = await (await conn.execute(SQL["take"], {"job_id": job_id})).fetchone()
     if row is None:
         return None
-    id_, part, round_, seqs, route = row
-    return RouteChunk(id_, job_id, part, round_, seqs, route)
+    id_, part, round_, seqs, route, limited = row
+    return RouteChunk(id_, job_id, part, round_, seqs, route, limited)
 
 
 async def read_requests(conn: Connection, chunk: RouteChunk) -> list[Unrouted]:
@@ -70,8 +79,11 @@ async def put_plan(conn: Connection, plan: Plan) -> int:
     return int(row[0])
 
 
-async def put_decisions(conn: Connection, chunk: RouteChunk, planned: list[PlannedChunk]) -> None:
-    """The packed route row, the planned chunks, and the route chunk's end."""
+async def put_decisions(
+    conn: Connection, chunk: RouteChunk, planned: list[PlannedChunk], refused: list[Refused]
+) -> None:
+    """The packed route row, the planned chunks, the results of what is not called, and the
+    route chunk's end."""
     calls: dict[int, int] = {}
     if chunk.round > 1:
         where = {"part": chunk.part, "job_id": chunk.job_id, "seqs": chunk.seqs}
@@ -92,6 +104,12 @@ async def put_decisions(conn: Connection, chunk: RouteChunk, planned: list[Plann
                     "tokens": group.tokens,
                     "bounds": group.bounds,
                 },
+            )
+        if refused:
+            seqs, errors = [one.seq for one in refused], [one.error for one in refused]
+            await conn.execute(SQL["refuse"], {**common, "seqs": seqs, "errors": errors})
+            await conn.execute(
+                SQL["count_refused"], {"job_id": chunk.job_id, "failed": len(refused)}
             )
         await conn.execute(SQL["close"], {"id": chunk.id})
 

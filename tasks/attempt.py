@@ -9,15 +9,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from providers.prices import cost_nusd
-
 from core.deployment import Deployment, Reply, Usage
 from core.ports import Keys, Limiter, Transport
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, Move, Result, Settled
 from providers.adapters import adapter_for
 from providers.errors import ErrorClass, ProviderError, TransportError, from_transport
-from tasks.bounds import bound_nusd, size_of
+from providers.prices import cost_nusd
+from tasks.bounds import bound_nusd, guess_nusd, size_of
 from tasks.decide import Tried, decide
 
 DEFAULT_THROTTLE = 1.0
@@ -127,7 +126,9 @@ def move_to(
     bound = entry.bound
     if candidate != chunk.candidate:
         size = size_of(entry.body, entry.tokens, deployments[name], chunk.plan)
-        bound = bound_nusd(size, deployments[name], limited=chunk.limited)
+        # Routing refused what has no bound on any candidate of a job with a budget.
+        known = bound_nusd(size, deployments[name])
+        bound = guess_nusd(size, deployments[name]) if known is None else known
     return Move(candidate, name, tries, bound, delay, reason)
 
 

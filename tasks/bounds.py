@@ -1,6 +1,6 @@
 """What a request may cost at most on a deployment.
 
-    bound = price(input upper bound × margin, output limit that is actually sent × n)
+    bound = price(input upper bound, output limit that is actually sent × n)
 
 The input bound is counted text plus overhead per message and tool where the model's
 tokeniser is known, UTF-8 bytes where it is not (`providers/tokens.py`).
@@ -9,7 +9,6 @@ tokeniser is known, UTF-8 bytes where it is not (`providers/tokens.py`).
 from dataclasses import dataclass
 
 from core.deployment import Deployment
-from core.errors import InputError
 from core.plan import Plan
 from providers.tokens import bound_input, has_exact_tokens, output_limit
 
@@ -29,18 +28,16 @@ def size_of(body: bytes, tokens: int, deployment: Deployment, plan: Plan) -> Siz
     return Size(tokens, bound_input(body, tokens, exact), output_limit(body, plan.max_output))
 
 
-def bound_nusd(size: Size, deployment: Deployment, *, limited: bool) -> int:
-    """The upper bound in nano-dollars; 0 where the price is unknown and nothing limits it.
-
-    Raises InputError when a budget is set and the request has no upper bound.
-    """
+def bound_nusd(size: Size, deployment: Deployment) -> int | None:
+    """The upper bound in nano-dollars: 0 where the price is unknown, None where the request
+    refers to what nobody can count beforehand (remote files, server tools)."""
     if deployment.price is None:
         return 0
     if size.input_bound is None:
-        if limited:
-            raise InputError(
-                "the request refers to remote files or server tools, whose cost has no upper "
-                "bound. Send it in a job without a budget"
-            )
-        return deployment.price.cost(size.tokens, size.output_limit)
+        return None
     return deployment.price.cost(size.input_bound, size.output_limit)
+
+
+def guess_nusd(size: Size, deployment: Deployment) -> int:
+    """What stands in for the bound of an unbounded request in a job without a budget."""
+    return 0 if deployment.price is None else deployment.price.cost(size.tokens, size.output_limit)

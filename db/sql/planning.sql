@@ -2,8 +2,8 @@
 
 -- name: take
 -- Locked, not leased: a route step that dies rolls back and the chunk is there again.
-select c.id, c.part, c.round, c.seqs, j.route
-from chunks c join jobs j on j.id = c.job_id
+select c.id, c.part, c.round, c.seqs, j.route, a.limit_nusd is not null
+from chunks c join jobs j on j.id = c.job_id join accounts a on a.id = j.account_id
 where c.job_id = %(job_id)s and c.kind = 'route' and c.status = 'ready' and j.stop is null
 order by c.id limit 1
 for update of c skip locked;
@@ -34,6 +34,19 @@ values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, 0, %(deployment)s, %(size)
 select seq, max(n) from attempts
 where part = %(part)s and job_id = %(job_id)s and seq = any(%(seqs)s::int[])
 group by seq;
+
+-- name: refuse
+-- A result without a call.
+insert into results (part, job_id, seq, round, status, error, commit_id)
+select %(part)s, %(job_id)s, u.seq, %(round)s, 'failed', u.error, 0
+from unnest(%(seqs)s::int[], %(errors)s::text[]) as u (seq, error)
+on conflict do nothing;
+
+-- name: count_refused
+insert into job_counters as c (job_id, deployment, writer, failed)
+values (%(job_id)s, '', 0, %(failed)s)
+on conflict (job_id, deployment, writer) do update set failed = c.failed + excluded.failed,
+  updated_at = now();
 
 -- name: close
 update chunks set status = 'done' where id = %(id)s;
