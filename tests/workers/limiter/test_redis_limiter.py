@@ -18,9 +18,7 @@ def buckets(rpm: int | None = None, tpm: int | None = None, fly: int | None = No
     return Buckets(f"d{os.getpid()}-{next(numbers)}", rpm, tpm, fly)
 
 
-def with_limiters(
-    url: str, test: Callable[[RedisLimiter, RedisLimiter], Awaitable[None]]
-) -> None:
+def with_limiters(url: str, test: Callable[[RedisLimiter, RedisLimiter], Awaitable[None]]) -> None:
     """Runs the test with the limiters of two processes."""
 
     async def run() -> None:

@@ -1,0 +1,48 @@
+"""What body.model may name."""
+
+from core.settings import Settings
+from routing.targets import known_targets, resolve_target
+
+SETTINGS = Settings.model_validate(
+    {
+        "providers": {"lab": {"base_url": "http://127.0.0.1:9/v1"}},
+        "deployments": {
+            "small": {"provider": "lab", "model": "m-8b"},
+            "twin": {"provider": "lab", "model": "m-8b"},
+            "large": {"provider": "lab", "model": "m-70b"},
+        },
+        "routes": {
+            "default": {"candidates": ["small", "large"], "max_output": 77},
+            "large": {"candidates": ["large", "small"], "choose": "cheapest"},
+        },
+    }
+)
+
+
+def test_a_route_has_its_own_candidates_and_rules() -> None:
+    target = resolve_target("default", SETTINGS)
+    assert target is not None
+    assert (target.candidates, target.max_output) == (("small", "large"), 77)
+
+
+def test_a_route_goes_before_a_deployment_of_the_same_name() -> None:
+    target = resolve_target("large", SETTINGS)
+    assert target is not None
+    assert (target.candidates, target.choose) == (("large", "small"), "cheapest")
+
+
+def test_a_deployment_is_its_only_candidate_under_the_default_rules() -> None:
+    target = resolve_target("twin", SETTINGS)
+    assert target is not None
+    assert (target.candidates, target.max_output) == (("twin",), 77)
+
+
+def test_a_model_has_every_deployment_that_serves_it() -> None:
+    target = resolve_target("m-8b", SETTINGS)
+    assert target is not None
+    assert target.candidates == ("small", "twin")
+
+
+def test_an_unknown_name_is_nothing() -> None:
+    assert resolve_target("gpt-9", SETTINGS) is None
+    assert known_targets(SETTINGS) == ["default", "large", "m-70b", "m-8b", "small", "twin"]
