@@ -10,7 +10,7 @@ export PYTHON
 export BARE
 
 # A checkout that was moved or copied is set up anew.
-ifneq ($(shell sed -n 1p .venv/.ok 2>/dev/null),$(shell pwd))
+ifneq ($(shell sed -n 1p .venv/.ok 2>/dev/null),$(shell pwd -P))
 .PHONY: .venv/.ok
 endif
 

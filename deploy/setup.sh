@@ -4,7 +4,7 @@
 #   PYTHON  the interpreter to use (else the newest fitting one on PATH)
 #   BARE=1  leave out the embedded Postgres, broker and model, where no build of them exists
 set -eu
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 
 say() { printf '%s\n' "batchyard set-up: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -37,6 +37,8 @@ locked() {
 }
 
 make_venv() {
+    # Scripts of a checkout that was moved here point to where it was.
+    grep -qsF "$PWD/.venv" .venv/bin/activate || rm -rf .venv/bin .venv/lib .venv/lib64
     if command -v uv >/dev/null 2>&1; then
         uv venv --quiet --allow-existing --python "$python" .venv
         installer=uv
