@@ -44,10 +44,13 @@ class Books:
     def know(self, rows: list[tuple[Any, ...]]) -> None:
         """The locked accounts: (id, spent, reserved, limit or None)."""
         for id_, spent, reserved, limit in rows:
-            spent += self._moves[id_, LedgerKind.SETTLE] + self._moves[id_, LedgerKind.ADJUST]
-            reserved += self._moves[id_, LedgerKind.RELEASE]
+            spent += self._moved(id_, LedgerKind.SETTLE) + self._moved(id_, LedgerKind.ADJUST)
+            reserved += self._moved(id_, LedgerKind.RELEASE)
             self._reserved[id_] = reserved
             self._room[id_] = UNLIMITED if limit is None else limit - spent - reserved
+
+    def _moved(self, account: int, kind: LedgerKind) -> int:
+        return self._moves.get((account, kind), 0)
 
     def reserve(self, window: Window) -> int:
         """Reserves for as many of the window's entries, in order, as every account has room

@@ -2,8 +2,8 @@
 
 Everything that a process has to say about its leased chunks goes through `commit`, in one
 transaction per micro-batch. Chunks are locked first and their fences checked one by one; a
-chunk that is no longer ours does not fail its neighbours. Accounts are locked last and in
-id order, so that processes never wait for each other in a circle.
+chunk that is no longer ours does not fail its neighbours. Then come the process' own counters,
+and the accounts last and in id order, so that nobody ever waits for another in a circle.
 """
 
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from psycopg.errors import UniqueViolation
 
 from core.status import AttemptStatus
-from core.work import Batch, LeasedChunk, Settled, Window
+from core.work import Batch, LeasedChunk, Settled
 from db.connect import Connection, statements
 from db.ledger import Books
 from db.tally import count_rows, move_rows
-from db.unstage import attempt_row, copy_rows, result_row, unstage_rows
+from db.unstage import attempt_row, copy_rows, late_params, result_row, unstage_rows
 
 SQL = statements("record")
 
@@ -53,29 +53,58 @@ async def was_committed(conn: Connection, commit_id: int) -> bool:
 async def _commit(
     conn: Connection, batch: Batch, commit_id: int, owner: int, *, once_more: bool
 ) -> Report:
-    chunks = batch.chunks()
     books = Books(commit_id)
     async with conn.transaction():
-        held = await _lock(conn, chunks, owner)
-        report = Report(stale=set(chunks) - set(held))
-        live = [s for s in batch.settled if s.entry.chunk.id in held]
-        live = await write(conn, live, commit_id, once_more=once_more)
+        held = await _lock(conn, current_chunks(batch), owner)
+        mine = ours(batch, set(held))
+        live = await write(conn, mine.settled, commit_id, once_more=once_more)
+        late = await _settle_late(conn, _not_in(mine.settled, batch.settled))
         for settled in live:
             books.settle(settled)
-        for settled in batch.settled:
-            if settled.entry.chunk.id in report.stale:
-                await _settle_late(conn, settled, books, owner)
-        for back in batch.back:
-            if back.chunk.id in held:
-                books.take_back(back)
-        grants = await _grant(conn, batch.windows, held, books)
-        cursors = _cursors(batch, held, live, grants)
+        for settled, before in late:
+            books.adjust(settled.entry.chunk, (settled.cost_nusd or 0) - (before or 0))
+        for back in mine.back:
+            books.take_back(back)
         async with conn.pipeline():
-            report.moved = await _move_on(conn, batch, live, held, cursors, owner)
+            for row in count_rows(live, owner, late=late):
+                await conn.execute(SQL["count"], row)
+        grants = await _grant(conn, batch, mine, held, books)
+        cursors = _cursors(mine, grants)
+        async with conn.pipeline():
+            moved = await _move_on(conn, mine, live, held, cursors)
             await post(conn, books)
-        report.drained = await _drained(conn, chunks, cursors)
-    _apply(batch, grants, held, cursors)
-    return report
+        drained = await _drained(conn, cursors)
+    _apply(batch, mine, grants, held, cursors)
+    return Report({chunk.id for chunk in _chunks(batch)} - set(held), drained, moved)
+
+
+def _chunks(batch: Batch) -> list[LeasedChunk]:
+    return [
+        *(settled.entry.chunk for settled in batch.settled),
+        *(window.chunk for window in batch.windows),
+        *(back.chunk for back in batch.back),
+    ]
+
+
+def current_chunks(batch: Batch) -> dict[int, LeasedChunk]:
+    """The batch's chunks by id. A process that lost a chunk and claimed it again may still
+    have replies of its former lease: the later lease counts."""
+    return {chunk.id: chunk for chunk in sorted(_chunks(batch), key=lambda chunk: chunk.fence)}
+
+
+def ours(batch: Batch, held: set[int]) -> Batch:
+    """What of the batch belongs to the leases that are held."""
+    kept = {id(chunk) for chunk in current_chunks(batch).values() if chunk.id in held}
+    return Batch(
+        [settled for settled in batch.settled if id(settled.entry.chunk) in kept],
+        [window for window in batch.windows if id(window.chunk) in kept],
+        [back for back in batch.back if id(back.chunk) in kept],
+    )
+
+
+def _not_in(known: list[Settled], all_: list[Settled]) -> list[Settled]:
+    ids = {id(settled) for settled in known}
+    return [settled for settled in all_ if id(settled) not in ids]
 
 
 async def _lock(conn: Connection, chunks: dict[int, LeasedChunk], owner: int) -> dict[int, bool]:
@@ -100,48 +129,46 @@ async def write(
         await copy_rows(conn, SQL["copy_results"], results)
         return live
     new = await unstage_rows(conn, "attempts", attempts, SQL)
+    fresh = [s for s in live if _key(s) in new]
+    finals = [(s, s.result) for s in fresh if s.result is not None]
+    results = [result_row(s, result, commit_id) for s, result in finals]
     new_results = await unstage_rows(conn, "results", results, SQL)
     for settled, _ in finals:
-        key = (settled.entry.chunk.job_id, settled.entry.seq, settled.entry.n)
-        if key not in new_results:
+        if _key(settled) not in new_results:
             settled.result = None
-    return [s for s in live if (s.entry.chunk.job_id, s.entry.seq, s.entry.n) in new]
+    return fresh
 
 
-async def _settle_late(conn: Connection, settled: Settled, books: Books, owner: int) -> None:
-    """The chunk was taken over and this call written off as unknown: book its true cost."""
-    if settled.status == AttemptStatus.UNKNOWN:
-        return
-    entry, usage = settled.entry, settled.usage
-    cursor = await conn.execute(
-        SQL["settle_late"],
-        {
-            "part": entry.chunk.part,
-            "job_id": entry.chunk.job_id,
-            "seq": entry.seq,
-            "n": entry.n,
-            "cost": settled.cost_nusd,
-            "http_status": settled.http_status,
-            "input_tokens": usage.input_tokens if usage else None,
-            "output_tokens": usage.output_tokens if usage else None,
-            "latency": settled.latency_ms,
-        },
-    )
-    row = await cursor.fetchone()
-    if row is not None:
-        delta = (settled.cost_nusd or 0) - row[0]
-        books.adjust(entry.chunk, delta)
-        await conn.execute(SQL["count"], count_rows([], owner, late=(settled, delta))[0])
+def _key(settled: Settled) -> tuple[int, int, int]:
+    return settled.entry.chunk.job_id, settled.entry.seq, settled.entry.n
+
+
+async def _settle_late(conn: Connection, stale: list[Settled]) -> list[tuple[Settled, int | None]]:
+    """Calls whose chunk was taken over, and which were written off as unknown: their true
+    costs. Returns those that were found, each with the cost that was booked for it."""
+    late = []
+    for settled in stale:
+        if settled.status == AttemptStatus.UNKNOWN:
+            continue
+        cursor = await conn.execute(SQL["settle_late"], late_params(settled))
+        row = await cursor.fetchone()
+        if row is not None:
+            late.append((settled, row[0]))
+    return late
 
 
 async def _grant(
-    conn: Connection, windows: list[Window], held: dict[int, bool], books: Books
+    conn: Connection, batch: Batch, mine: Batch, held: dict[int, bool], books: Books
 ) -> dict[int, int]:
-    """How many entries each window (by its index) may send; reserves exactly those."""
-    open_windows = [(i, w) for i, w in enumerate(windows) if held.get(w.chunk.id) is False]
-    limited = {account for _, w in open_windows if w.chunk.limited for account in w.chunk.accounts}
-    if limited:
-        cursor = await conn.execute(SQL["lock_accounts"], {"ids": sorted(limited)})
+    """How many entries each of our windows (by its index) may send; reserves exactly those.
+
+    Where there is a limit, all accounts of the commit are locked here and at once: one more
+    that came later would not be in the order of ids.
+    """
+    open_windows = [(i, w) for i, w in enumerate(mine.windows) if not held[w.chunk.id]]
+    if any(window.chunk.limited for _, window in open_windows):
+        accounts = {account for chunk in _chunks(batch) for account in chunk.accounts}
+        cursor = await conn.execute(SQL["lock_accounts"], {"ids": sorted(accounts)})
         books.know(await cursor.fetchall())
     grants: dict[int, int] = {}
     blocked: set[int] = set()
@@ -158,67 +185,65 @@ async def _grant(
 class Cursor:
     """Where a chunk stands after this commit."""
 
+    chunk: LeasedChunk
     sent: int
     open: int
     ended: bool
 
-    def closes(self, chunk: LeasedChunk) -> bool:
+    @property
+    def closes(self) -> bool:
         """Nothing in flight and nothing left to send."""
-        return self.open == 0 and (self.ended or self.sent == chunk.size)
+        return self.open == 0 and (self.ended or self.sent == self.chunk.size)
 
 
-def _cursors(
-    batch: Batch, held: dict[int, bool], live: list[Settled], grants: dict[int, int]
-) -> dict[int, Cursor]:
+def _cursors(mine: Batch, grants: dict[int, int]) -> dict[int, Cursor]:
     cursors = {
-        id_: Cursor(chunk.sent, chunk.open, chunk.ended)
-        for id_, chunk in batch.chunks().items()
-        if id_ in held
+        id_: Cursor(chunk, chunk.sent, chunk.open, chunk.ended)
+        for id_, chunk in current_chunks(mine).items()
     }
-    for settled in live:
+    for settled in mine.settled:
         cursors[settled.entry.chunk.id].open -= 1
-    for index, window in enumerate(batch.windows):
-        if index in grants:
-            cursors[window.chunk.id].sent += grants[index]
-            cursors[window.chunk.id].open += grants[index]
-    for back in batch.back:
-        if back.chunk.id in held:
-            cursor = cursors[back.chunk.id]
-            cursor.sent -= back.unsent
-            cursor.open -= back.unsent
-            cursor.ended = True
+    for index, granted in grants.items():
+        cursor = cursors[mine.windows[index].chunk.id]
+        cursor.sent += granted
+        cursor.open += granted
+    for back in mine.back:
+        cursor = cursors[back.chunk.id]
+        cursor.sent -= back.unsent
+        cursor.open -= back.unsent
+        cursor.ended = True
     return cursors
 
 
 async def _move_on(
     conn: Connection,
-    batch: Batch,
+    mine: Batch,
     live: list[Settled],
     held: dict[int, bool],
     cursors: dict[int, Cursor],
-    owner: int,
 ) -> bool:
-    """Counters, new chunks for what goes on elsewhere, and the old chunks' cursors.
-    Returns whether dispatch has something new."""
-    for row in count_rows(live, owner):
-        await conn.execute(SQL["count"], row)
+    """New chunks for what goes on elsewhere, and the old chunks' cursors. Returns whether
+    dispatch has something new."""
     moves = move_rows(live, {id_ for id_, stopped in held.items() if stopped})
     for row in moves:
         await conn.execute(SQL["move"], row)
-    backs = {back.chunk.id: back for back in batch.back if back.chunk.id in held}
-    whole = {id_ for id_ in backs if not backs[id_].drop and cursors[id_].sent == 0}
+    # The rest of a stopped job's chunk has no way to go on.
+    backs = [back for back in mine.back if not back.drop and not held[back.chunk.id]]
+    whole = {back.chunk.id for back in backs if cursors[back.chunk.id].sent == 0}
     ids = [id_ for id_ in sorted(cursors) if id_ not in whole]
-    chunks = batch.chunks()
-    closing = [cursors[id_].closes(chunks[id_]) for id_ in ids]
     if ids:
         await conn.execute(
             SQL["advance"],
-            {"ids": ids, "sents": [cursors[id_].sent for id_ in ids], "dones": closing},
+            {
+                "ids": ids,
+                "sents": [cursors[id_].sent for id_ in ids],
+                "dones": [cursors[id_].closes for id_ in ids],
+            },
         )
-    for id_, back in backs.items():
-        if not back.drop:
-            name = "give_back_whole" if id_ in whole else "give_back_rest"
-            await conn.execute(SQL[name], {"id": id_, "delay": back.delay, "reason": back.reason})
+    for back in backs:
+        id_ = back.chunk.id
+        name = "give_back_whole" if id_ in whole else "give_back_rest"
+        await conn.execute(SQL[name], {"id": id_, "delay": back.delay, "reason": back.reason})
     return bool(moves or backs)
 
 
@@ -228,14 +253,12 @@ async def post(conn: Connection, books: Books) -> None:
     await conn.execute(SQL["move_accounts"], books.totals())
 
 
-async def _drained(
-    conn: Connection, chunks: dict[int, LeasedChunk], cursors: dict[int, Cursor]
-) -> list[int]:
-    closed = {chunks[id_].job_id for id_, cursor in cursors.items() if cursor.open == 0}
+async def _drained(conn: Connection, cursors: dict[int, Cursor]) -> list[int]:
+    closed = {cursor.chunk.job_id for cursor in cursors.values() if cursor.open == 0}
     if not closed:
         return []
-    cursor = await conn.execute(SQL["drained"], {"job_ids": sorted(closed)})
-    return [row[0] for row in await cursor.fetchall()]
+    found = await conn.execute(SQL["drained"], {"job_ids": sorted(closed)})
+    return [row[0] for row in await found.fetchall()]
 
 
 def apply_cursor(chunk: LeasedChunk, moved: int, settled: int) -> None:
@@ -245,14 +268,19 @@ def apply_cursor(chunk: LeasedChunk, moved: int, settled: int) -> None:
 
 
 def _apply(
-    batch: Batch, grants: dict[int, int], held: dict[int, bool], cursors: dict[int, Cursor]
+    batch: Batch,
+    mine: Batch,
+    grants: dict[int, int],
+    held: dict[int, bool],
+    cursors: dict[int, Cursor],
 ) -> None:
     """Brings the memory in step with what was committed."""
-    chunks = batch.chunks()
-    for id_, cursor in cursors.items():
-        chunk = chunks[id_]
+    for cursor in cursors.values():
+        chunk = cursor.chunk
         chunk.sent, chunk.open, chunk.ended = cursor.sent, cursor.open, cursor.ended
-    for index, window in enumerate(batch.windows):
+    for window in batch.windows:
+        window.granted, window.stopped, window.short = 0, True, False
+    for index, window in enumerate(mine.windows):
         window.granted = grants.get(index, 0)
-        window.stopped = held.get(window.chunk.id) is not False
+        window.stopped = held[window.chunk.id]
         window.short = not window.stopped and window.granted < window.size

@@ -1,6 +1,7 @@
 """What a commit adds to the job's counters, and which new chunks its moves make."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from core.status import AttemptStatus, ResultStatus
@@ -35,22 +36,31 @@ def _counts(settled: Settled) -> dict[str, int]:
     }
 
 
+def _late_counts(settled: Settled, before: int | None) -> dict[str, int]:
+    usage = settled.usage
+    return {
+        "unpriced": int(settled.cost_nusd is None) - int(before is None),
+        "input_tokens": usage.input_tokens if usage else 0,
+        "output_tokens": usage.output_tokens if usage else 0,
+        "cost_nusd": (settled.cost_nusd or 0) - (before or 0),
+    }
+
+
 def count_rows(
-    live: list[Settled], writer: int, *, late: tuple[Settled, int] | None = None
+    live: list[Settled], writer: int, *, late: Sequence[tuple[Settled, int | None]] = ()
 ) -> list[dict[str, Any]]:
-    """One row of additions per (job, deployment). `late` adds only the difference of a cost
-    that had been booked at its bound."""
+    """One row of additions per (job, deployment), in that order. The calls in `late` were
+    counted when they were written off, at the cost that stands beside them."""
     sums: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
-    for settled in live:
+    added = [(settled, _counts(settled)) for settled in live]
+    added += [(settled, _late_counts(settled, before)) for settled, before in late]
+    for settled, counts in added:
         into = sums[settled.entry.chunk.job_id, settled.entry.chunk.deployment]
-        for name, value in _counts(settled).items():
+        for name, value in counts.items():
             into[name] += value
-    if late is not None:
-        settled, delta = late
-        sums[settled.entry.chunk.job_id, settled.entry.chunk.deployment]["cost_nusd"] += delta
     return [
         {"job_id": job_id, "deployment": deployment, "writer": writer, **counts}
-        for (job_id, deployment), counts in sums.items()
+        for (job_id, deployment), counts in sorted(sums.items())
     ]
 
 
@@ -63,7 +73,9 @@ def move_rows(live: list[Settled], stopped: set[int]) -> list[dict[str, Any]]:
         if move is not None and chunk.id not in stopped:
             # Half-second steps keep together what is due at about the same time.
             due = -(-move.delay // 0.5) * 0.5
-            groups[chunk.job_id, chunk.plan_id, move.candidate, move.reason, due].append((settled, move))
+            groups[chunk.job_id, chunk.plan_id, move.candidate, move.reason, due].append(
+                (settled, move)
+            )
     return [_move_row(group, due) for (*_, due), group in groups.items()]
 
 

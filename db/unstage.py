@@ -58,6 +58,24 @@ def result_row(settled: Settled, result: Result, commit_id: int) -> str:
     )
 
 
+def late_params(settled: Settled) -> dict[str, Any]:
+    """The parameters of `settle_late`."""
+    entry, usage = settled.entry, settled.usage
+    return {
+        "part": entry.chunk.part,
+        "job_id": entry.chunk.job_id,
+        "seq": entry.seq,
+        "n": entry.n,
+        "cost": settled.cost_nusd,
+        "http_status": settled.http_status,
+        "input_tokens": usage.input_tokens if usage else None,
+        "cached_tokens": usage.cached_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "reasoning_tokens": usage.reasoning_tokens if usage else None,
+        "latency": settled.latency_ms,
+    }
+
+
 async def copy_rows(conn: Connection, statement: bytes, rows: list[str]) -> None:
     """COPY lines into the table that the statement names."""
     if rows:

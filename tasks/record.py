@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from psycopg import OperationalError
+from psycopg.errors import UniqueViolation
 
+from core.errors import ServiceError
 from core.work import Batch, GiveBack, Settled, Window
 from db.connect import Pool
 from db.record import Report, commit, was_committed
@@ -21,6 +23,7 @@ log = structlog.get_logger()
 GATHER = 0.025
 FULL = 200
 RETRY_PAUSE = 0.25
+CLASH = "rows of this commit were there before. `batchyard audit` shows which"
 
 AfterCommit = Callable[[Report], Awaitable[None]]
 
@@ -64,7 +67,7 @@ class Writer:
 
     async def close(self) -> None:
         """Commits what is left and stops."""
-        if self._batch:
+        if not self._task.done():
             await self.flush()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -75,6 +78,8 @@ class Writer:
             self._full.set()
 
     def _written(self) -> Awaitable[None]:
+        if self._task.done():
+            raise ServiceError("this process' writer has broken down. Restart the worker")
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         self._ring()
@@ -93,8 +98,9 @@ class Writer:
                     report = await self._commit(batch)
                     await self._after_commit(report)
             except Exception as error:
-                for future in waiting:
-                    future.set_exception(error)
+                for future in itertools.chain(waiting, self._waiting):
+                    if not future.done():
+                        future.set_exception(error)
                 raise
             for future in waiting:
                 if not future.done():
@@ -111,13 +117,19 @@ class Writer:
         it asks whether the last try took effect."""
         commit_id = self.next_commit_id()
         unsure = False
+        clash: UniqueViolation | None = None
         while True:
             try:
                 async with self._pool.connection() as conn:
                     if unsure and await was_committed(conn, commit_id):
                         return await reread(conn, batch)
+                    if clash is not None:
+                        raise ServiceError(CLASH) from clash
                     unsure = True
                     return await commit(conn, batch, commit_id=commit_id, owner=self._owner)
             except OperationalError as error:
                 log.warning("commit interrupted, trying again", reason=type(error).__name__)
                 await asyncio.sleep(RETRY_PAUSE)
+            except UniqueViolation as error:
+                # A lost try may take effect while the next one waits for its locks.
+                clash = error

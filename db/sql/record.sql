@@ -8,7 +8,7 @@ join chunks c on c.id = held.id and c.fence = held.fence
 join jobs j on j.id = c.job_id
 where c.status = 'leased' and c.owner = %(owner)s
 order by c.id
-for update of c;
+for no key update of c;
 
 -- name: copy_attempts
 copy attempts (part, job_id, seq, n, round, deployment, status, error_class, error, http_status,
@@ -62,8 +62,9 @@ values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, %(candidate)s, %(deploymen
   now() + %(delay)s * interval '1 second', %(reason)s);
 
 -- name: lock_accounts
+-- A submit that has just referred to the account does not have to end first.
 select id, spent_nusd, reserved_nusd, limit_nusd
-from accounts where id = any(%(ids)s::bigint[]) order by id for update;
+from accounts where id = any(%(ids)s::bigint[]) order by id for no key update;
 
 -- name: advance
 update chunks c set sent = u.sent,
@@ -74,8 +75,8 @@ where c.id = u.id;
 
 -- name: give_back_whole
 update chunks set status = case when %(delay)s > 0 then 'waiting' else 'ready' end, owner = null,
-  not_before = now() + %(delay)s * interval '1 second', reason = %(reason)s
-where id = %(id)s and sent = 0;
+  sent = 0, not_before = now() + %(delay)s * interval '1 second', reason = %(reason)s
+where id = %(id)s;
 
 -- name: give_back_rest
 with rest as (
@@ -116,7 +117,7 @@ with ordered as (
   from unnest(%(ids)s::bigint[], %(spent)s::bigint[], %(reserved)s::bigint[])
     as u (id, spent, reserved)
   join accounts a on a.id = u.id
-  order by a.id for update of a
+  order by a.id for no key update of a
 )
 update accounts a set spent_nusd = a.spent_nusd + o.spent,
   reserved_nusd = a.reserved_nusd + o.reserved
@@ -126,9 +127,14 @@ from ordered o where a.id = o.id;
 select exists (select from ledger where commit_id = %(commit_id)s);
 
 -- name: settle_late
--- A call whose chunk was taken over has an answer after all: its true cost replaces the bound.
-update attempts set status = 'late', cost_nusd = %(cost)s, http_status = %(http_status)s,
-  input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, latency_ms = %(latency)s
-where part = %(part)s and job_id = %(job_id)s and seq = %(seq)s and n = %(n)s
-  and status = 'unknown'
-returning bound_nusd;
+-- A call whose chunk was taken over has an answer after all: its true cost replaces what was
+-- booked for it.
+update attempts a set status = 'late', cost_nusd = %(cost)s, http_status = %(http_status)s,
+  input_tokens = %(input_tokens)s, cached_tokens = %(cached_tokens)s,
+  output_tokens = %(output_tokens)s, reasoning_tokens = %(reasoning_tokens)s,
+  latency_ms = %(latency)s
+from attempts before
+where a.part = %(part)s and a.job_id = %(job_id)s and a.seq = %(seq)s and a.n = %(n)s
+  and a.status = 'unknown'
+  and before.part = a.part and before.job_id = a.job_id and before.seq = a.seq and before.n = a.n
+returning before.cost_nusd;

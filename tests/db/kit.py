@@ -98,7 +98,7 @@ class Kit:
                 PlannedChunk(plan_id, "small", group, [10] * len(group), [bound] * len(group))
                 for group in groups
             ]
-            await put_decisions(self.conn, chunk, planned)
+            await put_decisions(self.conn, chunk, planned, [])
 
     async def claim(self, deployment: str = "small", room: int = 1) -> list[LeasedChunk]:
         """What is due now; chunks that wait are due, too."""
