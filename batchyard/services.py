@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from batchyard.embedded.home import Home
+from batchyard.embedded.model import model_service
 from batchyard.embedded.postgres import EmbeddedPostgres
 from batchyard.embedded.service import Restart, Service, plain_environment
 from batchyard.embedded.valkey import EmbeddedValkey
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 FLOWER_USER = "batchyard"
 CONTROL_QUEUES = ("route", "dispatch", "score", "ops")
 CONTROL_THREADS = 4
+MODEL_PARALLEL, MODEL_CONTEXT = 4, 1024
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 MOST_CALL_THREADS = 64
 _SECRET = re.compile(r"(_API_KEY|_SECRET|_SECRET_KEY|_ACCESS_KEY|_TOKEN|_PASSWORD)$")
@@ -66,8 +68,7 @@ class _Base:
             if (name in references and keys)
             or (name not in references and not _SECRET.search(name))
         }
-        path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
-        return kept | {"PYTHONPATH": path} | dict(self.ours)
+        return kept | {"PYTHONPATH": import_path(kept)} | dict(self.ours)
 
 
 def key_names(settings: Settings) -> frozenset[str]:
@@ -76,6 +77,12 @@ def key_names(settings: Settings) -> frozenset[str]:
     return frozenset(
         reference.removeprefix("env:") for reference in references if reference.startswith("env:")
     )
+
+
+def import_path(environ: Mapping[str, str]) -> str:
+    """PYTHONPATH with this project on it, whatever the child's working directory."""
+    given = environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, given)]))
 
 
 def compose(
@@ -146,12 +153,29 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _managed(home: Home, settings: Settings, folder: Path) -> tuple[list[Service], dict[str, str]]:
+    """The simulator and the model server, as far as they are wanted, and base URLs by provider."""
+    services: list[Service] = []
+    base_urls: dict[str, str] = {}
     simulated = _of_kind(settings, "simulator")
-    if not simulated:
-        return [], {}
-    port = home.port("simulator")
-    base_urls = {name: f"http://127.0.0.1:{port}/{name}/v1" for name in simulated}
-    return [_simulator(home, simulated, port, folder)], base_urls
+    if simulated:
+        port = home.port("simulator")
+        services.append(_simulator(home, simulated, port, folder))
+        base_urls |= {name: f"http://127.0.0.1:{port}/{name}/v1" for name in simulated}
+    local = _of_kind(settings, "local")
+    if local:
+        model = _model(home, settings, local)
+        services.append(model)
+        base_urls |= dict.fromkeys(local, f"http://127.0.0.1:{model.port}/v1")
+    return services, base_urls
+
+
+def _model(home: Home, settings: Settings, local: Mapping[str, ProviderSettings]) -> Service:
+    served = [one for one in settings.deployments.values() if one.provider in local]
+    return model_service(
+        home,
+        parallel=max((one.limits.in_flight or MODEL_PARALLEL for one in served), default=1),
+        context=max((one.context or MODEL_CONTEXT for one in served), default=MODEL_CONTEXT),
+    )
 
 
 def _of_kind(settings: Settings, kind: str) -> dict[str, ProviderSettings]:
@@ -290,12 +314,10 @@ def _flower(base: _Base, port: int) -> Service:
         "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{base.home.secrets().flower}",
         "FLOWER_READ_ONLY": "true",
     }
-    needs = (*service.depends_on, "worker-control")
     return replace(
         service,
         env={**flower, **(service.env or {})},
         prepare=None,
         ready=partial(_listens, port),
-        depends_on=needs,
         port=port,
     )

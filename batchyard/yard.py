@@ -17,7 +17,7 @@ from batchyard.embedded.detached import spawn, wait_ready
 from batchyard.embedded.errors import HomeLockedError, ServiceStartError
 from batchyard.embedded.home import Home, State, YardRecord
 from batchyard.embedded.supervisor import Supervisor
-from batchyard.services import ROOT, compose
+from batchyard.services import compose, import_path
 from core.settings import Settings
 from db.processes import expire
 
@@ -110,10 +110,9 @@ def start_yard(
     `while_waiting` is called with the record so far every tenth of a second. Safe from two
     processes at once. Raises EmbeddedError when it doesn't come up.
     """
-    path = os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH")]))
-    env = {**environ, "BATCHYARD_HOME": str(home.path), "PYTHONPATH": path}
+    ours = {"BATCHYARD_HOME": str(home.path), "PYTHONPATH": import_path(environ)}
     try:
-        process = spawn(start.argv(), home, env=env)
+        process = spawn(start.argv(), home, env={**environ, **ours})
         return wait_ready(process, home, timeout_s=START_TIMEOUT_S, while_waiting=while_waiting)
     except HomeLockedError:
         return _wait_for_other(home, while_waiting)

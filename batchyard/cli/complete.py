@@ -22,9 +22,9 @@ def offer_jobs(incomplete: str) -> Offer:
     except BatchyardError:
         return []
     return [
-        (str(id_), f"{status} {name}".strip())
+        (f"job_{id_}", f"{status} {name}".strip())
         for id_, status, name in jobs
-        if str(id_).startswith(incomplete)
+        if f"job_{id_}".startswith(incomplete)
     ]
 
 
@@ -40,6 +40,6 @@ def offer_targets(incomplete: str) -> Offer:
 
 
 JobId = Annotated[
-    int,
-    typer.Argument(help="The job's id.", metavar="JOB", min=1, autocompletion=offer_jobs),
+    str,
+    typer.Argument(help="The job, as 12 or job_12.", metavar="JOB", autocompletion=offer_jobs),
 ]

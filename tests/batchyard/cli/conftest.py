@@ -57,7 +57,12 @@ def program_in(folder: Path) -> Program:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return Program(
         folder,
-        {**kept, "PYTHONPATH": str(ROOT), "BATCHYARD_HOME": str(folder / "home"), "LANG": "C.UTF-8"},
+        {
+            **kept,
+            "PYTHONPATH": str(ROOT),
+            "BATCHYARD_HOME": str(folder / "home"),
+            "LANG": "C.UTF-8",
+        },
     )
 
 

@@ -1,0 +1,187 @@
+"""A job for scripts and for people."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from batchyard.cli.show import ago, plain, table
+from core.money import usd_text
+from core.status import JobStatus
+from db.jobs import JobLine, JobView, Share
+from tasks.lifecycle import public_id
+
+COLOURS = {
+    JobStatus.COMPLETED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.EXPIRED: "red",
+    JobStatus.BUDGET_EXHAUSTED: "yellow",
+    JobStatus.CANCELLED: "yellow",
+    JobStatus.CANCELLING: "yellow",
+}
+
+
+def line_json(line: JobLine) -> dict[str, Any]:
+    """A job in a list. `cost_usd` is None where a call's price is unknown."""
+    return {
+        "id": public_id(line.id),
+        "name": line.name,
+        "status": line.status,
+        "route": line.route,
+        "source": line.source,
+        "total": line.total,
+        "completed": line.completed,
+        "failed": line.failed,
+        "cost_usd": line.cost_usd,
+        "created_at": line.created_at,
+        "ended_at": line.ended_at,
+    }
+
+
+def job_json(view: JobView) -> dict[str, Any]:
+    """A job with all its parts. Money as decimal strings of dollars; `cost_usd` is None where
+    `unpriced` calls have a cost nobody knows, and `known_cost_usd` leaves those out."""
+    return {
+        "id": public_id(view.id),
+        "name": view.name,
+        "status": view.status,
+        "route": view.route,
+        "source": view.source,
+        "metadata": view.metadata,
+        "total": view.total,
+        "completed": view.completed,
+        "failed": view.failed,
+        "open": view.open,
+        "counts": view.counts,
+        "cost_usd": view.cost_usd,
+        "known_cost_usd": usd_text(view.cost_nusd),
+        "unpriced": view.unpriced,
+        "budget_usd": usd_text(view.limit_nusd),
+        "rate": round(view.rate, 3),
+        "eta_seconds": _rounded(view.eta_seconds),
+        "seconds": round(view.seconds, 3),
+        "waits_for": view.why,
+        "chunks": view.chunks,
+        "by_deployment": [_share_json(share) for share in view.shares if share.deployment],
+        "created_at": view.created_at,
+        "in_progress_at": view.in_progress_at,
+        "finalizing_at": view.finalizing_at,
+        "ended_at": view.ended_at,
+    }
+
+
+def _share_json(share: Share) -> dict[str, Any]:
+    names = "attempts errors throttled unknown retries fallbacks completed failed unpriced"
+    return {
+        "deployment": share.deployment,
+        **{name: getattr(share, name) for name in names.split()},
+        "input_tokens": share.input_tokens,
+        "output_tokens": share.output_tokens,
+        "cost_usd": share.cost_usd,
+        "mean_latency_ms": _rounded(share.mean_latency_ms),
+    }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 1)
+
+
+def status_text(status: str) -> Text:
+    """The status in the colour of what it means."""
+    return Text(status, style=COLOURS.get(JobStatus(status), ""))
+
+
+def cost_text(nusd: int, unpriced: int) -> str:
+    """`$0.0123`, with what is not in it."""
+    known = f"${usd_text(nusd)}"
+    return f"{known} + {plain(unpriced)} calls of unknown price" if unpriced else known
+
+
+class JobPanel:
+    """A job as a block of lines: how far, how fast, how much, by which deployment, and why it
+    waits. `rate` is what it did lately, in requests a second."""
+
+    def __init__(self, view: JobView, rate: float | None = None) -> None:
+        self._view = view
+        self._rate = view.rate if rate is None else rate
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self._lines()
+
+    def _lines(self) -> Iterator[Any]:
+        view = self._view
+        title = Text.assemble((public_id(view.id), "bold"), "  ", status_text(view.status))
+        yield title.append(f"  {view.name or view.source}", style="dim")
+        yield self._bar()
+        yield Text("  ".join(self._facts()))
+        shares = [share for share in view.shares if share.deployment]
+        if shares:
+            yield Group(Text(""), table(SHARES, [_share_row(share, view) for share in shares]))
+        if view.why:
+            yield Text.assemble("\n", ("waits: ", "yellow"), view.why)
+
+    def _bar(self) -> Table:
+        view = self._view
+        done = view.completed + view.failed
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        share = done / view.total if view.total else 1.0
+        bar = ProgressBar(total=max(view.total, 1), completed=done, width=40)
+        grid.add_row(bar, f"{share:.0%}", f"{plain(done)} of {plain(view.total)}")
+        return grid
+
+    def _facts(self) -> Iterator[str]:
+        view = self._view
+        if view.failed:
+            yield f"{plain(view.failed)} failed"
+        stopped = view.counts.get(view.stop or "", 0)
+        if stopped:
+            yield f"{plain(stopped)} {view.stop}"
+        yield f"{self._rate:,.1f}/s"
+        if view.open and self._rate > 0:
+            yield f"about {ago(view.open / self._rate)} to go"
+        yield f"{ago(view.seconds)} so far" if view.open else f"took {ago(view.seconds)}"
+        cost = cost_text(view.cost_nusd, view.unpriced)
+        yield f"{cost} of ${usd_text(view.limit_nusd)}" if view.limit_nusd else cost
+
+
+SHARES = (
+    "DEPLOYMENT",
+    ">RESULTS",
+    ">SHARE",
+    ">CALLS",
+    ">RETRIES",
+    ">FALLBACKS",
+    ">ERRORS",
+    ">THROTTLED",
+    ">IN DOUBT",
+    ">LATENCY",
+    ">COST",
+)
+
+
+def _share_row(share: Share, view: JobView) -> list[str]:
+    ended = share.completed + share.failed
+    whole = max(view.completed + view.failed, 1)
+    latency = share.mean_latency_ms
+    return [
+        share.deployment,
+        plain(ended),
+        f"{ended / whole:.0%}",
+        plain(share.attempts),
+        plain(share.retries),
+        plain(share.fallbacks),
+        plain(share.errors),
+        plain(share.throttled),
+        plain(share.unknown),
+        f"{latency:,.0f} ms" if latency is not None else "-",
+        "unknown" if share.unpriced else f"${usd_text(share.cost_nusd)}",
+    ]
+
+
+def when(moment: datetime) -> str:
+    """A time as people here read it."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
