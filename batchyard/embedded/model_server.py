@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import xllamacpp
 
@@ -57,7 +58,7 @@ def parameters(arguments: argparse.Namespace) -> "xllamacpp.CommonParams":
     return params
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Serve until told to stop."""
     parent = os.getppid()
     ended = threading.Event()
@@ -72,10 +73,9 @@ def main() -> int:
     sys.stdout.flush()
     while not ended.wait(_CHECK_PARENT_S) and os.getppid() == parent:
         pass
-    # Its destructor stops the listener and waits for the threads.
-    del server
-    return 0
+    # Without its destructor, which would wait for running requests that nobody answers any more.
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

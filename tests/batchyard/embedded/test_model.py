@@ -107,6 +107,24 @@ def test_running_prompts_are_not_shown(service: Service) -> None:
     assert caught.value.code == 501
 
 
+def test_a_request_in_flight_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.create()
+    made = model.model_service(home, parallel=1, context=2048)
+    child = run(made, home.log(made.name))
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, made, max_tokens=2000, ignore_eos=True)
+        time.sleep(0.5)
+        child.signal(made.stop_signal)
+        ended = child.wait(10.0)
+        if ended is None:
+            child.kill()
+            child.wait(5.0)
+        assert isinstance(answer.exception(), OSError)
+    assert ended is not None
+    assert ended.code == 0
+
+
 def test_ends_with_its_parent(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.create()
