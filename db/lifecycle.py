@@ -108,10 +108,19 @@ async def hold_job(conn: Connection, project: int, job_id: int) -> HeldJob:
     return HeldJob(JobStatus(row[0]), row[1], row[2])
 
 
-async def cancel_job(conn: Connection, job_id: int) -> bool:
-    """Stops a held job; True when no lane holds any of its chunks any more."""
-    await conn.execute(SQL["cancel_job"], {"job_id": job_id})
-    await conn.execute(SQL["drop_waiting"], {"job_id": job_id})
+async def stop_job(conn: Connection, job_id: int) -> None:
+    """A held job is cancelling: nothing new is planned, bound or sent for it."""
+    await conn.execute(SQL["stop_job"], {"job_id": job_id})
+
+
+async def drop_unheld(conn: Connection, job_id: int) -> bool:
+    """Closes a stopped job's chunks that nobody holds; True when that were all of them.
+
+    In autocommit: the first round waits for route steps that are at work on the job, the second
+    sees what they planned.
+    """
+    for _ in range(2):
+        await conn.execute(SQL["drop_unheld"], {"job_id": job_id})
     return not await _one(conn, "is_open", {"job_id": job_id})
 
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-import structlog
 
-from core.errors import ConfigError, InputError, LineProblem, NotFoundError, ServiceError
+from core.errors import ConfigError, InputError, LineProblem, NotFoundError
 from db import requests
 from db.connect import Connection
 from db.lifecycle import NewJob, Project, next_job_id, open_project, put_event, put_job
 from db.parts import drop_part, is_own, part_for
 from db.requests import RequestBlocks, Row
 from routing.targets import DEFAULT_ROUTE, Target, known_targets, resolve_target
+from tasks.bell import ring
 from tasks.context import Context
 from tasks.intake import Intake, empty_row
 from tasks.lines import Source, estimate_lines, read_lines, source_name
@@ -22,8 +22,6 @@ from tasks.lines import Source, estimate_lines, read_lines, source_name
 MAX_PROBLEMS = 100
 SPOOL = 4 * 2**20
 MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,7 @@ async def submit(ctx: Context, source: Source, options: SubmitOptions) -> int:
             if is_own(part):
                 await drop_part(conn, part)
             raise
-    await _ring(ctx, step, job_id)
+    await ring(ctx, step, job_id)
     return job_id
 
 
@@ -71,14 +69,6 @@ def _check_options(ctx: Context, options: SubmitOptions) -> None:
             f"A job's metadata has up to {MAX_PAIRS} pairs, keys of up to {MAX_KEY} characters "
             f"and values of up to {MAX_VALUE}. Shorten it"
         )
-
-
-async def _ring(ctx: Context, step: str, job_id: int) -> None:
-    try:
-        await ctx.publisher.publish(step, job_id)
-    except (ServiceError, OSError) as error:
-        # The job is safe in Postgres, and the sweep rings again.
-        log.warning("bell_failed", step=step, job=job_id, error=str(error))
 
 
 class _Taking:

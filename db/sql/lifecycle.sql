@@ -35,14 +35,14 @@ insert into job_events (job_id, kind, data) values (%(job_id)s, %(kind)s, %(data
 
 -- name: hold_job
 select status, part, account_id from jobs
-where project_id = %(project_id)s and id = %(job_id)s for update;
+where project_id = %(project_id)s and id = %(job_id)s for no key update;
 
--- name: cancel_job
+-- name: stop_job
 update jobs set status = 'cancelling', stop = coalesce(stop, 'cancelled'),
   stopping_at = coalesce(stopping_at, now())
 where id = %(job_id)s;
 
--- name: drop_waiting
+-- name: drop_unheld
 -- Chunks that nobody holds; those under a lease end by themselves when their lane sees the stop.
 update chunks set status = 'done', owner = null
 where job_id = %(job_id)s and status in ('planned', 'ready', 'waiting');

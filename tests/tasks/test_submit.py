@@ -1,111 +1,18 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.deployment import Deployment
 from core.errors import ConfigError, InputError, NotFoundError
-from core.money import Price
-from core.ports import Buckets
-from core.settings import Settings
-from db.connect import open_pool
 from db.parts import OWN_FIRST
-from tasks import submit as submit_step
 from tasks.context import Context
-from tasks.lines import Source
+from tasks.lines import estimate_lines
 from tasks.submit import SubmitOptions, submit
 
-SETTINGS = Settings.model_validate(
-    {
-        "providers": {"lab": {"base_url": "http://127.0.0.1:1/v1"}},
-        "deployments": {
-            "small": {"provider": "lab", "model": "my-8b"},
-            "free": {"provider": "lab", "model": "no-price"},
-        },
-        "routes": {
-            "default": {"candidates": ["small"]},
-            "mixed": {"candidates": ["small", "free"]},
-        },
-    }
-)
 
-
-def deployment(name: str, model: str, price: Price | None) -> Deployment:
-    return Deployment(
-        name=name,
-        provider="lab",
-        kind="openai",
-        base_url="http://127.0.0.1:1/v1",
-        model=model,
-        timeout=10,
-        api_key=None,
-        buckets=Buckets(name, None, None, None),
-        price=price,
-        context=None,
-    )
-
-
-DEPLOYMENTS = {
-    "small": deployment("small", "my-8b", Price(Decimal(1), Decimal(2))),
-    "free": deployment("free", "no-price", None),
-}
-
-
-class Bell:
-    """Remembers what was rung for."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.rung: list[tuple[str, tuple[int | str, ...]]] = []
-        self.error = error
-
-    async def publish(self, step: str, *args: int | str, queue: str | None = None) -> None:
-        if self.error:
-            raise self.error
-        self.rung.append((step, args))
-
-
-@asynccontextmanager
-async def yard(database_url: str, bell: Bell) -> AsyncIterator[Context]:
-    async with open_pool(database_url) as pool:
-        yield Context(SETTINGS, DEPLOYMENTS, pool, bell)
-
-
-class Yard:
-    """A context for one call after another, and its tables."""
-
-    def __init__(self, database_url: str) -> None:
-        self.database_url = database_url
-        self.bell = Bell()
-
-    def run(self, work: Callable[[Context], Awaitable[Any]]) -> Any:
-        async def inside() -> Any:
-            async with yard(self.database_url, self.bell) as ctx:
-                return await work(ctx)
-
-        return asyncio.run(inside())
-
-    def submit(self, source: Source, **options: Any) -> int:
-        return self.run(lambda ctx: submit(ctx, source, SubmitOptions(**options)))
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        async def ask(ctx: Context) -> Any:
-            async with ctx.pool.connection() as conn:
-                return await (await conn.execute(query.encode())).fetchall()
-
-        return self.run(ask)
-
-
-@pytest.fixture
-def inn(database_url: str) -> Yard:
-    return Yard(database_url)
-
-
-def test_both_shapes_become_requests(inn: Yard, tmp_path: Path) -> None:
+def test_both_shapes_become_requests(inn, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     body = {"model": "my-8b", "messages": [{"role": "user", "content": "a"}], "temperature": 0.5}
     batch = {"custom_id": "x", "method": "POST", "url": "/v1/chat/completions", "body": body}
@@ -123,14 +30,14 @@ def test_both_shapes_become_requests(inn: Yard, tmp_path: Path) -> None:
     assert json.loads(rows[1][5]) == {"max_tokens": 5, "messages": [message]}
     assert [row[6] for row in rows] == [None, '{"k": 1}']
     job = "select status, total, name, route, source, metadata, config_digest from jobs"
-    digest = SETTINGS.digest()
+    digest = inn.settings.digest()
     assert inn.rows(job) == [
         ("in_progress", 2, "n", "default", "in.jsonl", {"team": "nlp"}, digest)
     ]
     assert inn.bell.rung == [("route", (job_id,))]
 
 
-def test_route_chunks_cover_every_request_once(inn: Yard) -> None:
+def test_route_chunks_cover_every_request_once(inn) -> None:
     inn.submit(f"question {n}" for n in range(4001))
     chunks = inn.rows(
         "select size, seqs, tries, calls, tokens, kind, status from chunks order by id"
@@ -141,7 +48,7 @@ def test_route_chunks_cover_every_request_once(inn: Yard) -> None:
     assert {chunk[5:] for chunk in chunks} == {("route", "ready")}
 
 
-def test_a_bad_input_is_refused_whole_with_all_its_problems(inn: Yard) -> None:
+def test_a_bad_input_is_refused_whole_with_all_its_problems(inn) -> None:
     lines: list[Any] = [
         {"custom_id": "a", "prompt": "1"},
         b"{oops",
@@ -165,25 +72,25 @@ def test_a_bad_input_is_refused_whole_with_all_its_problems(inn: Yard) -> None:
     assert inn.bell.rung == []
 
 
-def test_no_more_than_a_hundred_problems(inn: Yard) -> None:
+def test_no_more_than_a_hundred_problems(inn) -> None:
     with pytest.raises(InputError, match="at least 100 bad lines") as caught:
         inn.submit([b"{"] * 5000)
     assert len(caught.value.problems) == 100
 
 
 @pytest.mark.parametrize("lines", [[], [b"", b"  \n"]])
-def test_an_empty_input_is_refused(inn: Yard, lines: list[bytes]) -> None:
+def test_an_empty_input_is_refused(inn, lines: list[bytes]) -> None:
     with pytest.raises(InputError) as caught:
         inn.submit(lines)
     assert [problem.code for problem in caught.value.problems] == ["empty_file"]
 
 
-def test_a_missing_file_is_said(inn: Yard, tmp_path: Path) -> None:
+def test_a_missing_file_is_said(inn, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no file"):
         inn.submit(tmp_path / "none.jsonl")
 
 
-def test_bad_lines_may_be_kept_as_failed_results(inn: Yard) -> None:
+def test_bad_lines_may_be_kept_as_failed_results(inn) -> None:
     lines: list[Any] = [
         "good",
         {"custom_id": "mine", "prompt": 7},
@@ -207,12 +114,12 @@ def test_bad_lines_may_be_kept_as_failed_results(inn: Yard) -> None:
     assert inn.bell.rung == [("route", (job_id,))]
 
 
-def test_nothing_but_bad_lines_goes_straight_to_its_end(inn: Yard) -> None:
+def test_nothing_but_bad_lines_goes_straight_to_its_end(inn) -> None:
     job_id = inn.submit([b"{", b"["], skip_bad_lines=True)
     assert inn.bell.rung == [("finish", (job_id,))]
 
 
-def test_a_budget_needs_known_prices(inn: Yard) -> None:
+def test_a_budget_needs_known_prices(inn) -> None:
     with pytest.raises(ConfigError, match=r"deployments\.free\.price"):
         inn.submit(["a"], route="mixed", budget_nusd=10**9)
     with pytest.raises(ConfigError, match=r"deployments\.free\.price"):
@@ -224,18 +131,18 @@ def test_a_budget_needs_known_prices(inn: Yard) -> None:
     assert limits == [(None,), (10**9,)]
 
 
-def test_an_unknown_route_is_refused_with_the_nearest(inn: Yard) -> None:
+def test_an_unknown_route_is_refused_with_the_nearest(inn) -> None:
     with pytest.raises(NotFoundError, match="Did you mean 'mixed'"):
         inn.submit(["a"], route="mixd")
 
 
-def test_a_lost_bell_does_not_lose_the_job(inn: Yard) -> None:
+def test_a_lost_bell_does_not_lose_the_job(inn) -> None:
     inn.bell.error = ConnectionError("no broker")
     assert inn.submit(["a"]) > 0
     assert inn.rows("select status from jobs") == [("in_progress",)]
 
 
-def test_a_large_job_has_a_part_of_its_own(inn: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_job_has_a_part_of_its_own(inn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("db.parts.LARGE_JOB", 3)
     inn.submit(["a"] * 4)
     inn.submit(["a"] * 4)
@@ -248,18 +155,17 @@ def test_a_large_job_has_a_part_of_its_own(inn: Yard, monkeypatch: pytest.Monkey
     assert len(inn.rows("select id from parts")) == 3
 
 
-def test_many_at_once_make_the_month_once(database_url: str) -> None:
-    async def all_of_them() -> list[int]:
-        async with yard(database_url, Bell()) as ctx:
-            jobs = (submit(ctx, [f"{n}"], SubmitOptions()) for n in range(12))
-            return await asyncio.gather(*jobs)
+def test_many_at_once_make_the_month_once(inn) -> None:
+    async def twelve(ctx: Context) -> list[int]:
+        jobs = (submit(ctx, [f"{n}"], SubmitOptions()) for n in range(12))
+        return await asyncio.gather(*jobs)
 
-    assert len(set(asyncio.run(all_of_them()))) == 12
+    assert len(set(inn.run(twelve))) == 12
 
 
 def test_an_own_part_is_estimated_from_the_size_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "big.jsonl"
     path.write_text('{"prompt": "hello"}\n' * 200_000)
-    estimate = submit_step.estimate_lines(path)
+    estimate = estimate_lines(path)
     assert estimate is not None
     assert 190_000 < estimate < 210_000

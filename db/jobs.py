@@ -1,0 +1,232 @@
+"""What is known of jobs: lists of them, and one in all its parts."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+
+from core.errors import NotFoundError
+from core.money import usd_text
+from core.status import JobStatus
+from db.connect import Connection, only_row, statements
+from db.waits import Closed, Standing, Waiting, why
+
+SQL = statements("jobs")
+RUNNING = (JobStatus.IN_PROGRESS, JobStatus.FINALIZING, JobStatus.CANCELLING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLine:
+    """A job in a list. Money in nano-dollars; `unpriced` calls have a cost nobody knows."""
+
+    id: int
+    name: str
+    status: str
+    route: str
+    source: str
+    total: int
+    completed: int
+    failed: int
+    cost_nusd: int
+    unpriced: int
+    created_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def cost_usd(self) -> str | None:
+        """Decimal dollars; None where a call's price is unknown."""
+        return None if self.unpriced else usd_text(self.cost_nusd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one deployment did for a job; `latency_ms` is the sum over its good calls.
+    The deployment without a name stands for requests that failed without a call."""
+
+    deployment: str
+    attempts: int
+    errors: int
+    throttled: int
+    unknown: int
+    retries: int
+    fallbacks: int
+    completed: int
+    failed: int
+    unpriced: int
+    input_tokens: int
+    output_tokens: int
+    cost_nusd: int
+    latency_ms: int
+    updated_at: datetime
+
+    @property
+    def mean_latency_ms(self) -> float | None:
+        """Over the calls that were answered; None before the first."""
+        answered = self.attempts - self.errors
+        return self.latency_ms / answered if answered > 0 else None
+
+    @property
+    def cost_usd(self) -> str | None:
+        """Decimal dollars; None where a call's price is unknown."""
+        return None if self.unpriced else usd_text(self.cost_nusd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JobRow:
+    id: int
+    part: int
+    name: str
+    status: str
+    stop: str | None
+    route: str
+    round: int
+    source: str
+    metadata: dict[str, str]
+    config_digest: str
+    total: int
+    created_at: datetime
+    in_progress_at: datetime | None
+    finalizing_at: datetime | None
+    stopping_at: datetime | None
+    ended_at: datetime | None
+    deadline: datetime | None
+    limit_nusd: int | None
+    spent_nusd: int
+    reserved_nusd: int
+    read_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView(_JobRow):
+    """A job in all its parts. Times are the database's, `read_at` among them."""
+
+    shares: tuple[Share, ...]
+    chunks: dict[str, int]
+    why: str
+
+    def _sum(self, field: str) -> int:
+        return sum(getattr(share, field) for share in self.shares)
+
+    @property
+    def completed(self) -> int:
+        return self._sum("completed")
+
+    @property
+    def failed(self) -> int:
+        return self._sum("failed")
+
+    @property
+    def unpriced(self) -> int:
+        """Calls whose cost nobody knows."""
+        return self._sum("unpriced")
+
+    @property
+    def cost_nusd(self) -> int:
+        """The sum of the known costs."""
+        return self._sum("cost_nusd")
+
+    @property
+    def cost_usd(self) -> str | None:
+        """Decimal dollars; None where a call's price is unknown."""
+        return None if self.unpriced else usd_text(self.cost_nusd)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Requests by how they ended; those of a stopped job without a result have its outcome,
+        those of a running one are `open`."""
+        counts = {"completed": self.completed, "failed": self.failed}
+        if self.ended_at is None:
+            counts["open"] = self.open
+        elif rest := self.total - self.completed - self.failed:
+            counts[self.stop or "unaccounted"] = rest
+        return counts
+
+    @property
+    def open(self) -> int:
+        """Requests that have not ended."""
+        return 0 if self.ended_at else self.total - self.completed - self.failed
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been, or was, in progress."""
+        if self.in_progress_at is None:
+            return 0.0
+        return ((self.ended_at or self.read_at) - self.in_progress_at).total_seconds()
+
+    @property
+    def rate(self) -> float:
+        """Requests a second that ended by a call, over all its time."""
+        called = sum(s.completed + s.failed for s in self.shares if s.deployment)
+        return called / self.seconds if self.seconds > 0 else 0.0
+
+    def rate_since(self, earlier: "JobView") -> float:
+        """Requests a second that ended since an earlier view of the job."""
+        seconds = (self.read_at - earlier.read_at).total_seconds()
+        ended = self.completed + self.failed - earlier.completed - earlier.failed
+        return ended / seconds if seconds > 0 else 0.0
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """At the rate so far; None where nothing has ended yet or all has."""
+        return self.open / self.rate if self.open and self.rate > 0 else None
+
+
+async def list_jobs(
+    conn: Connection,
+    project_id: int,
+    *,
+    limit: int = 20,
+    before: int | None = None,
+    active: bool = False,
+) -> list[JobLine]:
+    """Newest first; `before` is the last id of the page before."""
+    params = {"project_id": project_id, "limit": limit, "before": before, "active": active}
+    async with conn.cursor(row_factory=class_row(JobLine)) as cursor:
+        return await (await cursor.execute(SQL["list"], params)).fetchall()
+
+
+async def job_view(conn: Connection, project_id: int, job_id: int) -> JobView:
+    """The job. Raises NotFoundError when the project has no such job."""
+    where = {"project_id": project_id, "job_id": job_id}
+    async with conn.transaction():
+        async with conn.cursor(row_factory=class_row(_JobRow)) as cursor:
+            job = await (await cursor.execute(SQL["job"], where)).fetchone()
+        if job is None:
+            raise NotFoundError(f"There is no job_{job_id} here. `batchyard jobs` lists them")
+        async with conn.cursor(row_factory=class_row(Share)) as cursor:
+            shares = await (await cursor.execute(SQL["shares"], where)).fetchall()
+        standing = await _standing(conn, job_id)
+        waiting = await _waiting(conn, job, standing)
+    chunks: dict[str, int] = defaultdict(int)
+    for group in standing:
+        chunks[group.label] += group.chunks
+    fields = {name: getattr(job, name) for name in _JobRow.__dataclass_fields__}
+    return JobView(**fields, shares=tuple(shares), chunks=dict(chunks), why=why(waiting))
+
+
+async def job_events(conn: Connection, job_id: int) -> list[tuple[str, dict[str, Any], datetime]]:
+    """The job's history: kind, data, time."""
+    return [*await (await conn.execute(SQL["events"], {"job_id": job_id})).fetchall()]
+
+
+async def _standing(conn: Connection, job_id: int) -> list[Standing]:
+    async with conn.cursor(row_factory=class_row(Standing)) as cursor:
+        return await (await cursor.execute(SQL["standing"], {"job_id": job_id})).fetchall()
+
+
+async def _waiting(conn: Connection, job: _JobRow, standing: list[Standing]) -> Waiting:
+    names = sorted({group.deployment for group in standing} - {""})
+    async with conn.cursor(row_factory=class_row(Closed)) as cursor:
+        closed = await (await cursor.execute(SQL["closed"], {"deployments": names})).fetchall()
+    return Waiting(
+        running=JobStatus(job.status) in RUNNING,
+        stop=job.stop,
+        workers=int((await only_row(conn, SQL["workers"], {}))[0]),
+        standing=tuple(standing),
+        closed=tuple(closed),
+        room_nusd=None
+        if job.limit_nusd is None
+        else job.limit_nusd - job.spent_nusd - job.reserved_nusd,
+    )

@@ -1,0 +1,54 @@
+-- What is known of a job, for people and scripts. Everything asks for the project too.
+
+-- name: list
+select j.id, j.name, j.status, j.route, j.source, j.total,
+  coalesce(c.completed, 0)::bigint as completed, coalesce(c.failed, 0)::bigint as failed,
+  coalesce(c.cost_nusd, 0)::bigint as cost_nusd, coalesce(c.unpriced, 0)::bigint as unpriced,
+  j.created_at, j.ended_at
+from jobs j
+left join lateral (
+  select sum(completed) as completed, sum(failed) as failed, sum(cost_nusd) as cost_nusd,
+    sum(unpriced) as unpriced
+  from job_counters where job_id = j.id
+) c on true
+where j.project_id = %(project_id)s and (%(before)s::bigint is null or j.id < %(before)s)
+  and (not %(active)s or j.ended_at is null)
+order by j.id desc limit %(limit)s;
+
+-- name: job
+select j.id, j.part, j.name, j.status, j.stop, j.route, j.round, j.source, j.metadata,
+  j.config_digest, j.total, j.created_at, j.in_progress_at, j.finalizing_at, j.stopping_at,
+  j.ended_at, j.deadline, a.limit_nusd, a.spent_nusd, a.reserved_nusd, now() as read_at
+from jobs j join accounts a on a.id = j.account_id
+where j.project_id = %(project_id)s and j.id = %(job_id)s;
+
+-- name: shares
+select deployment, sum(attempts)::bigint as attempts, sum(errors)::bigint as errors,
+  sum(throttled)::bigint as throttled, sum(unknown)::bigint as unknown,
+  sum(retries)::bigint as retries, sum(fallbacks)::bigint as fallbacks,
+  sum(completed)::bigint as completed, sum(failed)::bigint as failed,
+  sum(unpriced)::bigint as unpriced, sum(input_tokens)::bigint as input_tokens,
+  sum(output_tokens)::bigint as output_tokens, sum(cost_nusd)::bigint as cost_nusd,
+  sum(latency_ms)::bigint as latency_ms, max(updated_at) as updated_at
+from job_counters where job_id = %(job_id)s group by deployment order by deployment;
+
+-- name: standing
+-- The open chunks, by what they wait for.
+select kind, status, deployment, reason, count(*) as chunks, sum(size - sent)::bigint as unsent,
+  extract(epoch from min(not_before) - now())::float8 as due
+from chunks where job_id = %(job_id)s and status <> 'done'
+group by kind, status, deployment, reason
+order by kind, status, deployment, reason;
+
+-- name: closed
+select deployment, status, reason, extract(epoch from until - now())::float8 as reopens
+from deployment_state
+where status <> 'open' and (until is null or until > now())
+  and deployment = any(%(deployments)s::text[])
+order by deployment;
+
+-- name: workers
+select count(*) from processes where kind = 'worker' and lease_until > now();
+
+-- name: events
+select kind, data, at from job_events where job_id = %(job_id)s order by id;

@@ -1,0 +1,77 @@
+-- The answers to "what happened to it?" and "what went wrong?".
+
+-- name: job
+select part, status from jobs
+where project_id = %(project_id)s and id = %(job_id)s;
+
+-- name: request
+select seq, custom_id, row, variant, target, metadata, length(body) as body_chars from requests
+where part = %(part)s and job_id = %(job_id)s and custom_id = %(custom_id)s
+order by seq limit 1;
+
+-- name: plans
+-- What the route step chose for the request, once a round.
+select r.round, p.body, r.tokens[u.i] as tokens, r.reasons, r.at
+from routes r
+cross join lateral (select array_position(r.seqs, %(seq)s::int) as i) u
+join plans p on p.id = r.plan_ids[u.i]
+where r.part = %(part)s and r.job_id = %(job_id)s and r.seqs @> array[%(seq)s::int]
+order by r.round, r.at;
+
+-- name: job_plans
+select p.body, count(*)::bigint
+from routes r
+cross join lateral unnest(r.plan_ids) as u (plan_id)
+join plans p on p.id = u.plan_id
+where r.part = %(part)s and r.job_id = %(job_id)s
+group by p.id, p.body order by count(*) desc, p.id limit 50;
+
+-- name: calls
+select n, round, deployment, status, error_class, error, http_status, input_tokens,
+  output_tokens, cost_nusd, bound_nusd, latency_ms, at
+from attempts where part = %(part)s and job_id = %(job_id)s and seq = %(seq)s order by n;
+
+-- name: outcome
+select round, status, deployment, n, http_status, request_id, error, at
+from results where part = %(part)s and job_id = %(job_id)s and seq = %(seq)s
+order by round desc limit 1;
+
+-- name: whereabouts
+select c.kind, c.status, c.deployment, c.reason, c.candidate,
+  extract(epoch from c.not_before - now())::float8 as due,
+  c.tries[u.i] as tries, c.status = 'leased' and u.i <= c.sent as sent
+from chunks c
+cross join lateral (select array_position(c.seqs, %(seq)s::int) as i) u
+where c.job_id = %(job_id)s and c.status <> 'done' and c.seqs @> array[%(seq)s::int]
+order by c.id desc limit 1;
+
+-- name: attempt_errors
+select coalesce(error_class, status), count(*)::bigint, count(distinct seq)::bigint
+from attempts
+where part = %(part)s and job_id = %(job_id)s and status <> 'ok'
+group by 1;
+
+-- name: attempt_samples
+select q.custom_id, a.deployment, a.error from (
+  select seq, deployment, error from attempts
+  where part = %(part)s and job_id = %(job_id)s and status <> 'ok'
+    and coalesce(error_class, status) = %(class)s
+  limit %(limit)s
+) a join requests q on q.part = %(part)s and q.job_id = %(job_id)s and q.seq = a.seq
+order by q.seq;
+
+-- name: failed
+-- Failed requests by the class their error names, else by its code.
+select coalesce(r.error::json -> 'class', r.error::json -> 'code')::text, count(*)::bigint,
+  (array_agg(r.seq order by r.seq))[:%(limit)s::int]
+from results r
+where r.part = %(part)s and r.job_id = %(job_id)s and r.status = 'failed'
+group by 1;
+
+-- name: failed_samples
+select q.custom_id, r.deployment, (r.error::json -> 'message')::text
+from results r
+join requests q on q.part = r.part and q.job_id = r.job_id and q.seq = r.seq
+where r.part = %(part)s and r.job_id = %(job_id)s and r.seq = any(%(seqs)s::int[])
+  and r.status = 'failed'
+order by r.seq;

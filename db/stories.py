@@ -1,0 +1,203 @@
+"""What happened to a request, and what went wrong in a job."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from psycopg.rows import class_row
+
+from core.errors import NotFoundError
+from core.money import usd_text
+from db.connect import Connection, statements
+from db.jobs import JobView, job_events, job_view
+
+SQL = statements("stories")
+SAMPLES = 3
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The request as it came in; `row` is its 1-based line."""
+
+    seq: int
+    custom_id: str
+    row: int
+    variant: int
+    target: str
+    metadata: str | None
+    body_chars: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What the route step decided in a round: `body` is the plan, `tokens` its estimate."""
+
+    round: int
+    body: dict[str, Any]
+    tokens: int
+    reasons: dict[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One attempt. The cost is None where the price is unknown."""
+
+    n: int
+    round: int
+    deployment: str
+    status: str
+    error_class: str | None
+    error: str | None
+    http_status: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_nusd: int | None
+    bound_nusd: int
+    latency_ms: int
+    at: datetime
+
+    @property
+    def cost_usd(self) -> str | None:
+        return usd_text(self.cost_nusd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The request's current result, without its body."""
+
+    round: int
+    status: str
+    deployment: str
+    n: int
+    http_status: int | None
+    request_id: str | None
+    error: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """The open chunk that has the request; `due` in seconds from now, `sent` says that a call
+    may be in flight."""
+
+    kind: str
+    status: str
+    deployment: str
+    reason: str
+    candidate: int
+    due: float
+    tries: int
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStory:
+    """A request's way so far. Without an outcome in an ended job it has the job's."""
+
+    job_status: str
+    asked: Asked
+    plans: list[Planned]
+    calls: list[Call]
+    outcome: Outcome | None
+    now: Whereabouts | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobStory:
+    """A job with its history (kind, data, time) and the plans of its requests, each with how
+    many requests were planned so."""
+
+    view: JobView
+    events: list[tuple[str, dict[str, Any], datetime]]
+    plans: list[tuple[dict[str, Any], int]]
+
+
+@dataclass(slots=True)
+class ErrorGroup:
+    """Errors of one class: calls that ended so, the requests they belong to, requests that
+    failed for it in the end, and samples of (custom_id, deployment, message)."""
+
+    name: str
+    calls: int = 0
+    requests: int = 0
+    failed: int = 0
+    samples: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+async def request_story(
+    conn: Connection, project_id: int, job_id: int, custom_id: str
+) -> RequestStory:
+    """Raises NotFoundError for a job or a custom_id that is not there."""
+    async with conn.transaction():
+        where, status = await _place(conn, project_id, job_id)
+        where["custom_id"] = custom_id
+        asked = await _all(conn, Asked, "request", where)
+        if not asked:
+            raise NotFoundError(
+                f"job_{job_id} has no request with custom_id {custom_id!r}. "
+                "Lines without one are called request-<line>"
+            )
+        where["seq"] = asked[0].seq
+        outcomes = await _all(conn, Outcome, "outcome", where)
+        now = await _all(conn, Whereabouts, "whereabouts", where)
+        return RequestStory(
+            status,
+            asked[0],
+            await _all(conn, Planned, "plans", where),
+            await _all(conn, Call, "calls", where),
+            outcomes[0] if outcomes else None,
+            now[0] if now else None,
+        )
+
+
+async def job_story(conn: Connection, project_id: int, job_id: int) -> JobStory:
+    """Raises NotFoundError."""
+    view = await job_view(conn, project_id, job_id)
+    plans = await _rows(conn, "job_plans", {"part": view.part, "job_id": job_id})
+    return JobStory(view, await job_events(conn, job_id), [(body, n) for body, n in plans])
+
+
+async def errors_by_class(conn: Connection, project_id: int, job_id: int) -> list[ErrorGroup]:
+    """What went wrong, most failed requests first; empty when nothing did.
+
+    Raises NotFoundError.
+    """
+    async with conn.transaction():
+        where, _ = await _place(conn, project_id, job_id)
+        where["limit"] = SAMPLES
+        groups: dict[str, ErrorGroup] = {}
+        for name, calls, requests in await _rows(conn, "attempt_errors", where):
+            groups[name] = ErrorGroup(name, calls=calls, requests=requests)
+        for written, failed, seqs in await _rows(conn, "failed", where):
+            name = json.loads(written) if written else "failed"
+            group = groups.setdefault(name, ErrorGroup(name))
+            group.failed = failed
+            rows = await _rows(conn, "failed_samples", {**where, "seqs": seqs})
+            group.samples = [(row[0], row[1], json.loads(row[2] or "null") or "") for row in rows]
+        for group in groups.values():
+            if not group.samples:
+                rows = await _rows(conn, "attempt_samples", {**where, "class": group.name})
+                group.samples = [(row[0], row[1], row[2] or "") for row in rows]
+    return sorted(groups.values(), key=lambda group: (-group.failed, -group.calls, group.name))
+
+
+async def _place(conn: Connection, project_id: int, job_id: int) -> tuple[dict[str, Any], str]:
+    """The key of the job's rows, and its status."""
+    rows = await _rows(conn, "job", {"project_id": project_id, "job_id": job_id})
+    if not rows:
+        raise NotFoundError(f"There is no job_{job_id} here. `batchyard jobs` lists them")
+    part, status = rows[0]
+    return {"part": part, "job_id": job_id}, status
+
+
+async def _rows(conn: Connection, name: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    return [*await (await conn.execute(SQL[name], params)).fetchall()]
+
+
+async def _all(conn: Connection, kind: type[T], name: str, params: Mapping[str, Any]) -> list[T]:
+    async with conn.cursor(row_factory=class_row(kind)) as cursor:
+        return await (await cursor.execute(SQL[name], params)).fetchall()

@@ -1,0 +1,120 @@
+"""Why a job waits, in words. Pure: the facts are read by `db/jobs.py`."""
+
+from dataclasses import dataclass
+
+from core.money import usd_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Open chunks of one kind, status, deployment and reason. `due` in seconds from now."""
+
+    kind: str
+    status: str
+    deployment: str
+    reason: str
+    chunks: int
+    unsent: int
+    due: float
+
+    @property
+    def label(self) -> str:
+        """How the count of chunks is called: their status, or `route`."""
+        return "route" if self.kind == "route" else self.status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """A deployment that takes no work; `reopens` in seconds from now, None: not by itself."""
+
+    deployment: str
+    status: str
+    reason: str
+    reopens: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What may hold a job up. `room_nusd` is what is left of its budget, None without one."""
+
+    running: bool
+    stop: str | None
+    workers: int
+    standing: tuple[Standing, ...]
+    closed: tuple[Closed, ...]
+    room_nusd: int | None
+
+
+def why(facts: Waiting) -> str:
+    """One sentence or several, "; " between them; empty when nothing is waited for."""
+    if not facts.running:
+        return ""
+    return "; ".join(
+        (
+            *_workers(facts),
+            *_stopping(facts),
+            *_routing(facts),
+            *(_closed(closed) for closed in facts.closed),
+            *_again(facts),
+            *_room(facts),
+            *_budget(facts),
+        )
+    )
+
+
+def _workers(facts: Waiting) -> list[str]:
+    if facts.workers:
+        return []
+    return ["no worker is alive: start the yard with `batchyard up`"]
+
+
+def _stopping(facts: Waiting) -> list[str]:
+    if facts.stop is None:
+        return []
+    leased = sum(group.chunks for group in facts.standing if group.status == "leased")
+    rest = f"{leased} chunks in flight" if leased else "its last step"
+    return [f"it was stopped ({facts.stop}) and waits for {rest}"]
+
+
+def _routing(facts: Waiting) -> list[str]:
+    count = sum(group.unsent for group in facts.standing if group.kind == "route")
+    return [f"{_requests(count)} to be routed"] if count else []
+
+
+def _closed(closed: Closed) -> str:
+    back = f", back in {_seconds(closed.reopens)}" if closed.reopens is not None else ""
+    reason = f" ({closed.reason})" if closed.reason else ""
+    return f"deployment {closed.deployment} is {closed.status}{reason}{back}"
+
+
+def _again(facts: Waiting) -> list[str]:
+    groups = [g for g in facts.standing if g.status == "waiting" and g.due > 0]
+    return [
+        f"{_requests(group.unsent)} for another try at {group.deployment}, the first in "
+        f"{_seconds(group.due)} ({group.reason or 'given back'})"
+        for group in groups
+    ]
+
+
+def _room(facts: Waiting) -> list[str]:
+    shut = {closed.deployment for closed in facts.closed}
+    planned: dict[str, int] = {}
+    for group in facts.standing:
+        if group.status == "planned" and group.deployment not in shut:
+            planned[group.deployment] = planned.get(group.deployment, 0) + group.unsent
+    return [f"{_requests(count)} for room at {name}" for name, count in planned.items()]
+
+
+def _budget(facts: Waiting) -> list[str]:
+    if facts.room_nusd is None or facts.stop is not None:
+        return []
+    short = any("budget" in group.reason for group in facts.standing)
+    return [f"${usd_text(facts.room_nusd)} of its budget is free just now"] if short else []
+
+
+def _requests(count: int) -> str:
+    return "1 request waits" if count == 1 else f"{count:,} requests wait"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{max(0.0, seconds):.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

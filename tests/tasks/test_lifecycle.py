@@ -1,0 +1,114 @@
+import asyncio
+
+import pytest
+
+from core.errors import ConflictError, NotFoundError
+from core.status import JobStatus
+from db.finish import end_job
+from tasks.context import Context
+from tasks.lifecycle import cancel, delete, parse_job_id
+
+
+def end(inn, job_id: int) -> None:
+    async def work(ctx: Context) -> None:
+        async with ctx.pool.connection() as conn:
+            await end_job(conn, job_id)
+
+    inn.run(work)
+
+
+def test_ids_are_read_in_both_shapes() -> None:
+    assert parse_job_id("12") == parse_job_id("job_12") == parse_job_id(12) == 12
+    for text in ("", "job_", "x", "-1", "1.5", "job_1x", "9" * 40, "٣"):
+        with pytest.raises(NotFoundError):
+            parse_job_id(text)
+
+
+def test_a_cancel_closes_what_nobody_holds_and_rings_for_the_end(inn) -> None:
+    job_id = inn.submit(f"{n}" for n in range(2500))
+    inn.bell.rung.clear()
+    assert inn.run(lambda ctx: cancel(ctx, 1, job_id)) == JobStatus.CANCELLING
+    assert inn.rows("select distinct status from chunks") == [("done",)]
+    assert inn.rows("select status, stop from jobs") == [("cancelling", "cancelled")]
+    assert inn.bell.rung == [("finish", (job_id,))]
+    end(inn, job_id)
+    assert inn.run(lambda ctx: cancel(ctx, 1, job_id)) == JobStatus.CANCELLED
+    assert inn.bell.rung == [("finish", (job_id,))]
+
+
+def test_chunks_in_flight_are_left_to_their_lane(inn) -> None:
+    job_id = inn.submit(f"{n}" for n in range(2500))
+    inn.rows("update chunks set status = 'leased', owner = 7 where size = 500")
+    inn.bell.rung.clear()
+    inn.run(lambda ctx: cancel(ctx, 1, job_id))
+    assert inn.rows("select status from chunks order by id") == [("done",), ("leased",)]
+    assert inn.bell.rung == []
+    assert inn.run(lambda ctx: cancel(ctx, 1, job_id)) == JobStatus.CANCELLING
+
+
+def test_what_a_route_step_plans_meanwhile_is_closed_too(inn) -> None:
+    job_id = inn.submit(["a"])
+
+    async def both(ctx: Context) -> None:
+        async with ctx.pool.connection() as conn:
+            async with conn.transaction():
+                await conn.execute("select 1 from chunks for update")
+                cancelling = asyncio.create_task(cancel(ctx, 1, job_id))
+                await asyncio.sleep(0.3)
+                await conn.execute(
+                    "insert into chunks (job_id, part, size, seqs, tries, calls, tokens, bounds, "
+                    "status) select job_id, part, size, seqs, tries, calls, tokens, bounds, "
+                    "'planned' from chunks"
+                )
+                await conn.execute("update chunks set status = 'done' where kind = 'route'")
+            await cancelling
+
+    inn.run(both)
+    assert inn.rows("select status from chunks") == [("done",)] * 2
+
+
+def test_what_has_ended_cannot_be_cancelled_nor_a_running_job_deleted(inn) -> None:
+    job_id = inn.submit(["a"])
+    with pytest.raises(ConflictError, match="Cancel it first"):
+        inn.run(lambda ctx: delete(ctx, 1, job_id))
+    inn.rows("update chunks set status = 'done'")
+    end(inn, job_id)
+    with pytest.raises(ConflictError, match="ended already"):
+        inn.run(lambda ctx: cancel(ctx, 1, job_id))
+
+
+@pytest.mark.parametrize("step", [cancel, delete])
+def test_other_projects_jobs_are_not_there(inn, step) -> None:
+    inn.submit(["a"])
+    other = inn.submit(["a"], project="other")
+    with pytest.raises(NotFoundError):
+        inn.run(lambda ctx: step(ctx, 1, other))
+
+
+@pytest.mark.parametrize("own_part", [False, True])
+def test_a_delete_takes_the_job_and_leaves_the_projects_money(
+    inn, own_part: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inn.submit(["kept"])
+    monkeypatch.setattr("db.parts.LARGE_JOB", 0 if own_part else 10)
+    job_id = inn.submit(["a", b"{"], skip_bad_lines=True, budget_nusd=10**9)
+    part = inn.part(job_id)
+    [(account, project)] = inn.rows(
+        "select account_id, project_account_id from jobs where id = %s", job_id
+    )
+    for account_id in (account, project):
+        inn.put("ledger", commit_id=1, account_id=account_id, kind="settle", amount_nusd=5)
+    inn.rows("update accounts set spent_nusd = 5 where id in (%s, %s)", account, project)
+    inn.rows("update chunks set status = 'done'")
+    end(inn, job_id)
+    inn.run(lambda ctx: delete(ctx, 1, job_id))
+    for table in ("requests", "results", "chunks", "job_events", "job_counters"):
+        assert inn.rows(f"select 1 from {table} where job_id = %s", job_id) == []
+    assert inn.rows("select account_id, amount_nusd from ledger") == [(project, 5)]
+    assert inn.rows("select kind, spent_nusd from accounts where spent_nusd > 0") == [
+        ("project", 5)
+    ]
+    assert inn.rows("select custom_id from requests") == [("request-1",)]
+    kept = inn.rows("select 1 from pg_class where relname = %s", f"requests_p{part}")
+    assert kept == ([] if own_part else [(1,)])
+    assert inn.rows("select 1 from parts where id = %s", part) == kept
