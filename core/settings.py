@@ -10,54 +10,165 @@ Shape::
       default: {candidates: [small]}
 """
 
+import difflib
 import hashlib
 import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
+_REFERENCE: Final = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)")
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CREDENTIAL_HEADERS: Final = frozenset(
+    {"authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One wrong setting: where in the tree, what is wrong, and how to mend it."""
+
+    path: tuple[str | int, ...]
+    problem: str
+    fix: str
+
+
+class SettingsError(ValueError):
+    """Settings that contradict each other, or that no pattern can describe."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(f"{one.problem}. {one.fix}" for one in problems))
+        self.problems = problems
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A fix for a misspelt word: the one that was meant, or all that there are."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    if close:
+        return f"Did you mean {close[0]}?"
+    return f"There is {', '.join(sorted(names))}" if names else "There is none yet"
+
 
 class Strict(BaseModel):
+    """Knows its fields and takes no others; never changes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ProviderSettings(Strict):
-    """Who serves. `simulator` and `local` are started by `batchyard up` itself."""
+    """Who serves. `simulator` and `local` are started by `batchyard up` itself, unless a
+    `base_url` says where one listens already.
+
+    `base_url` is what stands before `/chat/completions`; without one, kind `openai` is
+    OpenAI itself. `api_key` is a reference: `env:NAME` or `file:/path`. `timeout` is in
+    seconds for a whole call. `headers` go with every call and hold no secret. A key is sent
+    over plain http only to this machine, or where `plain_http` allows it. `profile` is what
+    a simulator simulates.
+    """
 
     kind: Literal["openai", "simulator", "local"] = "openai"
     base_url: str | None = None
     api_key: str | None = None
     timeout: float = Field(default=120.0, gt=0, le=900)
     headers: dict[str, str] = Field(default_factory=dict)
+    plain_http: bool = False
     profile: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            whole = False
+        if not whole or parts.query or parts.fragment or parts.username is not None:
+            raise SettingsError(
+                Problem((), "is not an address of a server", "Write e.g. https://host:8000/v1")
+            )
+        if parts.path.rstrip("/").endswith("/chat/completions"):
+            raise SettingsError(
+                Problem((), "names a single endpoint", "Leave /chat/completions off")
+            )
+        return value.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_a_reference(cls, value: str | None) -> str | None:
+        if value is not None and not _REFERENCE.fullmatch(value):
+            raise SettingsError(
+                Problem(
+                    (),
+                    "is not a reference to a key",
+                    "Put the key in the environment and write api_key: env:NAME, "
+                    "or in a file and write api_key: file:/path",
+                )
+            )
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_hold_no_secret(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if name.lower() in _CREDENTIAL_HEADERS:
+                raise SettingsError(
+                    Problem((name,), "carries a credential", "Use api_key: env:NAME instead")
+                )
+            if not _HEADER_NAME.fullmatch(name) or not (text.isascii() and text.isprintable()):
+                raise SettingsError(
+                    Problem((name,), "cannot be sent as a header", "Use plain ASCII on one line")
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _profile_is_a_simulators(self) -> "ProviderSettings":
+        if self.profile and self.kind != "simulator":
+            raise SettingsError(
+                Problem(("profile",), "only a simulator has a profile", "Use kind: simulator")
+            )
+        return self
 
 
 class LimitSettings(Strict):
+    """Requests and tokens per minute, and calls at once; what is not declared is not limited,
+    except calls at once, which are 64 then."""
+
     rpm: int | None = Field(default=None, gt=0)
     tpm: int | None = Field(default=None, gt=0)
     in_flight: int | None = Field(default=None, gt=0)
 
 
 class PriceSettings(Strict):
-    input_per_mtok: Decimal = Field(ge=0)
-    output_per_mtok: Decimal = Field(ge=0)
+    """Dollars per million tokens."""
+
+    input_per_mtok: Decimal = Field(ge=0, allow_inf_nan=False)
+    output_per_mtok: Decimal = Field(ge=0, allow_inf_nan=False)
 
 
 class DeploymentSettings(Strict):
-    """Provider + model + limits: what can be called."""
+    """Provider + model + limits: what can be called. `price` and `context` (tokens) are looked
+    up where they are not given."""
 
     provider: Name
-    model: str
+    model: str = Field(min_length=1)
     limits: LimitSettings = LimitSettings()
     price: PriceSettings | None = None
     context: int | None = Field(default=None, gt=0)
 
 
 class RouteSettings(Strict):
-    """Ordered candidates; fallback goes down the list."""
+    """Ordered candidates; fallback goes down the list. `max_output` (tokens) holds for
+    requests without a limit of their own; `max_attempts` counts over all candidates."""
 
     candidates: list[Name] = Field(min_length=1)
     choose: Literal["ordered", "cheapest"] = "ordered"
@@ -74,6 +185,18 @@ class YardSettings(Strict):
     slice: float = Field(default=45.0, gt=0, le=300)
     lanes: int = Field(default=16, ge=1, le=256)
 
+    @model_validator(mode="after")
+    def _beats_within_the_lease(self) -> "YardSettings":
+        if self.heartbeat > self.lease / 2:
+            raise SettingsError(
+                Problem(
+                    ("heartbeat",),
+                    f"{self.heartbeat:g} s is more than half of the lease of {self.lease:g} s",
+                    "Beat at least twice within a lease, or lengthen the lease",
+                )
+            )
+        return self
+
 
 class Settings(Strict):
     """The whole tree."""
@@ -85,17 +208,27 @@ class Settings(Strict):
 
     @model_validator(mode="after")
     def _references_exist(self) -> "Settings":
-        for name, deployment in self.deployments.items():
-            if deployment.provider not in self.providers:
-                raise ValueError(
-                    f"deployments.{name}.provider: {deployment.provider!r} is not under providers"
-                )
-        for name, route in self.routes.items():
-            for candidate in route.candidates:
-                if candidate not in self.deployments:
-                    raise ValueError(
-                        f"routes.{name}.candidates: {candidate!r} is not under deployments"
-                    )
+        problems = [
+            Problem(
+                ("deployments", name, "provider"),
+                f"{deployment.provider} is not under providers",
+                suggest(deployment.provider, self.providers),
+            )
+            for name, deployment in self.deployments.items()
+            if deployment.provider not in self.providers
+        ]
+        problems += [
+            Problem(
+                ("routes", name, "candidates", position),
+                f"{candidate} is not under deployments",
+                suggest(candidate, self.deployments),
+            )
+            for name, route in self.routes.items()
+            for position, candidate in enumerate(route.candidates)
+            if candidate not in self.deployments
+        ]
+        if problems:
+            raise SettingsError(*problems)
         return self
 
     def digest(self) -> str:
