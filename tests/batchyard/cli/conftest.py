@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,32 @@ def program(tmp_path: Path) -> Program:
     return program_in(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cli")
+SETTINGS = """
+providers:
+  lab: {kind: simulator, profile: {seed: 3, latency: {ms: 10}, faults: {p_429: 0.05}}}
+  gone: {base_url: "http://127.0.0.1:9/v1", api_key: "env:GONE_API_KEY"}
+deployments:
+  small:
+    provider: lab
+    model: my-8b
+    limits: {in_flight: 32}
+    price: {input_per_mtok: 0.10, output_per_mtok: 0.40}
+  absent: {provider: gone, model: nobody}
+routes:
+  default: {candidates: [small]}
+yard: {lease: 10, heartbeat: 2}
+"""
+KEY = "sk-a-key-that-nobody-may-see"
+
+
+@pytest.fixture(scope="session")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A running yard with a simulated provider, and one that is not there."""
+    folder = tmp_path_factory.mktemp("yard")
+    (folder / "batchyard.yaml").write_text(SETTINGS)
+    program = program_in(folder)
+    program = Program(folder, program.env | {"GONE_API_KEY": KEY})
+    said = program("up", "-d", "--json")
+    assert said.code == 0, said.err
+    yield program
+    program("down")

@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import pytest
 
@@ -106,11 +105,10 @@ def test_an_outside_server_that_does_not_answer_is_unreachable(program):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_offers_commands(shell, program):
     given = {"COMP_WORDS": "batchyard do", "COMP_CWORD": "1"}
-    zsh = {"_TYPER_COMPLETE_ARGS": "batchyard do"}
-    said = program(_BATCHYARD_COMPLETE=f"complete_{shell}", **given, **zsh)
+    others = {"_TYPER_COMPLETE_ARGS": "batchyard do", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    said = program(_BATCHYARD_COMPLETE=f"complete_{shell}", **given, **others)
     assert "down" in said.out
-    assert "doctor" in said.out or "doctor" not in COMMANDS
-    assert shutil.which("batchyard") is None or said.code == 0
+    assert "doctor" in said.out
 
 
 def test_a_broken_configuration_starts_nothing(program):
