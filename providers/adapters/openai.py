@@ -20,6 +20,9 @@ from providers.errors import ProviderError, classify, malformed
 OPENAI_HOST: Final = "api.openai.com"
 REQUEST_ID_HEADER: Final = "x-batchyard-request-id"
 """Sent to the simulator, which counts by it what it billed."""
+CLIENT_ID_HEADER: Final = "x-client-request-id"
+"""OpenAI's: finds a call that timed out, and so has no id of theirs, in their logs.
+https://platform.openai.com/docs/api-reference/supplying-your-own-request-id-with-x-client-request-id"""
 
 _LIMIT_FIELDS: Final = ("max_completion_tokens", "max_tokens")
 
@@ -44,6 +47,7 @@ class _Prepared:
     key: str | None
     url: str
     headers: Mapping[str, str]
+    id_header: str | None
     start: bytes
     limit_field: str
 
@@ -67,15 +71,16 @@ class OpenAIAdapter:
 
         `max_output` (tokens) is sent where the body has no limit of its own. A limit under
         the name that the provider does not read is renamed, so that it holds after a
-        fallback too. `request_id` goes to simulators only.
+        fallback too. `request_id` (ASCII, at most 512 characters) goes to those who use it:
+        the simulator and OpenAI itself.
         """
         prepared = self._prepared.get(deployment.name)
         if prepared is None or prepared.deployment is not deployment or prepared.key != key:
             prepared = _prepare(deployment, key)
             self._prepared[deployment.name] = prepared
         headers = prepared.headers
-        if deployment.kind == "simulator":
-            headers = {**headers, REQUEST_ID_HEADER: request_id}
+        if prepared.id_header is not None:
+            headers = {**headers, prepared.id_header: request_id}
         content = _splice(prepared, body, max_output)
         return HttpCall(prepared.url, headers, content, deployment.timeout)
 
@@ -108,14 +113,18 @@ def _prepare(deployment: Deployment, key: str | None) -> _Prepared:
     if key is not None:
         headers["authorization"] = f"Bearer {key}"
     headers.update({name.lower(): value for name, value in deployment.headers.items()})
-    host = urlsplit(deployment.base_url).hostname
+    at_openai = urlsplit(deployment.base_url).hostname == OPENAI_HOST
+    id_header = CLIENT_ID_HEADER if at_openai else None
+    if deployment.kind == "simulator":
+        id_header = REQUEST_ID_HEADER
     return _Prepared(
         deployment=deployment,
         key=key,
         url=deployment.base_url.rstrip("/") + "/chat/completions",
         headers=headers,
+        id_header=id_header,
         start=b'{"model":' + msgspec.json.encode(deployment.model),
-        limit_field=_LIMIT_FIELDS[0] if host == OPENAI_HOST else _LIMIT_FIELDS[1],
+        limit_field=_LIMIT_FIELDS[0] if at_openai else _LIMIT_FIELDS[1],
     )
 
 

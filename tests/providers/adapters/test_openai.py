@@ -11,7 +11,7 @@ from core.deployment import Deployment, Reply, Usage
 from core.errors import ConfigError
 from core.ports import Buckets
 from providers.adapters import adapter_for
-from providers.adapters.openai import REQUEST_ID_HEADER
+from providers.adapters.openai import CLIENT_ID_HEADER, REQUEST_ID_HEADER
 from providers.errors import ErrorClass, ProviderError
 
 
@@ -31,7 +31,11 @@ def _deployment(**changes: Any) -> Deployment:
     return Deployment(**{**values, **changes})
 
 
-CLOUD = {"name": "mini", "base_url": "https://api.openai.com/v1", "model": "gpt-5-mini"}
+CLOUD: dict[str, Any] = {
+    "name": "mini",
+    "base_url": "https://api.openai.com/v1",
+    "model": "gpt-5-mini",
+}
 
 
 def _sent(body: str | bytes, max_output: int = 256, **changes: Any) -> dict[str, Any]:
@@ -67,12 +71,24 @@ def test_another_key_takes_effect_at_once() -> None:
     assert sent == ["Bearer one", "Bearer two", None]
 
 
-def test_only_the_simulator_is_told_the_request_id() -> None:
-    for kind, told in (("simulator", "r7"), ("openai", None), ("local", None)):
-        call = adapter_for(kind).build(
-            _deployment(kind=kind), None, b"{}", max_output=9, request_id="r7"
-        )
-        assert call.headers.get(REQUEST_ID_HEADER) == told
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"kind": "simulator"}, {REQUEST_ID_HEADER: "r7"}),
+        ({"base_url": "https://api.openai.com/v1"}, {CLIENT_ID_HEADER: "r7"}),
+        ({"kind": "openai"}, {}),
+        ({"kind": "local"}, {}),
+    ],
+)
+def test_only_those_who_use_it_are_told_the_request_id(
+    changes: dict[str, Any], told: dict[str, str]
+) -> None:
+    deployment = _deployment(**changes)
+    call = adapter_for(deployment.kind).build(
+        deployment, None, b"{}", max_output=9, request_id="r7"
+    )
+    sent = {name: value for name, value in call.headers.items() if name.startswith("x-")}
+    assert sent == told
 
 
 @pytest.mark.parametrize("body", ["{}", "{ }", ' {"messages": []}', '{"messages": []}\n'])
