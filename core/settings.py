@@ -18,13 +18,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 _REFERENCE: Final = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)")
+# A server and a path: no user and password, which logs would show, and no query.
+_ADDRESS: Final = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[^?#@\s]*)?"
+)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CREDENTIAL_HEADERS: Final = frozenset(
     {"authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"}
@@ -87,16 +90,11 @@ class ProviderSettings(Strict):
     def _is_an_address(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        try:
-            parts = urlsplit(value)
-            whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            whole = False
-        if not whole or parts.query or parts.fragment or parts.username is not None:
+        if not _ADDRESS.fullmatch(value):
             raise SettingsError(
                 Problem((), "is not an address of a server", "Write e.g. https://host:8000/v1")
             )
-        if parts.path.rstrip("/").endswith("/chat/completions"):
+        if value.rstrip("/").endswith("/chat/completions"):
             raise SettingsError(
                 Problem((), "names a single endpoint", "Leave /chat/completions off")
             )
