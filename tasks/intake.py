@@ -66,7 +66,6 @@ class Intake:
         self._resolve = resolve
         self._default = target
         self._by_model: dict[bytes, str] = {}
-        self._default_problem = resolve(target)
 
     @property
     def targets(self) -> list[str]:
@@ -114,7 +113,7 @@ class Intake:
         if target is None:
             name = _text(model, f"{prefix}model") if model and written != b"null" else ""
             target = name or self._default
-            instead = self._resolve(name) if name else self._default_problem
+            instead = self._resolve(target)
             if instead is not None:
                 raise _BadLineError(
                     f"{prefix}model",

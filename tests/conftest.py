@@ -30,7 +30,11 @@ SETTINGS = Settings.model_validate(
     {
         "providers": {"lab": {"base_url": "http://127.0.0.1:1/v1"}},
         "deployments": {
-            "small": {"provider": "lab", "model": "my-8b"},
+            "small": {
+                "provider": "lab",
+                "model": "my-8b",
+                "price": {"input_per_mtok": 1, "output_per_mtok": 2},
+            },
             "free": {"provider": "lab", "model": "no-price"},
         },
         "routes": {

@@ -126,9 +126,10 @@ def test_a_budget_needs_known_prices(inn) -> None:
         inn.submit(["a", {"prompt": "b", "model": "no-price"}], budget_nusd=10**9)
     assert inn.rows("select 1 from jobs") == []
     inn.submit(["a"], route="mixed")
+    inn.submit([{"prompt": "a", "model": "small"}], route="free", budget_nusd=5)
     inn.submit(["a"], budget_nusd=10**9)
     limits = inn.rows("select limit_nusd from accounts where kind = 'job' order by id")
-    assert limits == [(None,), (10**9,)]
+    assert limits == [(None,), (5,), (10**9,)]
 
 
 def test_an_unknown_route_is_refused_with_the_nearest(inn) -> None:

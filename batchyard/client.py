@@ -1,0 +1,222 @@
+"""The Python front: submit a job, follow it, read its results. Plain calls, no `await`.
+
+The calls work from any thread and inside a running event loop too (Jupyter): the yard's own
+loop runs in a background thread.
+"""
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from batchyard.connection import Place, find_yard, open_context
+from batchyard.loops import LoopThread
+from core.money import parse_usd
+from core.status import JobStatus
+from db.connect import Connection
+from db.jobs import JobView, job_view
+from db.lifecycle import find_project
+from db.results import Format, stream_results
+from db.stories import ErrorGroup, errors_by_class
+from tasks import lifecycle
+from tasks.context import Context
+from tasks.lifecycle import parse_job_id, public_id
+from tasks.lines import Source
+from tasks.submit import SubmitOptions
+from tasks.submit import submit as submit_step
+
+T = TypeVar("T")
+PROJECT = "default"
+
+
+class Job:
+    """A job of the yard, by its id (`job_12`). Nothing is kept here: every call asks."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    @property
+    def id(self) -> str:
+        """The public id, as the command line and JSON show it."""
+        return public_id(self._number)
+
+    def __repr__(self) -> str:
+        return f"<batchyard.Job {self.id}>"
+
+    def status(self) -> JobView:
+        """How it stands: status, counts, cost, by deployment, rate, ETA, and why it waits."""
+        return _ask(lambda conn, project: job_view(conn, project, self._number))
+
+    def wait(self, timeout: float | None = None, poll: float = 0.5) -> JobView:
+        """Its state once it has ended. Raises TimeoutError after `timeout` seconds; the job
+        itself goes on."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not JobStatus((view := self.status()).status).terminal:
+            left = poll if end is None else min(poll, end - time.monotonic())
+            if left <= 0:
+                waits = f" ({view.why})" if view.why else ""
+                raise TimeoutError(
+                    f"{self.id} is {view.status} with {view.open} requests open after "
+                    f"{timeout} s{waits}. Wait longer, or cancel it"
+                )
+            time.sleep(left)
+        return view
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """The output lines as dicts, in the order of the input; while the job runs, those that
+        are there. Memory stays flat."""
+        decode = msgspec.json.Decoder(dict[str, Any]).decode
+        for block in self.export("jsonl"):
+            for line in block.splitlines():
+                yield decode(line)
+
+    def export(self, format: Format = "jsonl") -> Iterator[bytes]:  # noqa: A002
+        """The results as blocks of whole lines, to write to a file."""
+        session = _session()
+        stream = session.stream(self._number, format)
+        try:
+            while block := session.run(anext(stream, b"")):
+                yield block
+        finally:
+            if not session.closed:
+                session.run(stream.aclose())
+
+    def errors(self) -> list[ErrorGroup]:
+        """What went wrong, by class, with samples."""
+        return _ask(lambda conn, project: errors_by_class(conn, project, self._number))
+
+    def cancel(self) -> None:
+        """Sends nothing more; what is in flight ends and is kept. Raises ConflictError when the
+        job has ended already."""
+        self._step(lifecycle.cancel)
+
+    def delete(self) -> None:
+        """Removes the ended job with its results. Raises ConflictError while it runs."""
+        self._step(lifecycle.delete)
+
+    def _step(self, step: Callable[[Context, int, int], Awaitable[object]]) -> None:
+        session = _session()
+        session.run(session.step(step, self._number))
+
+
+def submit(
+    source: Source,
+    *,
+    route: str | None = None,
+    budget: str | Decimal | float | None = None,
+    name: str = "",
+    metadata: Mapping[str, str] | None = None,
+    skip_bad_lines: bool = False,
+) -> Job:
+    """Submits the lines of a file (a path, or "-" for standard input) or of an iterable of
+    dicts and strings, where a string is a prompt.
+
+    `route` is for lines that name no model, `budget` is in dollars. Raises InputError with its
+    `problems` when the input is refused, ConfigError, NotFoundError and ServiceError.
+    """
+    options = SubmitOptions(
+        project=PROJECT,
+        route=route,
+        budget_nusd=None if budget is None else parse_usd(str(budget)),
+        name=name,
+        metadata=dict(metadata or {}),
+        skip_bad_lines=skip_bad_lines,
+    )
+    # A loop of its own: the caller's iterable may itself ask the yard for something.
+    apart = LoopThread("batchyard-submit")
+    try:
+        return Job(apart.run(_submit(source, options)))
+    finally:
+        apart.close()
+
+
+def job(job_id: str | int) -> Job:
+    """The job of this id (`"job_12"`, `"12"` or `12`). Raises NotFoundError."""
+    found = Job(parse_job_id(job_id))
+    found.status()
+    return found
+
+
+async def _submit(source: Source, options: SubmitOptions) -> int:
+    async with open_context() as ctx:
+        return await submit_step(ctx, source, options)
+
+
+class _Session:
+    """An open context on a loop of its own."""
+
+    def __init__(self, place: Place) -> None:
+        self.key = (place.database_url, place.broker_url, os.getpid())
+        self._loop = LoopThread("batchyard-client")
+        self._stack = AsyncExitStack()
+        self.run = self._loop.run
+        self._context = self.run(self._stack.enter_async_context(open_context()))
+
+    @property
+    def closed(self) -> bool:
+        return self._loop.closed
+
+    async def ask(self, read: Callable[[Connection, int], Awaitable[T]]) -> T:
+        async with self._context.pool.connection() as conn:
+            return await read(conn, await find_project(conn, PROJECT))
+
+    async def step(
+        self, step: Callable[[Context, int, int], Awaitable[object]], number: int
+    ) -> None:
+        async with self._context.pool.connection() as conn:
+            project = await find_project(conn, PROJECT)
+        await step(self._context, project, number)
+
+    async def stream(self, number: int, format: Format) -> AsyncGenerator[bytes, None]:  # noqa: A002
+        async with self._context.pool.connection() as conn:
+            project = await find_project(conn, PROJECT)
+            async for block in stream_results(conn, project, number, format):
+                yield block
+
+    def close(self) -> None:
+        if self.key[-1] == os.getpid():
+            self.run(self._stack.aclose())
+            self._loop.close()
+
+
+class _Sessions:
+    """One session at a time: a new one when the environment names another yard, or after a
+    fork, which does not take threads along."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: _Session | None = None
+
+    def get(self) -> _Session:
+        place = find_yard()
+        with self._lock:
+            key = (place.database_url, place.broker_url, os.getpid())
+            if self._open is None or self._open.key != key:
+                self._close()
+                self._open = _Session(place)
+            return self._open
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+
+_sessions = _Sessions()
+atexit.register(_sessions.close)
+_session = _sessions.get
+
+
+def _ask(read: Callable[[Connection, int], Awaitable[T]]) -> T:
+    session = _session()
+    return session.run(session.ask(read))
