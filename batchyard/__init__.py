@@ -9,10 +9,7 @@ for line in job.results():
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from batchyard.client import Job, job, submit
+from typing import Any
 
 __all__ = ["Job", "job", "submit"]
 
