@@ -9,8 +9,7 @@ from psycopg.types.json import Jsonb
 from core.errors import NotFoundError
 from core.status import JobStatus
 from db.connect import Connection, statements
-from db.parts import drop_part, is_own
-from db.schema import PARTITIONED
+from db.parts import PARTITIONED, drop_part, is_own
 
 SQL = statements("lifecycle")
 
