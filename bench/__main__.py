@@ -1,0 +1,25 @@
+"""`python -m bench [prompt-cpu|claims]`: one bench, or all of them."""
+
+import argparse
+import sys
+
+from bench import claims, prompt_cpu
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    benches = parser.add_subparsers(dest="bench", metavar="BENCH")
+    prompt_cpu.add_arguments(benches.add_parser("prompt-cpu", help=prompt_cpu.HELP))
+    claims.add_arguments(benches.add_parser("claims", help=claims.HELP))
+    arguments = parser.parse_args()
+    if arguments.bench is not None:
+        return int(arguments.run(arguments))
+    results = []
+    for name in ("prompt-cpu", "claims"):
+        given = parser.parse_args([*(["--json"] if arguments.json else []), name])
+        results.append(int(given.run(given)))
+    return max(results)
+
+
+sys.exit(main())

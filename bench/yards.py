@@ -1,0 +1,56 @@
+"""A fresh yard in a folder of its own, started and stopped as `batchyard up -d` and `down` do."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchyard.embedded.detached import stop
+from batchyard.embedded.home import Home
+from batchyard.files import base_urls
+from batchyard.yard import Start, start_yard
+from core.deployment import Deployment
+from core.settings import Settings
+from providers.catalog import load_settings, resolve_deployments
+
+
+@dataclass(frozen=True, slots=True)
+class BenchYard:
+    """A running yard and the configuration it runs."""
+
+    home: Home
+    folder: Path
+    settings: Settings
+    deployments: dict[str, Deployment]
+    database_url: str
+    broker_url: str
+
+
+@contextmanager
+def fresh_yard(config: dict[str, Any], *, workers: int, flower: bool) -> Iterator[BenchYard]:
+    """A yard with this configuration, gone with its folder at the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="batchyard-bench-") as name:
+        folder = Path(name)
+        file = folder / "batchyard.yaml"
+        # JSON is YAML.
+        file.write_text(json.dumps(config), encoding="utf-8")
+        home = Home(folder / "home")
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("BATCHYARD_")}
+        start = Start(config=file, workers=workers, flower=flower)
+        record = start_yard(home, start, environ=environ)
+        try:
+            settings = load_settings(file, {})
+            yield BenchYard(
+                home=home,
+                folder=folder,
+                settings=settings,
+                deployments=dict(resolve_deployments(settings, base_urls(home))),
+                database_url=record.database_url,
+                broker_url=record.broker_url,
+            )
+        finally:
+            stop(home)
