@@ -98,7 +98,8 @@ class AuditReport:
 async def audit(conn: Connection, project_id: int, job_id: int | None = None) -> AuditReport:
     """Audits one job, or all jobs of a project and its account.
 
-    `conn` must not be in a transaction. Raises NotFoundError when there is no such job.
+    `conn` is in no transaction, or in one of REPEATABLE READ, whose own changes it then sees.
+    Raises NotFoundError when there is no such job.
     """
     facts: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
     violations: list[Violation] = []

@@ -18,8 +18,9 @@ from db.lease import claim
 from db.lifecycle import NewJob, next_job_id, open_project, put_job
 from db.parts import part_for
 from db.planning import PlannedChunk, put_decisions, put_plan, take_route_chunk
-from db.processes import register
+from db.processes import lock_orphans, put_back, register
 from db.record import Report, commit
+from db.takeover import write_off
 
 PLAN = Plan(route="default", candidates=("small", "large"), max_output=100, max_attempts=6)
 BOUND = 1000
@@ -214,3 +215,54 @@ def in_doubt(entry: Entry) -> Settled:
 def connect(database_url: str) -> Any:
     """An autocommit connection, as the pool's are."""
     return psycopg.AsyncConnection.connect(database_url, autocommit=True)
+
+
+async def take_over(kit: Kit, *, dead: int) -> int:
+    """What the sweep does with a dead process' chunks, by another process; returns how many
+    calls were in doubt."""
+    await kit.conn.execute(b"update processes set lease_until = now() where id = %s", (dead,))
+    async with kit.conn.transaction():
+        orphans = await lock_orphans(kit.conn)
+        doubtful = [in_doubt(e) for left in orphans for e in entries(left.chunk, left.doubtful)]
+        stopped = {left.chunk.id for left in orphans if left.stopped}
+        await write_off(
+            kit.conn,
+            doubtful,
+            stopped=stopped,
+            commit_id=kit.next_commit_id(),
+            owner=kit.owner,
+        )
+        for left in orphans:
+            await put_back(kit.conn, left)
+    return len(doubtful)
+
+
+async def some_of_everything(kit: Kit, other: Kit) -> list[Entry]:
+    """A job's first calls: answers, errors, retries, fallbacks, a give-back, a dead process
+    (`kit`'s) and its late reply. What is left is ready, waiting, leased or in flight; returns
+    the entries in flight, which are `other`'s."""
+    first, second, third = await kit.claim(room=25)
+    sent = await kit.intend(first, 8)
+    await kit.commit(
+        [
+            answered(sent[0]),
+            answered(sent[1], cost=0),
+            again(sent[2]),
+            again(sent[3], candidate=1),
+            failed(sent[4]),
+            again(sent[5], delay=5.0, kind="throttled"),
+            in_doubt(sent[6]),
+        ],
+        windows=[Window(second, 6)],
+    )
+    half = entries(second, range(6))
+    await kit.commit([answered(one) for one in half[:3]], windows=[Window(third, 2)])
+    await kit.commit(back=[GiveBack(third, unsent=2, reason="its slice was over")])
+    await take_over(other, dead=kit.owner)
+    await kit.commit([answered(half[3], cost=450)])
+    fallen, *_ = await other.claim("large", room=1)
+    await other.commit([answered(one) for one in await other.intend(fallen)])
+    fourth, *_ = await other.claim(room=1)
+    flying = await other.intend(fourth, 5)
+    await other.commit([answered(flying[0]), again(flying[1], delay=9.0)])
+    return flying[2:]
