@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
+from celery import Celery
+from celery.bin.base import CLIContext
 from celery.bin.beat import beat
 from celery.bin.celery import celery
 from celery.bin.worker import worker
@@ -39,9 +41,10 @@ def test_commands_are_ones_that_celery_knows(service: str) -> None:
     program, app, command, *rest = SERVICES[service]["command"]
     assert (program, app) == ("celery", "--app=workers.app")
     known = {"worker": worker, "beat": beat}[command]
-    with celery.make_context("celery", [], resilient_parsing=True) as context:
-        # Parsed, not run: an unknown option or a wrong value raises UsageError.
-        known.make_parser(context).parse_args(list(rest))
+    with celery.make_context("celery", [], resilient_parsing=True) as parent:
+        parent.obj = CLIContext(Celery("compose"), no_color=True, workdir=None)
+        # Parsed, not run: an unknown option or a wrong value is an error here.
+        assert not known.make_context(command, list(rest), parent=parent).args
 
 
 def test_a_worker_is_asked_by_the_name_it_has() -> None:
