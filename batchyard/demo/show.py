@@ -1,0 +1,231 @@
+"""The demo on a terminal, or as plain lines where there is none."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from batchyard.demo.plan import BUDGET, CLOUDS, LOCAL, Material
+from batchyard.demo.report import Report, Row
+from batchyard.embedded.home import State, YardRecord
+from core.money import usd_text
+from db.jobs import JobView
+
+WIDE = 160
+LINE_EVERY_S = 5.0
+Show = Callable[[JobView], None]
+
+
+def new_console(*, stderr: bool = False) -> Console:
+    """Colours only on a terminal; nothing cut where there is none."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDE)
+
+
+class Screen:
+    """Says what happens, as it happens."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._seen: set[str] = set()
+
+    def _print(self, text: str = "") -> None:
+        self._console.print(text, soft_wrap=True)
+
+    def opening(self, material: Material, missing: str) -> None:
+        """What is real and what is not."""
+        count = len(material.messages)
+        model = "; SmolLM2-135M by llama.cpp on this machine" if not missing else ""
+        self._print(f"[bold]Labelling {count} messages of a bank's customers[/]\n")
+        self._print(f"[green]real[/]       Postgres, Valkey, Celery workers, Flower{model}")
+        self._print("           routing, rate limits, retries, fallbacks, budget, ledger, audit")
+        self._print(
+            f"           the messages and their {len(material.labels)} topics: BANKING77 by "
+            "PolyAI, CC BY 4.0 (examples/banking77)"
+        )
+        self._print(
+            "[yellow]simulated[/]  three clouds over real HTTP, one of them down for a while:"
+        )
+        for name, cloud in CLOUDS.items():
+            price = f"${cloud.price[0]} / ${cloud.price[1]} per million tokens"
+            self._print(
+                f"           {name:<8} {cloud.what}; {price}; right in {cloud.accuracy:.0%} "
+                "of its answers by design"
+            )
+        if missing:
+            self._print(f"[yellow]left out[/]   the local model: {missing}")
+        self._print()
+
+    def starting(self, record: YardRecord | None) -> None:
+        """Each service once, when it has come up."""
+        for service in record.services if record is not None else ():
+            if service.state in (State.READY, State.DONE) and service.name not in self._seen:
+                self._seen.add(service.name)
+                self._print(f"  [green]✓[/] {service.name}")
+
+    def started(self, record: YardRecord, seconds: float, *, found_running: bool) -> None:
+        """That the yard is up."""
+        self.starting(record)
+        how = "runs already" if found_running else f"is up after {seconds:.1f} s"
+        self._print(f"the yard {how}; Flower is at {record.flower_url}\n")
+
+    def stopping(self) -> None:
+        """That it goes down again."""
+        self._print("stopping the yard …")
+
+    @contextmanager
+    def watching(self, job: str) -> Iterator[Show]:
+        """Shows the job until the block ends."""
+        if not self._console.is_terminal:
+            yield self._line_by_line(job)
+            return
+        with Live(console=self._console, auto_refresh=False) as live:
+            yield lambda view: live.update(_panel(job, view), refresh=True)
+
+    def _line_by_line(self, job: str) -> Show:
+        last = 0.0
+
+        def show(view: JobView) -> None:
+            nonlocal last
+            if view.ended_at is None and time.monotonic() - last < LINE_EVERY_S:
+                return
+            last = time.monotonic()
+            self._print(f"  {job}  {_progress(view)}  {_shares(view)}")
+
+        return show
+
+    def report(self, report: Report, *, running: bool) -> None:
+        """What came of it, and where to look next."""
+        self._print()
+        self._console.print(_table(report.rows))
+        self._print()
+        for line in _summary(report):
+            self._print(line)
+        self._print()
+        for line in _next(report, running=running):
+            self._print(line)
+
+
+def _progress(view: JobView) -> str:
+    done = view.completed + view.failed
+    cost = f"${usd_text(view.cost_nusd)} of ${BUDGET}"
+    return f"{done} of {view.total}  {view.rate:.1f}/s  {cost}"
+
+
+def _shares(view: JobView) -> str:
+    shares = {share.deployment: share for share in view.shares}
+    parts = []
+    for name in (*CLOUDS, LOCAL):
+        if name in shares:
+            one = shares[name]
+            again = one.retries + one.fallbacks
+            parts.append(f"{name} {one.completed}" + (f" (+{again} tried again)" if again else ""))
+    return ", ".join(parts)
+
+
+def _panel(job: str, view: JobView) -> Group:
+    done = view.completed + view.failed
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_row(
+        Text(job, style="bold"),
+        ProgressBar(total=max(view.total, 1), completed=done, width=40),
+        Text(_progress(view)),
+    )
+    return Group(grid, Text(_shares(view), style="dim"))
+
+
+COLUMNS = (
+    ">RESULTS >SHARE >CALLS >RETRIED >FELL_BACK >THROTTLED >COST >ACCURACY STATED RATE_LIMIT_USED"
+).split()
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("DEPLOYMENT")
+    for column in COLUMNS:
+        name = column.removeprefix(">").replace("_", " ")
+        table.add_column(name, justify="right" if column.startswith(">") else "left")
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def _cells(row: Row) -> list[str]:
+    real = row.stated is None
+    rpm = row.limits.get("rpm")
+    return [
+        row.deployment,
+        str(row.results),
+        f"{row.share:.0%}",
+        str(row.calls),
+        str(row.retries),
+        str(row.fallbacks),
+        str(row.throttled),
+        "unknown" if row.cost_usd is None else f"${row.cost_usd}",
+        _percent(row.accuracy) + f" of {row.labels} topics",
+        "real model" if real else f"{row.stated:.0%}, simulated",
+        f"{_percent(row.rate_used)} of {rpm}/min" if rpm else "no limit a minute",
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _summary(report: Report) -> Iterator[str]:
+    good = report.status == "completed" and not report.failed
+    mark = "[green]✓[/]" if good else "[red]✗[/]"
+    failed = f", {report.failed} failed" if report.failed else ""
+    yield (
+        f"{mark} {report.completed} answers for {report.total} requests{failed} in "
+        f"{report.seconds:.0f} s: {report.calls} calls, {report.retries} retries, "
+        f"{report.fallbacks} fallbacks, {report.throttled} throttled"
+    )
+    cost = "unknown" if report.cost_usd is None else f"${report.cost_usd}"
+    doubt = (
+        f"; the {report.in_doubt} calls whose answer never came are booked at their upper bound"
+        if report.in_doubt
+        else ""
+    )
+    yield (
+        f"  cost {cost} of a budget of ${report.budget_usd}; the clouds say they billed "
+        f"${report.billed_usd}{doubt}"
+    )
+    if report.violations:
+        yield f"[red]✗[/] the audit found: {'; '.join(report.violations)}"
+    else:
+        yield "[green]✓[/] audit: every request has one result, every call stands in the ledger"
+    local = next((row for row in report.rows if row.deployment == LOCAL), None)
+    if local is not None and local.accuracy is not None:
+        yield (
+            f"  the local model was right in {local.accuracy:.0%} of {local.results} messages; "
+            f"guessing gives {1 / local.labels:.0%}. It has 135 million parameters"
+        )
+    if report.missing:
+        yield "[yellow]![/] without the local model (reason above)"
+
+
+def _next(report: Report, *, running: bool) -> Iterator[str]:
+    home = _relative(report.places.home)
+    yield f"answers   {_relative(report.places.results_file)}"
+    yield f"requests  {_relative(report.places.lines_file)}"
+    if not running:
+        yield "look on   make demo ARGS=--keep leaves the yard running, Flower with it"
+        return
+    command = f"BATCHYARD_HOME={home} batchyard"
+    yield f"Flower    {report.places.flower_url} ({command} flower says the password)"
+    yield f"look on   {command} job {report.job}"
+    yield f"          {command} explain {report.job} bank-001"
+    yield f"stop      {command} down"
+
+
+def _relative(path: str) -> str:
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
