@@ -1,16 +1,13 @@
-"""What a shell offers on TAB: ids of jobs, names of routes and deployments."""
+"""What a shell offers on TAB for a job's id."""
 
-import os
 from typing import Annotated
 
 import typer
 
 from batchyard.cli.database import ask
-from batchyard.cli.places import settings_path
 from batchyard.embedded.home import Home
 from core.errors import BatchyardError
 from db.overview import recent_jobs
-from providers.catalog import load_settings
 
 Offer = list[str | tuple[str, str]]
 
@@ -26,17 +23,6 @@ def offer_jobs(incomplete: str) -> Offer:
         for id_, status, name in jobs
         if f"job_{id_}".startswith(incomplete)
     ]
-
-
-def offer_targets(incomplete: str) -> Offer:
-    """Names that `--route` takes: routes first, then deployments."""
-    try:
-        settings = load_settings(settings_path(Home.from_env(), None), os.environ)
-    except BatchyardError:
-        return []
-    routes = [(name, "route") for name in settings.routes]
-    deployments = [(name, one.model) for name, one in settings.deployments.items()]
-    return [pair for pair in (*routes, *deployments) if pair[0].startswith(incomplete)]
 
 
 JobId = Annotated[

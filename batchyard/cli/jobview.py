@@ -9,11 +9,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from batchyard.cli.ids import job_name
 from batchyard.cli.show import ago, plain, table
 from core.money import usd_text
 from core.status import JobStatus
 from db.jobs import JobLine, JobView, Share
-from tasks.lifecycle import public_id
 
 COLOURS = {
     JobStatus.COMPLETED: "green",
@@ -28,7 +28,7 @@ COLOURS = {
 def line_json(line: JobLine) -> dict[str, Any]:
     """A job in a list. `cost_usd` is None where a call's price is unknown."""
     return {
-        "id": public_id(line.id),
+        "id": job_name(line.id),
         "name": line.name,
         "status": line.status,
         "route": line.route,
@@ -46,7 +46,7 @@ def job_json(view: JobView) -> dict[str, Any]:
     """A job with all its parts. Money as decimal strings of dollars; `cost_usd` is None where
     `unpriced` calls have a cost nobody knows, and `known_cost_usd` leaves those out."""
     return {
-        "id": public_id(view.id),
+        "id": job_name(view.id),
         "name": view.name,
         "status": view.status,
         "route": view.route,
@@ -114,7 +114,7 @@ class JobPanel:
 
     def _lines(self) -> Iterator[Any]:
         view = self._view
-        title = Text.assemble((public_id(view.id), "bold"), "  ", status_text(view.status))
+        title = Text.assemble((job_name(view.id), "bold"), "  ", status_text(view.status))
         yield title.append(f"  {view.name or view.source}", style="dim")
         yield self._bar()
         yield Text("  ".join(self._facts()))

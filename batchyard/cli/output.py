@@ -27,6 +27,11 @@ def put_json(value: Any) -> None:
     write(msgspec.json.encode(value) + b"\n")
 
 
+def put_line(text: str) -> None:
+    """One line of stdout. Raises ReaderGoneError."""
+    write(f"{text}\n".encode())
+
+
 def put_error(text: str, details: tuple[str, ...] = ()) -> None:
     """`error: …` on stderr, red where that is wanted, and its details below it."""
     colour = None if "NO_COLOR" not in os.environ else False

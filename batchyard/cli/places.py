@@ -1,5 +1,6 @@
 """Options that say where things are, and how places are told to people."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,8 @@ ConfigOption = Annotated[
     ),
 ]
 
+CONFIG_VARIABLE = "BATCHYARD_CONFIG"
+
 
 def relative(path: Path) -> str:
     """A path as seen from here, where it is below us."""
@@ -30,7 +33,7 @@ def relative(path: Path) -> str:
 def settings_path(home: Home, config: Path | None) -> Path | None:
     """The configuration to go by: the one named, else the one the running yard was started
     with, else None (where the catalog looks by itself)."""
-    if config is not None or home.running() is None:
+    if config is not None or os.environ.get(CONFIG_VARIABLE) or home.running() is None:
         return config
     started_with = settings_file(home)
     return started_with if started_with.exists() else None

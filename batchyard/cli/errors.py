@@ -1,0 +1,54 @@
+"""`batchyard errors`."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.text import Text
+
+from batchyard.cli.complete import JobId
+from batchyard.cli.database import ask_project
+from batchyard.cli.ids import job_name, job_number
+from batchyard.cli.output import JsonFlag, put_json
+from batchyard.cli.show import notes, out, plain
+from batchyard.embedded.home import Home
+from db.stories import ErrorGroup, errors_by_class
+
+
+def errors(job: JobId, *, as_json: JsonFlag = False) -> None:
+    """Show what went wrong in a job, by class of error: how many calls ended so, how many
+    requests failed for it in the end, and samples.
+
+    \b
+    Examples:
+      batchyard errors job_12
+      batchyard errors 12 --json
+    """
+    number = job_number(job)
+    groups = ask_project(
+        Home.from_env(), lambda conn, project: errors_by_class(conn, project, number)
+    )
+    if as_json:
+        put_json({"id": job_name(number), "errors": [_group_json(group) for group in groups]})
+    elif groups:
+        for group in groups:
+            _print(group)
+    else:
+        notes().print("nothing went wrong")
+
+
+def _group_json(group: ErrorGroup) -> dict[str, Any]:
+    keys = ("custom_id", "deployment", "message")
+    told = asdict(group) | {"samples": [dict(zip(keys, one, strict=True)) for one in group.samples]}
+    return {"class": told.pop("name"), **told}
+
+
+def _print(group: ErrorGroup) -> None:
+    console = out()
+    counts = []
+    if group.calls:
+        counts.append(f"{plain(group.calls)} calls of {plain(group.requests)} requests")
+    counts.append(f"{plain(group.failed)} requests failed for it")
+    console.print(Text.assemble((group.name, "bold"), "  ", ", ".join(counts)))
+    for custom_id, deployment, message in group.samples:
+        where = f" at {deployment}" if deployment else ""
+        console.print(Text(f"    {custom_id}{where}: {message}"), soft_wrap=True)

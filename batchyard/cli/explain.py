@@ -1,0 +1,146 @@
+"""`batchyard explain`."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from batchyard.cli.complete import JobId
+from batchyard.cli.database import ask_project
+from batchyard.cli.ids import job_name, job_number
+from batchyard.cli.jobview import JobPanel, job_json, when
+from batchyard.cli.output import JsonFlag, put_json
+from batchyard.cli.show import ago, out, plain
+from batchyard.embedded.home import Home
+from core.money import usd_text
+from db.stories import Call, JobStory, Planned, RequestStory, job_story, request_story
+
+
+def explain(
+    job: JobId,
+    custom_id: Annotated[str, typer.Argument(help="One request (default: the job).")] = "",
+    *,
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell the story of a job, or of one of its requests: what it asked for, who was to answer
+    it and why, every call that was made, and where it is now. Lines without a custom_id are
+    called request-<line>.
+
+    \b
+    Examples:
+      batchyard explain job_12
+      batchyard explain 12 m-17
+      batchyard explain 12 request-1 --json
+    """
+    number, home = job_number(job), Home.from_env()
+    if custom_id:
+        story = ask_project(
+            home, lambda conn, project: request_story(conn, project, number, custom_id)
+        )
+        if as_json:
+            put_json({"id": job_name(number), **_request_json(story)})
+        else:
+            _print(_request_lines(story))
+        return
+    whole = ask_project(home, lambda conn, project: job_story(conn, project, number))
+    if as_json:
+        put_json(_job_json(whole))
+    else:
+        out().print(JobPanel(whole.view))
+        _print(_job_lines(whole))
+
+
+def _print(lines: Iterator[Text]) -> None:
+    console = out()
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _job_json(story: JobStory) -> dict[str, Any]:
+    return job_json(story.view) | {
+        "events": [{"kind": kind, "data": data, "at": at} for kind, data, at in story.events],
+        "plans": [{**body, "requests": count} for body, count in story.plans],
+    }
+
+
+def _request_json(story: RequestStory) -> dict[str, Any]:
+    calls = []
+    for call in story.calls:
+        told = asdict(call)
+        told["cost_usd"] = usd_text(told.pop("cost_nusd"))
+        told["bound_usd"] = usd_text(told.pop("bound_nusd"))
+        calls.append(told)
+    return {
+        "job_status": story.job_status,
+        "request": asdict(story.asked),
+        "plans": [asdict(plan) for plan in story.plans],
+        "calls": calls,
+        "outcome": asdict(story.outcome) if story.outcome else None,
+        "now": asdict(story.now) if story.now else None,
+    }
+
+
+def _job_lines(story: JobStory) -> Iterator[Text]:
+    yield Text("\nPlans", style="bold")
+    for body, count in story.plans:
+        yield Text(f"  {plain(count)} requests: {_plan(body)}")
+    yield Text("\nHistory", style="bold")
+    for kind, data, at in story.events:
+        facts = ", ".join(f"{key} {value}" for key, value in data.items())
+        yield Text(f"  {when(at)}  {kind:<14} {facts}")
+
+
+def _plan(body: dict[str, Any]) -> str:
+    order = " then ".join(body.get("candidates", ())) or "nobody"
+    return (
+        f"route {body.get('route')}: {order}; up to {body.get('max_attempts')} attempts and "
+        f"{body.get('max_output')} tokens of output"
+    )
+
+
+def _request_lines(story: RequestStory) -> Iterator[Text]:
+    asked = story.asked
+    yield Text.assemble((asked.custom_id, "bold"), f"  line {asked.row}")
+    yield Text(f"asked for {asked.target or 'no model'}, {plain(asked.body_chars)} characters")
+    for planned in story.plans:
+        yield Text(_planned(planned))
+    for call in story.calls:
+        yield _call(call)
+    yield _ending(story)
+
+
+def _planned(planned: Planned) -> str:
+    why = "; ".join(f"{key}: {value}" for key, value in planned.reasons.items())
+    estimate = f"about {plain(planned.tokens)} tokens in"
+    return f"planned, {_plan(planned.body)}; {estimate}" + (f" ({why})" if why else "")
+
+
+def _call(call: Call) -> Text:
+    tokens = ""
+    if call.input_tokens is not None:
+        tokens = f", {plain(call.input_tokens)} + {plain(call.output_tokens or 0)} tokens"
+    cost = f"${call.cost_usd}" if call.cost_nusd is not None else "cost unknown"
+    what = f"{call.status}{f' ({call.http_status})' if call.http_status else ''}"
+    line = Text(f"call {call.n}  {when(call.at)}  {call.deployment}  ")
+    line.append(what, style="green" if call.status == "ok" else "yellow")
+    line.append(f"  {plain(call.latency_ms)} ms{tokens}, {cost}")
+    if call.error_class:
+        line.append(f"\n        {call.error_class}: {call.error or ''}")
+    return line
+
+
+def _ending(story: RequestStory) -> Text:
+    if story.outcome is not None:
+        found = story.outcome
+        by = f" by {found.deployment}, call {found.n}" if found.deployment else ""
+        return Text.assemble((found.status, "bold"), by)
+    if story.now is None:
+        return Text(f"not run: its job is {story.job_status}")
+    now = story.now
+    if now.sent:
+        return Text(f"in flight at {now.deployment}")
+    where = f"waits to be {'routed' if now.kind == 'route' else f'sent to {now.deployment}'}"
+    due = f", due in {ago(now.due)}" if now.due > 0 else ""
+    return Text(f"{where} ({now.status}{f': {now.reason}' if now.reason else ''}){due}")

@@ -1,0 +1,83 @@
+"""`batchyard jobs` and `batchyard job`."""
+
+from typing import Annotated
+
+import typer
+
+from batchyard.cli.complete import JobId
+from batchyard.cli.database import ask_project
+from batchyard.cli.ids import job_name, job_number
+from batchyard.cli.jobview import JobPanel, cost_text, job_json, line_json, status_text, when
+from batchyard.cli.output import JsonFlag, put_json
+from batchyard.cli.show import notes, out, plain, table
+from batchyard.embedded.home import Home
+from core.errors import NotFoundError
+from db.jobs import JobLine, job_view, list_jobs
+
+
+def jobs(
+    *,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000)] = 20,
+    before: Annotated[str, typer.Option(help="Only jobs older than this one.")] = "",
+    active: Annotated[bool, typer.Option("--active", help="Only those not ended.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List jobs, the newest first.
+
+    \b
+    Examples:
+      batchyard jobs
+      batchyard jobs --active
+      batchyard jobs -n 100 --json
+    """
+    older_than = job_number(before) if before else None
+    try:
+        lines = ask_project(
+            Home.from_env(),
+            lambda conn, project: list_jobs(
+                conn, project, limit=limit, before=older_than, active=active
+            ),
+        )
+    except NotFoundError:
+        # The project comes with its first job.
+        lines = []
+    if as_json:
+        put_json([line_json(line) for line in lines])
+    elif lines:
+        out().print(table(JOBS, [_row(line) for line in lines]))
+    else:
+        notes().print("no jobs; hand one in with `batchyard submit FILE`")
+
+
+JOBS = ("JOB", "STATUS", ">DONE", ">FAILED", ">TOTAL", ">COST", "ROUTE", "NAME", "CREATED")
+
+
+def _row(line: JobLine) -> list[str]:
+    return [
+        job_name(line.id),
+        status_text(line.status).markup,
+        plain(line.completed),
+        plain(line.failed),
+        plain(line.total),
+        cost_text(line.cost_nusd, line.unpriced),
+        line.route,
+        line.name or line.source,
+        when(line.created_at),
+    ]
+
+
+def job(job: JobId, *, as_json: JsonFlag = False) -> None:
+    """Show a job: its status, how far it is, its rate and when it should be done, what it
+    cost, each deployment's share, and, while it waits, what for.
+
+    \b
+    Examples:
+      batchyard job job_12
+      batchyard job 12 --json
+    """
+    number = job_number(job)
+    view = ask_project(Home.from_env(), lambda conn, project: job_view(conn, project, number))
+    if as_json:
+        put_json(job_json(view))
+    else:
+        out().print(JobPanel(view))

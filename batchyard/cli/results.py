@@ -1,0 +1,84 @@
+"""`batchyard results`."""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from batchyard.cli.complete import JobId
+from batchyard.cli.database import ask_project
+from batchyard.cli.ids import job_number
+from batchyard.cli.output import JsonFlag, put_json, write
+from batchyard.cli.places import relative
+from batchyard.cli.show import notes, plain
+from batchyard.embedded.home import Home
+from core.errors import InputError
+from db.connect import Connection
+from db.results import stream_results
+
+
+def results(
+    job: JobId,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", dir_okay=False, help="Write to this file.")
+    ] = None,
+    as_csv: Annotated[
+        Literal["jsonl", "csv"], typer.Option("--format", help="How lines are written.")
+    ] = "jsonl",
+    as_json: JsonFlag = False,
+) -> None:
+    """Fetch a job's results in the order of its input: OpenAI's batch output lines with a
+    `batchyard` object each, or CSV. While the job runs, those that are there.
+
+    Lines go to stdout, or with -o to a file that appears once it is whole. --json makes no
+    difference on stdout; with -o it tells the path and the number of lines.
+
+    \b
+    Examples:
+      batchyard results job_12 -o answers.jsonl
+      batchyard results 12 --format csv > answers.csv
+      batchyard results 12 | head -1 | jq .batchyard
+    """
+    number, home = job_number(job), Home.from_env()
+    if output is None:
+        ask_project(home, lambda conn, project: _to_stdout(conn, project, number, as_csv))
+        return
+    path = output
+    lines = ask_project(home, lambda conn, project: _to_file(conn, project, number, as_csv, path))
+    count = max(0, lines - (as_csv == "csv"))
+    if as_json:
+        put_json({"path": str(output), "lines": count})
+    else:
+        notes().print(f"{plain(count)} results in {relative(output.resolve())}", markup=False)
+
+
+Format = Literal["jsonl", "csv"]
+
+
+async def _to_stdout(conn: Connection, project: int, number: int, kind: Format) -> None:
+    # Closed here, while the connection is still there, when the reader has had enough.
+    stream = cast("AsyncGenerator[bytes]", stream_results(conn, project, number, kind))
+    async with aclosing(stream) as blocks:
+        async for block in blocks:
+            write(block)
+
+
+async def _to_file(conn: Connection, project: int, number: int, kind: Format, path: Path) -> int:
+    """Writes beside the file first, so that nobody takes half of it for the whole."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    lines = 0
+    try:
+        with draft.open("wb") as file:
+            async for block in stream_results(conn, project, number, kind):
+                file.write(block)
+                lines += block.count(b"\n")
+        draft.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}. Name another") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return lines
