@@ -308,6 +308,7 @@ def _beat(base: _Base) -> Service:
 def _flower(base: _Base, port: int) -> Service:
     arguments = ["--address=127.0.0.1", f"--port={port}"]
     arguments += ["--max_tasks=20000", "--purge_offline_workers=300"]
+    arguments.append("--tasks_columns=name,args,state,result,received,runtime,worker")
     service = _celery(base, "flower", "flower", *arguments, says=b"")
     # The environment, because a password on the command line is seen by every user.
     flower = {
