@@ -20,7 +20,7 @@ copy results (part, job_id, seq, round, status, deployment, n, http_status, requ
   error, commit_id) from stdin;
 
 -- name: stage
-create temp table staged_{table} (like {table}) on commit drop;
+create temp table staged_{table} (like {table} including defaults) on commit drop;
 
 -- name: unstage_attempts
 insert into attempts select * from staged_attempts on conflict do nothing

@@ -134,7 +134,7 @@ class Kit:
                     while chunk.sent < chunk.size:
                         sent = await self.intend(chunk, 64)
                         if not sent:
-                            await self.commit(back=[GiveBack(chunk, drop=True)])
+                            await self.commit(back=[GiveBack(chunk)])
                             break
                         await self.commit([answered(entry) for entry in sent])
             if await end_job(self.conn, job_id):
