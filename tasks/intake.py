@@ -82,6 +82,8 @@ class Intake:
     def _read(self, number: int, line: bytes) -> Row:
         if not line.isascii():
             _check_utf8(line)
+        if b'"url"' not in line:
+            return self._read_any(number, line)
         try:
             batch = _decode_batch(line)
         except (msgspec.DecodeError, RecursionError):
