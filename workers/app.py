@@ -21,6 +21,12 @@ from workers.broker import CeleryPublisher, make_app
 from workers.environment import broker_url, settings
 from workers.wiring import Process
 
+
+def sweep_interval(lease: float) -> float:
+    """Seconds between sweeps: dead owners are found well within a lease of its end."""
+    return min(5.0, max(1.0, lease / 4))
+
+
 app = make_app(broker_url(), settings().providers)
 app.conf.beat_schedule = {
     "dispatch": {
@@ -28,7 +34,11 @@ app.conf.beat_schedule = {
         "schedule": 1.0,
         "options": {"queue": "dispatch", "expires": 3},
     },
-    "sweep": {"task": "sweep", "schedule": 5.0, "options": {"queue": "ops", "expires": 10}},
+    "sweep": {
+        "task": "sweep",
+        "schedule": sweep_interval(settings().yard.lease),
+        "options": {"queue": "ops", "expires": 10},
+    },
 }
 app.conf.beat_max_loop_interval = 1
 
@@ -41,7 +51,8 @@ def route(job_id: int) -> str:
     return process.run(lambda yard: route_step(yard.context, job_id))
 
 
-@app.task(name="dispatch")
+# Rung every second: their events would push all others out of Flower.
+@app.task(name="dispatch", send_events=False)
 def dispatch(provider: str = "") -> str:
     """The dispatch step, for one provider or all."""
     return process.run(lambda yard: dispatch_step(yard.context, provider))
@@ -59,7 +70,7 @@ def finish(job_id: int) -> str:
     return process.run(lambda yard: finish_step(yard.context, job_id))
 
 
-@app.task(name="sweep")
+@app.task(name="sweep", send_events=False)
 def sweep() -> str:
     """One round of looking for what was lost."""
     return process.run(sweep_step)

@@ -7,11 +7,13 @@ rate limits, priorities and result backend are not used.
 
 import asyncio
 from collections.abc import Iterable
+from typing import TextIO
 
 import structlog
 from celery import Celery
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
+from kombu.transport import redis, virtual
 
 log = structlog.get_logger()
 
@@ -21,6 +23,36 @@ QUEUE_OF = {"finish": "ops", "sweep": "ops"}
 # Redis delivers a ticket again when it was held for longer than this. It must outlast a slice
 # and the longest call; it is not how lost work is found (that is the sweep's part).
 VISIBILITY_TIMEOUT = 3600.0
+
+
+class QoS(redis.QoS):
+    """Survives the end of its connection.
+
+    A lane outlives a lost connection and acknowledges its ticket at its end. Kombu 5.7 then
+    reaches for the connection that is gone, and the whole worker stops. Such a ticket needs
+    no acknowledgement: when it turns up again it finds its row gone.
+    """
+
+    @property
+    def _cut_off(self) -> bool:
+        transport = self.channel.connection
+        return transport is None or transport.client is None
+
+    def ack(self, delivery_tag: str) -> None:
+        if self._cut_off:
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            redis.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if self._cut_off:
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            redis.QoS.reject(self, delivery_tag, requeue)
+
+    def restore_unacked_once(self, stderr: TextIO | None = None) -> None:
+        if not self._cut_off:
+            redis.QoS.restore_unacked_once(self, stderr)
 
 
 def queue_of(step: str) -> str:
@@ -35,6 +67,7 @@ def provider_queue(provider: str) -> str:
 
 def make_app(broker_url: str, providers: Iterable[str]) -> Celery:
     """A Celery app with the yard's queues and settings and no tasks."""
+    redis.Channel.QoS = QoS
     names = [*STEP_QUEUES, *(provider_queue(name) for name in providers)]
     app = Celery("batchyard", broker=broker_url)
     app.conf.update(

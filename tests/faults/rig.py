@@ -1,0 +1,276 @@
+"""A whole yard to break: real processes, short leases, and eyes on every side of them."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from redis import Redis
+
+from batchyard.embedded.detached import stop
+from batchyard.embedded.home import Home, YardRecord
+from batchyard.files import base_urls
+from batchyard.yard import Start, start_yard
+from core.settings import Settings
+from db.audit import AuditReport, audit
+from db.connect import open_pool
+from providers.catalog import load_settings, resolve_deployments
+from tasks.context import Context
+from tasks.submit import SubmitOptions, submit
+from workers.broker import CeleryPublisher, make_app
+
+LEASE = 3.0
+LANES = 4
+WINDOW = 64
+IN_FLIGHT = 64
+OUTPUT = 16
+CONFIG = {
+    "providers": {
+        "sim": {
+            "kind": "simulator",
+            "timeout": 20,
+            "profile": {
+                "seed": 7,
+                "latency": {"kind": "lognormal", "ms": 100, "sigma": 0.3},
+                "models": {
+                    "mini": {
+                        "output_tokens": 10,
+                        "price": {"input_per_mtok": 0.25, "output_per_mtok": 2},
+                    }
+                },
+            },
+        }
+    },
+    "deployments": {
+        "mini": {
+            "provider": "sim",
+            "model": "mini",
+            "limits": {"in_flight": IN_FLIGHT},
+            "price": {"input_per_mtok": 0.25, "output_per_mtok": 2},
+        }
+    },
+    "routes": {"default": {"candidates": ["mini"], "max_output": OUTPUT}},
+    "yard": {"workers": 2, "lease": LEASE, "heartbeat": 0.7, "slice": 5, "lanes": LANES},
+}
+NO_FAULTS = {"p_429": 0, "p_reset": 0, "p_hang": 0, "retry_after_ms": 500}
+CALM = {"latency": {"ms": 100}, "faults": NO_FAULTS}
+TERMINAL = ("completed", "failed", "cancelled", "expired", "budget_exhausted")
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What the two sides say about a job's calls, request by request."""
+
+    attempts: Counter[str]
+    unseen: int
+    problems: tuple[str, ...]
+
+
+class Rig:
+    """A running yard. All waits are generous: what is asserted is the outcome, not the time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = Home(folder / "home")
+        self.config = folder / "batchyard.yaml"
+        # JSON is YAML.
+        self.config.write_text(json.dumps(CONFIG), encoding="utf-8")
+        self.settings: Settings = load_settings(self.config, {})
+
+    @property
+    def record(self) -> YardRecord:
+        record = self.home.record()
+        assert record is not None
+        return record
+
+    def up(self) -> None:
+        start_yard(self.home, Start(self.config, flower=False))
+
+    def down(self) -> None:
+        stop(self.home)
+
+    # Processes.
+
+    def names(self, prefix: str = "") -> list[str]:
+        return [s.name for s in self.record.services if s.name.startswith(prefix) and s.pid]
+
+    def send(self, number: signal.Signals, *names: str) -> None:
+        """Signals services (and "supervisor")."""
+        for name in names:
+            service = self.record.service(name)
+            pid = service.pid if service else self.record.supervisor_pid
+            assert pid is not None
+            os.kill(pid, number)
+
+    def kill(self, *names: str) -> None:
+        """kill -9, all at once; a server's children go with it."""
+        for name in names:
+            self.send(signal.SIGKILL, name)
+
+    def wait_ready(self, *names: str) -> None:
+        """Until the supervisor says that these are ready (again)."""
+
+        def ready() -> bool:
+            services = [self.record.service(name) for name in names]
+            return all(s is not None and s.state == "ready" for s in services)
+
+        wait_until(ready, f"{names} ready")
+
+    # Postgres and the broker.
+
+    def sql(self, query: str, **params: object) -> list[tuple[Any, ...]]:
+        """Rows; asks again while Postgres is away."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with psycopg.connect(self.record.database_url, autocommit=True) as conn:
+                    return conn.execute(query.encode(), params).fetchall()
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline, "Postgres does not come back"
+                time.sleep(0.1)
+
+    def one(self, query: str, **params: object) -> Any:
+        ((value,),) = self.sql(query, **params)
+        return value
+
+    def broker(self) -> "Redis":
+        return Redis.from_url(self.record.broker_url)
+
+    # Jobs.
+
+    def submit(self, total: int, *, budget_nusd: int | None = None) -> int:
+        return asyncio.run(self._submit(total, budget_nusd))
+
+    async def _submit(self, total: int, budget_nusd: int | None) -> int:
+        record = self.record
+        deployments = resolve_deployments(self.settings, base_urls(self.home))
+        publisher = CeleryPublisher(make_app(record.broker_url, self.settings.providers))
+        lines = [{"prompt": f"Which label has message {n}?", "max_tokens": 16} for n in range(total)]
+        async with open_pool(record.database_url) as pool:
+            context = Context(self.settings, deployments, pool, publisher)
+            return await submit(context, lines, SubmitOptions(budget_nusd=budget_nusd))
+
+    def results(self, job: int) -> int:
+        return int(self.one("select count(*) from results where job_id = %(job)s", job=job))
+
+    def wait_results(self, job: int, count: int) -> None:
+        """Until the job has at least so many results: the middle of a job."""
+        wait_until(lambda: self.results(job) >= count, f"{count} results of job_{job}")
+
+    def wait_end(self, job: int) -> str:
+        """Until the job has ended; its status."""
+
+        def ended() -> bool:
+            return self._status(job) in TERMINAL
+
+        wait_until(ended, f"the end of job_{job}", tell=lambda: self._where(job))
+        return self._status(job)
+
+    def _status(self, job: int) -> str:
+        return str(self.one("select status from jobs where id = %(job)s", job=job))
+
+    def _where(self, job: int) -> str:
+        chunks = self.sql(
+            "select status, deployment, owner, count(*), sum(size), min(reason) from chunks"
+            " where job_id = %(job)s group by 1, 2, 3",
+            job=job,
+        )
+        lanes = self.sql("select status, process_id, count(*) from lanes group by 1, 2")
+        return f"chunks {chunks}, lanes {lanes}, results {self.results(job)}"
+
+    def audit(self, job: int) -> AuditReport:
+        return asyncio.run(self._audit(job))
+
+    async def _audit(self, job: int) -> AuditReport:
+        async with open_pool(self.record.database_url) as pool, pool.connection() as conn:
+            return await audit(conn, 1, job)
+
+    # The simulator.
+
+    def simulate(self, **patch: object) -> None:
+        """Changes the provider's profile on the fly."""
+        self._http("/sim/config", json.dumps(patch).encode())
+
+    def calls(self, job: int) -> Calls:
+        """Holds the job's attempts against the simulator's own counts."""
+        seen = self._http("/sim/stats?ids=1")["ids"]
+        rows = self.sql(
+            "select seq, array_agg(status) from attempts where job_id = %(job)s group by seq",
+            job=job,
+        )
+        total: Counter[str] = Counter()
+        unseen, problems = 0, []
+        for seq, statuses in rows:
+            ours = Counter(statuses)
+            theirs = seen.pop(f"{job}-{seq}", {"calls": 0, "billed": 0})
+            total.update(ours)
+            unseen += len(statuses) - theirs["calls"]
+            doubt = ours["unknown"] + ours["late"]
+            explained = (
+                0 <= len(statuses) - theirs["calls"] <= doubt
+                and ours["ok"] <= theirs["billed"] <= ours["ok"] + doubt
+            )
+            if not explained:
+                problems.append(f"request {seq}: attempts {dict(ours)}, the provider saw {theirs}")
+        problems += [f"{name} has no attempt" for name in seen if name.startswith(f"{job}-")]
+        return Calls(total, unseen, tuple(problems))
+
+    def _http(self, path: str, body: bytes | None = None) -> Any:
+        service = self.record.service("simulator")
+        assert service is not None
+        url = f"http://127.0.0.1:{service.port}{path}"
+        with urllib.request.urlopen(url, data=body, timeout=60) as reply:
+            return json.load(reply)
+
+
+def wait_until(
+    true: Callable[[], bool], what: str, *, tell: Callable[[], str] = lambda: ""
+) -> None:
+    """Asks every 50 ms until it is so. Fails after a time that no healthy run comes near."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s for {what}. {tell()}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running_yard(folder: Path) -> Iterator[Rig]:
+    """A yard in a folder, stopped at the end of the block."""
+    rig = Rig(folder)
+    rig.up()
+    try:
+        yield rig
+    finally:
+        rig.down()
+
+
+def check_whole(rig: Rig, job: int, total: int, *, simulated: bool = True) -> Calls | None:
+    """Every request has one result, every law of the audit holds, every call is explained."""
+    rows = rig.sql(
+        "select status, count(*), count(distinct seq) from results where job_id = %(job)s"
+        " group by 1",
+        job=job,
+    )
+    assert rows == [("completed", total, total)]
+    report = rig.audit(job)
+    assert report.violations == ()
+    reserved = rig.one(
+        "select a.reserved_nusd from accounts a join jobs j on j.account_id = a.id"
+        " where j.id = %(job)s",
+        job=job,
+    )
+    assert reserved == 0
+    if not simulated:
+        return None
+    calls = rig.calls(job)
+    assert calls.problems == ()
+    return calls
