@@ -51,9 +51,7 @@ async def observed_rate(conn: Connection, deployment: str) -> float:
 
 async def live_lanes(conn: Connection, provider: str, lost_after: float) -> int:
     """Lanes queued or running; those that are lost or whose process died are removed."""
-    cursor = await conn.execute(
-        SQL["live_lanes"], {"provider": provider, "lost_after": lost_after}
-    )
+    cursor = await conn.execute(SQL["live_lanes"], {"provider": provider, "lost_after": lost_after})
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
 
@@ -65,7 +63,8 @@ async def issue_tickets(conn: Connection, provider: str, count: int) -> list[int
 
 
 async def start_lane(conn: Connection, ticket: int, process_id: int) -> bool:
-    """Whether the ticket was still good; it is running now."""
+    """Whether the ticket was still good; it is running now. A process asks for a ticket
+    again only when it did not hear the answer."""
     cursor = await conn.execute(SQL["start_lane"], {"id": ticket, "process_id": process_id})
     return await cursor.fetchone() is not None
 

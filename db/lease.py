@@ -1,6 +1,7 @@
 """Claiming bound chunks and reading what their entries send."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from core.plan import Plan
 from core.work import Entry, LeasedChunk
@@ -9,9 +10,7 @@ from db.connect import Connection, statements
 SQL = statements("lease")
 
 
-async def claim(
-    conn: Connection, deployment: str, *, owner: int, room: int
-) -> list[LeasedChunk]:
+async def claim(conn: Connection, deployment: str, *, owner: int, room: int) -> list[LeasedChunk]:
     """Leases due chunks of the deployment to the process `owner`, about `room` requests."""
     cursor = await conn.execute(
         SQL["claim"], {"deployment": deployment, "owner": owner, "room": room}
@@ -46,9 +45,7 @@ async def read_entries(conn: Connection, chunks: list[LeasedChunk]) -> list[Entr
         wanted[chunk.part, chunk.job_id].extend(chunk.seqs)
     bodies: dict[tuple[int, int], str] = {}
     for (part, job_id), seqs in wanted.items():
-        cursor = await conn.execute(
-            SQL["bodies"], {"part": part, "job_id": job_id, "seqs": seqs}
-        )
+        cursor = await conn.execute(SQL["bodies"], {"part": part, "job_id": job_id, "seqs": seqs})
         bodies.update(((job_id, seq), body) for seq, body in await cursor.fetchall())
     return [
         Entry(chunk, index, bodies[chunk.job_id, seq].encode())
@@ -57,6 +54,17 @@ async def read_entries(conn: Connection, chunks: list[LeasedChunk]) -> list[Entr
     ]
 
 
-async def disown(conn: Connection, chunk_ids: list[int], owner: int) -> None:
+async def disown(conn: Connection, chunks: Iterable[LeasedChunk], owner: int) -> None:
     """Leaves leased chunks to the sweep, which finds out what became of their entries."""
-    await conn.execute(SQL["disown"], {"ids": chunk_ids, "owner": owner})
+    await conn.execute(SQL["disown"], {**_leases(chunks), "owner": owner})
+
+
+async def disown_unknown(conn: Connection, known: Iterable[LeasedChunk], owner: int) -> None:
+    """Leaves all of the owner's chunks to the sweep but those it knows of: a claim may have
+    taken effect although its answer was lost."""
+    await conn.execute(SQL["disown_unknown"], {**_leases(known), "owner": owner})
+
+
+def _leases(chunks: Iterable[LeasedChunk]) -> dict[str, list[int]]:
+    listed = list(chunks)
+    return {"ids": [c.id for c in listed], "fences": [c.fence for c in listed]}

@@ -9,7 +9,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from core.deployment import Deployment, Reply, Usage
+from core.errors import ConfigError
 from core.ports import Keys, Limiter, Transport
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, Move, Result, Settled
@@ -19,7 +22,10 @@ from providers.prices import cost_nusd
 from tasks.bounds import bound_nusd, guess_nusd, size_of
 from tasks.decide import Tried, decide
 
+log = structlog.get_logger()
+
 DEFAULT_THROTTLE = 1.0
+BROKE_DOWN = "batchyard could not deal with this request or its answer: see the worker's log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +40,14 @@ class Caller:
 
 async def attempt(caller: Caller, entry: Entry) -> Settled:
     """Sends one request to its chunk's deployment and settles it."""
-    chunk = entry.chunk
-    deployment = caller.deployments[chunk.deployment]
-    adapter = adapter_for(deployment.kind)
-    call = adapter.build(
-        deployment,
-        caller.keys.get(deployment.provider),
-        entry.body,
-        max_output=chunk.plan.max_output,
-        request_id=f"{chunk.job_id}-{entry.seq}",
-    )
+    deployment = caller.deployments[entry.chunk.deployment]
     started = time.perf_counter()
     try:
-        answer = await caller.transport.send(call)
-    except TransportError as error:
-        outcome: Reply | ProviderError = from_transport(error)
-    else:
-        outcome = adapter.parse(answer.status, answer.headers, answer.body)
+        outcome = await _exchange(caller, entry, deployment)
+    except Exception:
+        # One request that trips over a defect of ours must not end its neighbours' calls.
+        log.exception("call broke down", job=entry.chunk.job_id, seq=entry.seq)
+        outcome = ProviderError(ErrorClass.UNKNOWN, None, "internal", BROKE_DOWN, billed=True)
     latency_ms = round((time.perf_counter() - started) * 1000)
     if isinstance(outcome, Reply):
         return _answered(entry, deployment, outcome, latency_ms)
@@ -58,6 +55,26 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         pause = DEFAULT_THROTTLE if outcome.retry_after is None else outcome.retry_after
         await caller.limiter.pause(deployment.buckets.key, pause)
     return _failed(caller, entry, deployment, outcome, latency_ms)
+
+
+async def _exchange(caller: Caller, entry: Entry, deployment: Deployment) -> Reply | ProviderError:
+    adapter = adapter_for(deployment.kind)
+    try:
+        key = caller.keys.get(deployment.provider)
+    except ConfigError as error:
+        return ProviderError(ErrorClass.CREDENTIAL_DEAD, None, "no_key", str(error))
+    call = adapter.build(
+        deployment,
+        key,
+        entry.body,
+        max_output=entry.chunk.plan.max_output,
+        request_id=f"{entry.chunk.job_id}-{entry.seq}",
+    )
+    try:
+        answer = await caller.transport.send(call)
+    except TransportError as error:
+        return from_transport(error)
+    return adapter.parse(answer.status, answer.headers, answer.body)
 
 
 def _answered(entry: Entry, deployment: Deployment, reply: Reply, latency_ms: int) -> Settled:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.deployment import Deployment
 from core.ports import Publisher
 from core.settings import Settings
+from core.work import LeasedChunk
 from db.connect import Pool
 from tasks.attempt import Caller
 from tasks.record import Writer
@@ -25,10 +26,13 @@ class Context:
 @dataclass(frozen=True, slots=True)
 class Yard:
     """For the steps that hold leases: besides the context, this process' own row, its one
-    writer, its way to the models, and the sign that it is asked to stop."""
+    writer, its way to the models, the sign that it is asked to stop, and what its lanes
+    hold: a lease that nobody here knows of is one whose grant was lost on the way."""
 
     context: Context
     process_id: int
     writer: Writer
     caller: Caller
     stopping: asyncio.Event
+    tickets: set[int] = field(default_factory=set)
+    held: set[LeasedChunk] = field(default_factory=set)

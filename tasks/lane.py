@@ -14,14 +14,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 
+import structlog
+from psycopg import OperationalError
+
 from core.money import to_usd
 from core.ports import Return
 from core.status import ResultStatus
 from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
+from db.connect import Connection
 from db.dispatch import end_lane, start_lane
-from db.lease import claim, disown, read_entries
+from db.lease import claim, disown, disown_unknown, read_entries
 from tasks.attempt import attempt
 from tasks.context import Yard
+from tasks.persist import persist
+
+log = structlog.get_logger()
 
 WINDOW = 64
 CLAIM = 200
@@ -62,16 +69,21 @@ class Tally:
 
 async def run_slice(yard: Yard, provider: str, ticket: int) -> str:
     """Works off one ticket; returns one line on what was done."""
+    if ticket in yard.tickets:
+        return "the ticket came twice, nothing to do"
     pool = yard.context.pool
-    async with pool.connection() as conn:
-        if not await start_lane(conn, ticket, yard.process_id):
-            return "the ticket is gone, nothing to do"
-    lane = Lane(yard, provider)
+    yard.tickets.add(ticket)
     try:
-        await lane.run()
+        if not await persist(pool, lambda conn: start_lane(conn, ticket, yard.process_id)):
+            return "the ticket is gone, nothing to do"
+        lane = Lane(yard, provider)
+        try:
+            await lane.run()
+        finally:
+            # A row left behind would count as a living lane for as long as this process lives.
+            await persist(pool, lambda conn: end_lane(conn, ticket))
     finally:
-        async with pool.connection() as conn:
-            await end_lane(conn, ticket)
+        yard.tickets.discard(ticket)
     return str(lane.tally)
 
 
@@ -104,10 +116,19 @@ class Lane:
                 await self._end_claims()
             await self._yard.writer.flush()
         except BaseException:
-            # What this lane held must not stay leased to a process that goes on living.
-            async with self._yard.context.pool.connection() as conn:
-                await disown(conn, list(self._chunks), self._yard.process_id)
+            await self._break_off()
             raise
+        finally:
+            self._yard.held.difference_update(self._chunks.values())
+
+    async def _break_off(self) -> None:
+        """What this lane holds must not stay leased to a process that goes on living; what
+        its calls brought is kept first."""
+        owner, mine = self._yard.process_id, list(self._chunks.values())
+        try:
+            await self._yard.writer.flush()
+        finally:
+            await persist(self._yard.context.pool, lambda conn: disown(conn, mine, owner))
 
     def _over(self) -> bool:
         late = asyncio.get_running_loop().time() >= self._deadline
@@ -128,16 +149,35 @@ class Lane:
             self._changed.set()
 
     async def _claim(self) -> bool:
-        async with self._yard.context.pool.connection() as conn:
-            for deployment in self._deployments:
-                chunks = await claim(conn, deployment.name, owner=self._yard.process_id, room=CLAIM)
+        """Whether there is a backlog now. A claim that Postgres broke off ends the claiming;
+        calls in flight and what is intended go on."""
+        claimed: list[LeasedChunk] = []
+        try:
+            async with self._yard.context.pool.connection() as conn:
+                claimed = await self._lease(conn)
+                self._backlog.extend(await read_entries(conn, claimed))
+        except OperationalError as error:
+            log.warning("claim broken off", reason=type(error).__name__)
+            await self._unclaim(claimed)
+            return False
+        return bool(claimed)
+
+    async def _lease(self, conn: Connection) -> list[LeasedChunk]:
+        for deployment in self._deployments:
+            chunks = await claim(conn, deployment.name, owner=self._yard.process_id, room=CLAIM)
+            if chunks:
                 self._chunks.update((chunk.id, chunk) for chunk in chunks)
-                if chunks:
-                    self._backlog.extend(await read_entries(conn, chunks))
-                    # The next claim begins with another deployment of the provider.
-                    self._deployments.append(self._deployments.pop(0))
-                    return True
-        return False
+                self._yard.held.update(chunks)
+                # The next claim begins with another deployment of the provider.
+                self._deployments.append(self._deployments.pop(0))
+                return chunks
+        return []
+
+    async def _unclaim(self, claimed: list[LeasedChunk]) -> None:
+        reason = "its worker lost the database"
+        await self._yard.writer.give_back([GiveBack(chunk, reason=reason) for chunk in claimed])
+        owner, known = self._yard.process_id, self._yard.held
+        await persist(self._yard.context.pool, lambda conn: disown_unknown(conn, set(known), owner))
 
     async def _intend(self) -> None:
         room = WINDOW - len(self._intended)

@@ -67,8 +67,9 @@ where provider = %(provider)s and id not in (select id from lost);
 insert into lanes (provider) select %(provider)s from generate_series(1, %(count)s) returning id;
 
 -- name: start_lane
+-- Of its own ticket a process may ask twice: the first answer may have been lost.
 update lanes set status = 'running', process_id = %(process_id)s, started_at = now()
-where id = %(id)s and status = 'queued' returning id;
+where id = %(id)s and (status = 'queued' or process_id = %(process_id)s) returning id;
 
 -- name: end_lane
 delete from lanes where id = %(id)s;

@@ -34,5 +34,12 @@ where part = %(part)s and job_id = %(job_id)s and seq = any(%(seqs)s::int[]);
 
 -- name: disown
 -- A lane that broke down leaves its chunks to the sweep, as a dead process would.
-update chunks set owner = null where id = any(%(ids)s::bigint[]) and owner = %(owner)s
-  and status = 'leased';
+update chunks c set owner = null
+from unnest(%(ids)s::bigint[], %(fences)s::int[]) as held (id, fence)
+where c.id = held.id and c.fence = held.fence and c.owner = %(owner)s and c.status = 'leased';
+
+-- name: disown_unknown
+update chunks c set owner = null
+where c.owner = %(owner)s and c.status = 'leased' and not exists (
+  select from unnest(%(ids)s::bigint[], %(fences)s::int[]) as held (id, fence)
+  where held.id = c.id and held.fence = c.fence);

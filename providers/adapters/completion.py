@@ -6,6 +6,8 @@ import msgspec
 
 from core.deployment import Usage
 
+MOST_TOKENS: Final = 2**31 - 1
+
 
 class Details(msgspec.Struct):
     """Parts of the prompt or of the completion count."""
@@ -85,7 +87,8 @@ def decode_completion(body: bytes) -> Completion | str:
 
 
 def usage_of(completion: Completion) -> Usage | None:
-    """Counted tokens, or None where the provider sent no count, or one of all zeros.
+    """Counted tokens, or None where the provider sent no count, one of all zeros, or one
+    that no call can reach.
 
     Some providers leave reasoning tokens out of `completion_tokens` but not out of the
     total, and all bill them: the larger figure is taken.
@@ -96,7 +99,7 @@ def usage_of(completion: Completion) -> Usage | None:
     prompt, output = raw.prompt_tokens, raw.completion_tokens
     if raw.total_tokens is not None:
         output = max(output, raw.total_tokens - prompt)
-    if prompt < 0 or output < 0 or prompt + output == 0:
+    if prompt < 0 or output < 0 or not 0 < prompt + output <= MOST_TOKENS:
         return None
     read, written = raw.prompt_tokens_details, raw.completion_tokens_details
     cached = (read.cached_tokens if read else None) or raw.prompt_cache_hit_tokens or 0
