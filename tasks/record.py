@@ -65,6 +65,10 @@ class Writer:
         """Returns once everything handed in so far is committed."""
         await self._written()
 
+    async def watch(self) -> None:
+        """Lasts as long as the writer; raises what broke it."""
+        await asyncio.shield(self._task)
+
     async def close(self) -> None:
         """Commits what is left and stops."""
         if not self._task.done():

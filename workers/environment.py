@@ -12,11 +12,10 @@ import os
 from collections.abc import Mapping
 from functools import cache
 
-from providers.catalog import load_settings, resolve_deployments
-
 from core.deployment import Deployment
 from core.errors import ServiceError
 from core.settings import Settings
+from providers.catalog import load_settings, resolve_deployments
 
 
 @cache

@@ -1,8 +1,7 @@
 """Provider keys, resolved by reference when first needed and kept in this process only."""
 
-from providers.secrets import resolve_secret
-
 from core.settings import Settings
+from providers.secrets import resolve_secret
 
 
 class Keyring:

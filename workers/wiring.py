@@ -37,6 +37,7 @@ POOL_SIZE = 6
 MAX_CONNECTIONS = 2048
 LOST_LEASE_EXIT = 75
 NO_YARD_EXIT = 76
+BROKEN_EXIT = 77
 
 
 @asynccontextmanager
@@ -61,11 +62,13 @@ async def open_yard(publisher: Publisher, kind: str) -> AsyncIterator[Yard]:
         stack.push_async_callback(limiter.close)
         writer = Writer(pool, process_id, _after_commit(publisher))
         caller = Caller(deployments, Keyring(settings), transport, limiter)
-        renewal = asyncio.create_task(_renew(context, process_id, limiter))
+        vital = [_vital(_renew(context, process_id)), _vital(writer.watch())]
+        vital.append(_vital(_touch(limiter, settings.yard.heartbeat)))
         try:
             yield Yard(context, process_id, writer, caller, asyncio.Event())
         finally:
-            renewal.cancel()
+            for task in vital:
+                task.cancel()
             await writer.close()
             async with pool.connection() as conn:
                 await end(conn, process_id)
@@ -84,12 +87,34 @@ def _after_commit(publisher: Publisher) -> Callable[[Report], Awaitable[None]]:
     return ring
 
 
-async def _renew(context: Context, process_id: int, limiter: RedisLimiter) -> None:
+def _vital(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    """Without its lease, its writer or its permits a process does harm: it ends when one of
+    them breaks down, its chunks go to the sweep, and whoever started it starts it again."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("this worker has broken down", exc_info=error)
+            os._exit(BROKEN_EXIT)
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(ended)
+    return task
+
+
+async def _touch(limiter: RedisLimiter, heartbeat: float) -> None:
+    """Keeps this process' calls in flight counted; apart from the lease, because a broker that
+    is away must not cost the lease."""
+    while True:
+        await asyncio.sleep(heartbeat)
+        await limiter.touch()
+
+
+async def _renew(context: Context, process_id: int) -> None:
     """Keeps the lease; a process whose row is gone has no business going on."""
     lease = context.settings.yard.lease
     while True:
         await asyncio.sleep(context.settings.yard.heartbeat)
-        await limiter.touch()
         try:
             async with context.pool.connection() as conn:
                 kept = await renew(conn, process_id, lease)

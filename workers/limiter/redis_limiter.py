@@ -13,9 +13,7 @@ from pathlib import Path
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core.ports import Buckets, Grant, Return
 
@@ -61,7 +59,7 @@ class RedisLimiter:
         )
         try:
             granted, wait, full = await self._script(keys=_keys(key), args=args)
-        except (RedisConnectionError, RedisTimeoutError) as error:
+        except RedisError as error:
             self._ended[key] += ended
             self._tokens[key] += spare
             log.warning("limiter away", reason=type(error).__name__)
