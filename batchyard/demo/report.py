@@ -171,7 +171,7 @@ def rate_used(samples: Sequence[Sample], deployment: str, rpm: int) -> float | N
     last = samples[-1].calls.get(deployment, 0) if samples else 0
     low, high = (last * edge for edge in STEADY)
     steady = [one for one in samples if low <= one.calls.get(deployment, 0) <= high]
-    if len(steady) < 3:
+    if not last or len(steady) < 3:
         return None
     calls = steady[-1].calls[deployment] - steady[0].calls[deployment]
     seconds = steady[-1].at - steady[0].at

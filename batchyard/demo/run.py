@@ -6,7 +6,7 @@ import os
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -30,7 +30,7 @@ from batchyard.embedded.errors import MissingBinariesError
 from batchyard.embedded.home import Home, YardRecord
 from batchyard.embedded.model import model_weights
 from batchyard.yard import Start, start_yard
-from core.errors import ConflictError
+from core.errors import BatchyardError, ConflictError, ServiceError
 from core.status import JobStatus
 from db.audit import AuditReport, audit
 from db.lifecycle import find_project
@@ -44,7 +44,7 @@ def run_demo(around: Home, screen: Screen, *, keep: bool = False) -> Report:
 
     A yard that runs there already is used and left running; else one is started, and stopped
     at the end unless `keep`. Raises InputError where the messages are not there, EmbeddedError
-    where the yard does not start, TimeoutError where the job takes more than five minutes.
+    where the yard does not start, ServiceError where the job takes more than five minutes.
     """
     began = time.monotonic()
     material = load_material()
@@ -122,7 +122,8 @@ def _label(
     try:
         samples = _watch(job, screen)
     except BaseException:
-        job.cancel()
+        with suppress(BatchyardError):
+            job.cancel()
         raise
     with Path(places.results_file).open("wb") as file:
         file.writelines(job.export())
@@ -150,7 +151,7 @@ def _write_lines(home: Home, material: Material, *, local: bool) -> Path:
 
 
 def _watch(job: Job, screen: Screen) -> list[Sample]:
-    """Until the job has ended; returns how the calls went up. Raises TimeoutError."""
+    """Until the job has ended; returns how the calls went up. Raises ServiceError."""
     samples: list[Sample] = []
     end = time.monotonic() + PATIENCE_S
     with screen.watching(job.id) as show:
@@ -162,8 +163,9 @@ def _watch(job: Job, screen: Screen) -> list[Sample]:
             if JobStatus(view.status).terminal:
                 return samples
             if time.monotonic() > end:
-                raise TimeoutError(
-                    f"{job.id} is {view.status} after {PATIENCE_S:.0f} s: {view.why}"
+                raise ServiceError(
+                    f"{job.id} is {view.status} after {PATIENCE_S:.0f} s ({view.why}). Run the "
+                    "demo again with --keep, and look at it with `batchyard ps`"
                 )
             time.sleep(POLL_S)
 

@@ -189,11 +189,10 @@ def _summary(report: Report) -> Iterator[str]:
         f"{report.fallbacks} fallbacks, {report.throttled} throttled"
     )
     cost = "unknown" if report.cost_usd is None else f"${report.cost_usd}"
-    doubt = (
-        f"; the {report.in_doubt} calls whose answer never came are booked at their upper bound"
-        if report.in_doubt
-        else ""
-    )
+    doubt = ""
+    if report.in_doubt:
+        what = "1 call" if report.in_doubt == 1 else f"{report.in_doubt} calls"
+        doubt = f"; {what} without an answer booked at the upper bound"
     yield (
         f"  cost {cost} of a budget of ${report.budget_usd}; the clouds say they billed "
         f"${report.billed_usd}{doubt}"
