@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -110,9 +110,9 @@ class JobPanel:
         self._rate = view.rate if rate is None else rate
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from self._lines()
+        yield from self._lines(narrow=options.max_width < WIDE_ENOUGH)
 
-    def _lines(self) -> Iterator[Any]:
+    def _lines(self, *, narrow: bool) -> Iterator[Any]:
         view = self._view
         title = Text.assemble((job_name(view.id), "bold"), "  ", status_text(view.status))
         yield title.append(f"  {view.name or view.source}", style="dim")
@@ -120,7 +120,10 @@ class JobPanel:
         yield Text("  ".join(self._facts()))
         shares = [share for share in view.shares if share.deployment]
         if shares:
-            yield Group(Text(""), table(SHARES, [_share_row(share, view) for share in shares]))
+            headings = [name for name in SHARES if not (narrow and name in SPARED)]
+            rows = [_share_row(share, view) for share in shares]
+            yield Text("")
+            yield table(headings, [[row[name] for name in headings] for row in rows])
         if view.why:
             yield Text.assemble("\n", ("waits: ", "yellow"), view.why)
 
@@ -129,7 +132,13 @@ class JobPanel:
         done = view.completed + view.failed
         grid = Table.grid(padding=(0, 2, 0, 0))
         share = done / view.total if view.total else 1.0
-        bar = ProgressBar(total=max(view.total, 1), completed=done, width=40)
+        bar = ProgressBar(
+            total=max(view.total, 1),
+            completed=done,
+            width=40,
+            complete_style="cyan",
+            finished_style="green",
+        )
         grid.add_row(bar, f"{share:.0%}", f"{plain(done)} of {plain(view.total)}")
         return grid
 
@@ -161,25 +170,28 @@ SHARES = (
     ">LATENCY",
     ">COST",
 )
+# What a narrow terminal does without.
+SPARED = (">RETRIES", ">FALLBACKS", ">THROTTLED", ">IN DOUBT")
+WIDE_ENOUGH = 125
 
 
-def _share_row(share: Share, view: JobView) -> list[str]:
+def _share_row(share: Share, view: JobView) -> dict[str, str]:
     ended = share.completed + share.failed
     whole = max(view.completed + view.failed, 1)
     latency = share.mean_latency_ms
-    return [
-        share.deployment,
-        plain(ended),
-        f"{ended / whole:.0%}",
-        plain(share.attempts),
-        plain(share.retries),
-        plain(share.fallbacks),
-        plain(share.errors),
-        plain(share.throttled),
-        plain(share.unknown),
-        f"{latency:,.0f} ms" if latency is not None else "-",
-        "unknown" if share.unpriced else f"${usd_text(share.cost_nusd)}",
-    ]
+    return {
+        "DEPLOYMENT": share.deployment,
+        ">RESULTS": plain(ended),
+        ">SHARE": f"{ended / whole:.0%}",
+        ">CALLS": plain(share.attempts),
+        ">RETRIES": plain(share.retries),
+        ">FALLBACKS": plain(share.fallbacks),
+        ">ERRORS": plain(share.errors),
+        ">THROTTLED": plain(share.throttled),
+        ">IN DOUBT": plain(share.unknown),
+        ">LATENCY": f"{latency:,.0f} ms" if latency is not None else "-",
+        ">COST": "unknown" if share.unpriced else f"${usd_text(share.cost_nusd)}",
+    }
 
 
 def when(moment: datetime) -> str:

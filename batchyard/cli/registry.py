@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "explain": Entry(CHECK, "explain", "explain", "The story of a job or of one request."),
     "audit": Entry(CHECK, "audit", "audit", "Recompute every count and every cent."),
     "doctor": Entry(CHECK, "doctor", "doctor", "Check that all is there that a job needs."),
+    "demo": Entry(TOOLS, "demo", "demo", "Label real messages, live, in a yard of its own."),
     "config": Entry(TOOLS, "config", "app", "Show or check the configuration."),
     "flower": Entry(TOOLS, "flower", "flower", "Where Flower is, and its password."),
     "migrate": Entry(TOOLS, "migrate", "migrate", "Bring the database to a revision."),
