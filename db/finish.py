@@ -36,10 +36,8 @@ async def unrouted_jobs(conn: Connection) -> list[int]:
     return [row[0] for row in await (await conn.execute(SQL["unrouted"])).fetchall()]
 
 
-async def stop_overdue(conn: Connection) -> list[int]:
-    """Stops the jobs whose deadline has passed; what is unsent will not be sent."""
+async def drop_unsent(conn: Connection) -> None:
+    """Stops jobs whose deadline has passed, and drops what stopped jobs have not sent."""
     async with conn.transaction():
-        ids = [row[0] for row in await (await conn.execute(SQL["overdue"])).fetchall()]
-        if ids:
-            await conn.execute(SQL["drop_unsent"], {"ids": ids})
-    return ids
+        await conn.execute(SQL["overdue"])
+        await conn.execute(SQL["drop_unsent"])

@@ -10,7 +10,7 @@ import structlog
 from core.status import AttemptStatus
 from core.work import Entry, Result, Settled
 from db.connect import Connection
-from db.finish import stop_overdue, unfinished_jobs, unrouted_jobs
+from db.finish import drop_unsent, unfinished_jobs, unrouted_jobs
 from db.lease import read_entries
 from db.processes import LeftBehind, forget_dead, lock_orphans, put_back
 from db.takeover import write_off
@@ -31,7 +31,7 @@ async def sweep(yard: Yard) -> str:
     while (found := await _take_over(yard)) is not None:
         doubtful += found
     async with context.pool.connection() as conn:
-        await stop_overdue(conn)
+        await drop_unsent(conn)
         unrouted = await unrouted_jobs(conn)
         unfinished = await unfinished_jobs(conn)
         await forget_dead(conn)

@@ -1,7 +1,7 @@
 -- The end of a job.
 
 -- name: hold
-select status, stop, total, part from jobs where id = %(id)s for update;
+select status, stop, total, part from jobs where id = %(id)s for no key update;
 
 -- name: open
 select exists (select from chunks where job_id = %(id)s and status <> 'done');
@@ -29,8 +29,10 @@ limit 100;
 
 -- name: overdue
 update jobs set stop = 'expired', stopping_at = now()
-where ended_at is null and stop is null and deadline < now() returning id;
+where ended_at is null and stop is null and deadline < now();
 
 -- name: drop_unsent
-update chunks set status = 'done'
-where job_id = any(%(ids)s::bigint[]) and status in ('planned', 'ready', 'waiting');
+-- A route step that was at work while its job was stopped may have planned chunks since.
+update chunks c set status = 'done' from jobs j
+where j.id = c.job_id and j.ended_at is null and j.stop is not null
+  and c.status in ('planned', 'ready', 'waiting');
