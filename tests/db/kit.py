@@ -165,13 +165,13 @@ def entries(chunk: LeasedChunk, indexes: Iterable[int]) -> list[Entry]:
     return [Entry(chunk, index, b'{"n": 1}') for index in indexes]
 
 
-def answered(entry: Entry, cost: int = 700) -> Settled:
-    """A call that brought the result."""
+def answered(entry: Entry, cost: int | None = None) -> Settled:
+    """A call that brought the result, for 700 nano-dollars if its bound allows."""
     return Settled(
         entry,
         OK,
         latency_ms=30,
-        cost_nusd=cost,
+        cost_nusd=min(700, entry.bound) if cost is None else cost,
         usage=Usage(9, 5),
         http_status=200,
         result=Result(ResultStatus.COMPLETED, 200, f"req-{entry.seq}", '{"answer": "tab\\t"}'),
@@ -199,7 +199,7 @@ def again(
     spent = int(kind != "throttled")
     tries = entry.chunk.tries[entry.index] + spent
     name = PLAN.candidates[candidate]
-    bound = BOUND if candidate == entry.chunk.candidate else 2 * BOUND
+    bound = entry.bound if candidate == entry.chunk.candidate else 2 * entry.bound
     move = Move(candidate, name, tries, bound, delay, kind)
     return Settled(entry, ERROR, 15, 0, http_status=503, error_class=kind, error="busy", move=move)
 
