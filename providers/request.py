@@ -81,7 +81,7 @@ class Body(msgspec.Struct):
         """Whether the provider does nothing of its own accord: searches, runs tools, speaks,
         or bills a prediction beside what it writes."""
         own = (self.audio, self.prediction, self.web_search_options, self.plugins)
-        if any(bytes(field) not in _NO_VALUE for field in own):
+        if any(field and bytes(field) not in _NO_VALUE for field in own):
             return False
         return all(kind in ("function", "custom") for kind in self.tool_types)
 
@@ -91,7 +91,7 @@ _TOOLS: Final = msgspec.json.Decoder(list[_Tool])
 
 
 def _tools(raw: msgspec.Raw) -> list[_Tool]:
-    return [] if bytes(raw) in _NO_VALUE else _TOOLS.decode(raw)
+    return _TOOLS.decode(raw) if raw and bytes(raw) not in _NO_VALUE else []
 
 
 def read_body(body: bytes) -> Body:

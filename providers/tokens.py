@@ -80,42 +80,87 @@ def has_exact_tokens(deployment: Deployment) -> bool:
     return deployment.model.removeprefix(prefix).startswith(_OPENAI_MODELS)
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A stored request, read once: the `tokens` it probably sends, and what bounds its bill.
+
+    `limit` is the output limit that it names, per answer; None where it names none.
+    """
+
+    tokens: int
+    text_bytes: int
+    overhead_bound: int
+    bounded: bool
+    limit: int | None
+    choices: int
+
+    def input_bound(self, exact: bool) -> int | None:
+        """More input tokens than a provider can bill; `exact` says that the model reads the
+        tokens that were counted (`has_exact_tokens`). None where nothing bounds the bill:
+        audio, files kept elsewhere, and tools that a provider runs itself."""
+        if not self.bounded:
+            return None
+        return (self.tokens if exact else self.text_bytes) + self.overhead_bound
+
+    def output_limit(self, default: int) -> int:
+        """The output tokens allowed at most, over all choices; `default` for each where the
+        request names no limit. Reasoning counts as output."""
+        return (default if self.limit is None else self.limit) * self.choices
+
+
+def count_many(bodies: Sequence[bytes]) -> list[Counted]:
+    """Stored bodies, each read once, all in one pass of the tokenizer, in their order.
+
+    Raises InputError, with the path in the body, where one is no chat request.
+    """
+    read = [read_body(body) for body in bodies]
+    shapes = [_shape(one) for one in read]
+    counts = iter(toktok.batch_count((text for s in shapes for text in s.texts), _ENCODING, 1))
+    return [
+        _counted(one, shape, shape.overhead + sum(next(counts) for _ in shape.texts))
+        for one, shape in zip(read, shapes, strict=True)
+    ]
+
+
+def _counted(body: Body, shape: _Shape, tokens: int) -> Counted:
+    named = [limit for limit in (body.max_completion_tokens, body.max_tokens) if limit is not None]
+    return Counted(
+        tokens=tokens,
+        text_bytes=sum(len(text.encode()) for text in shape.texts),
+        overhead_bound=shape.overhead_bound,
+        bounded=shape.bounded,
+        limit=max(named, default=None),
+        choices=body.n or 1,
+    )
+
+
 def estimate_input(body: bytes) -> int:
     """The input tokens that a stored body probably costs.
 
     Raises InputError, with the path in the body, where it is no chat request.
     """
-    return estimate_many([body])[0]
+    return count_many([body])[0].tokens
 
 
 def estimate_many(bodies: Sequence[bytes]) -> list[int]:
     """`estimate_input` of many bodies, in one pass of the tokenizer, in their order."""
-    shapes = [_shape(read_body(body)) for body in bodies]
-    counts = iter(toktok.batch_count((text for s in shapes for text in s.texts), _ENCODING, 1))
-    return [shape.overhead + sum(next(counts) for _ in shape.texts) for shape in shapes]
+    return [counted.tokens for counted in count_many(bodies)]
+
+
+def recounted(body: bytes, tokens: int) -> Counted:
+    """A stored body whose tokens were counted before."""
+    read = read_body(body)
+    return _counted(read, _shape(read), tokens)
 
 
 def bound_input(body: bytes, estimate: int, exact: bool) -> int | None:
-    """More input tokens than a provider can bill for a stored body.
-
-    `estimate` is `estimate_input(body)`; `exact` says that the model's tokenizer is the one
-    it was made with (`has_exact_tokens`). None where nothing bounds the bill: audio, files
-    kept elsewhere, and tools that a provider runs itself.
-    """
-    shape = _shape(read_body(body))
-    if not shape.bounded:
-        return None
-    if exact:
-        return estimate + shape.overhead_bound
-    return sum(len(text.encode()) for text in shape.texts) + shape.overhead_bound
+    """`Counted.input_bound` of a stored body; `estimate` is `estimate_input(body)`."""
+    return recounted(body, estimate).input_bound(exact)
 
 
 def output_limit(body: bytes, default: int) -> int:
-    """The output tokens that a stored body allows at most, over all `n` choices; `default`
-    for each where it names no limit. Reasoning counts as output."""
-    read = read_body(body)
-    named = [limit for limit in (read.max_completion_tokens, read.max_tokens) if limit is not None]
-    return max(named, default=default) * (read.n or 1)
+    """`Counted.output_limit` of a stored body."""
+    return recounted(body, 0).output_limit(default)
 
 
 def _shape(body: Body) -> _Shape:
@@ -126,11 +171,14 @@ def _shape(body: Body) -> _Shape:
             texts.append(message.content)
         elif message.content:
             parts += message.content
-        texts += _filled((message.name, message.refusal, message.reasoning_content))
-        texts += _raw((message.tool_calls, message.function_call))
+        if message.name or message.refusal or message.reasoning_content:
+            texts += _filled((message.name, message.refusal, message.reasoning_content))
+        if message.tool_calls or message.function_call:
+            texts += _raw((message.tool_calls, message.function_call))
     for part in parts:
         texts += _filled((part.text, part.refusal))
-    texts += _raw((body.tools, body.functions, body.response_format))
+    if body.tools or body.functions or body.response_format:
+        texts += _raw((body.tools, body.functions, body.response_format))
     low = sum(part.is_image and part.is_low for part in parts)
     return _Shape(
         texts=texts,

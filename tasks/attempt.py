@@ -19,8 +19,10 @@ from core.work import Entry, Move, Result, Settled
 from providers.adapters import adapter_for
 from providers.errors import ErrorClass, ProviderError, TransportError, from_transport
 from providers.prices import cost_nusd
+from providers.tokens import recounted
 from tasks.bounds import bound_nusd, guess_nusd, size_of
 from tasks.decide import Tried, decide
+from tasks.trace import traced
 
 log = structlog.get_logger()
 
@@ -44,9 +46,9 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     started = time.perf_counter()
     try:
         outcome = await _exchange(caller, entry, deployment)
-    except Exception:
+    except Exception as error:
         # One request that trips over a defect of ours must not end its neighbours' calls.
-        log.exception("call broke down", job=entry.chunk.job_id, seq=entry.seq)
+        log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))
         outcome = ProviderError(ErrorClass.UNKNOWN, None, "internal", BROKE_DOWN, billed=True)
     latency_ms = round((time.perf_counter() - started) * 1000)
     if isinstance(outcome, Reply):
@@ -142,7 +144,7 @@ def move_to(
     name = chunk.plan.candidates[candidate]
     bound = entry.bound
     if candidate != chunk.candidate:
-        size = size_of(entry.body, entry.tokens, deployments[name], chunk.plan)
+        size = size_of(recounted(entry.body, entry.tokens), deployments[name], chunk.plan)
         # Routing refused what has no bound on any candidate of a job with a budget.
         known = bound_nusd(size, deployments[name])
         bound = guess_nusd(size, deployments[name]) if known is None else known

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from core.deployment import Deployment
 from core.plan import Plan
-from providers.tokens import bound_input, has_exact_tokens, output_limit
+from providers.tokens import Counted, has_exact_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class Size:
     output_limit: int
 
 
-def size_of(body: bytes, tokens: int, deployment: Deployment, plan: Plan) -> Size:
+def size_of(counted: Counted, deployment: Deployment, plan: Plan) -> Size:
     """The request's size on this deployment."""
-    exact = has_exact_tokens(deployment)
-    return Size(tokens, bound_input(body, tokens, exact), output_limit(body, plan.max_output))
+    bound = counted.input_bound(has_exact_tokens(deployment))
+    return Size(counted.tokens, bound, counted.output_limit(plan.max_output))
 
 
 def bound_nusd(size: Size, deployment: Deployment) -> int | None:

@@ -24,7 +24,7 @@ from db.planning import (
     read_requests,
     take_route_chunk,
 )
-from providers.tokens import estimate_many, output_limit
+from providers.tokens import Counted, count_many
 from routing.candidates import Request, order
 from routing.targets import Target, resolve_target
 from tasks.bounds import bound_nusd, guess_nusd, size_of
@@ -61,11 +61,12 @@ async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) ->
     requests = await read_requests(conn, chunk)
     # Counting tokens is the one heavy piece of work here: the loop stays free meanwhile.
     counts = await asyncio.to_thread(_count, requests)
+    planner = _Planner(context, chunk)
     groups: dict[Plan, list[_Sized]] = defaultdict(list)
     refused: list[Refused] = []
-    for request, tokens in zip(requests, counts, strict=True):
+    for request, counted in zip(requests, counts, strict=True):
         try:
-            plan, sized = _decide(context, chunk, request, tokens)
+            plan, sized = planner.decide(request, counted)
         except InputError as error:
             refused.append(_refusal(request.seq, error))
         else:
@@ -77,60 +78,79 @@ async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) ->
     return len(requests)
 
 
-def _count(requests: list[Unrouted]) -> list[int | InputError]:
-    """Input tokens of each request, or why they cannot be counted."""
+def _count(requests: list[Unrouted]) -> list[Counted | InputError]:
+    """What each request costs, or why that cannot be counted."""
     try:
-        return [*estimate_many([request.body for request in requests])]
+        return [*count_many([request.body for request in requests])]
     except InputError:
         return [_count_one(request) for request in requests]
 
 
-def _count_one(request: Unrouted) -> int | InputError:
+def _count_one(request: Unrouted) -> Counted | InputError:
     try:
-        return estimate_many([request.body])[0]
+        return count_many([request.body])[0]
     except InputError as error:
         return error
 
 
-def _decide(
-    context: Context, chunk: RouteChunk, request: Unrouted, tokens: int | InputError
-) -> tuple[Plan, _Sized]:
-    """The request's plan, and its size on the plan's first candidate.
+class _Planner:
+    """Decides for the requests of one route chunk; remembers what many of them share."""
 
-    Raises InputError for a request that cannot be called.
-    """
-    if isinstance(tokens, InputError):
-        raise tokens
-    target = _target(context, chunk, request)
-    seen = Request(tokens, output_limit(request.body, target.max_output))
-    plan = Plan(
-        route=target.route,
-        candidates=order(seen, target, context.deployments),
-        max_output=target.max_output,
-        max_attempts=target.max_attempts,
-    )
-    candidates = [context.deployments[name] for name in plan.candidates]
-    sizes = [size_of(request.body, tokens, one, plan) for one in candidates]
-    bounds = [bound_nusd(size, one) for size, one in zip(sizes, candidates, strict=True)]
-    if chunk.limited and None in bounds:
+    def __init__(self, context: Context, chunk: RouteChunk) -> None:
+        self._context = context
+        self._chunk = chunk
+        self._targets: dict[str, Target] = {}
+        self._plans: dict[tuple[str, tuple[str, ...]], Plan] = {}
+
+    def decide(self, request: Unrouted, counted: Counted | InputError) -> tuple[Plan, _Sized]:
+        """The request's plan, and its size on the plan's first candidate.
+
+        Raises InputError for a request that cannot be called.
+        """
+        if isinstance(counted, InputError):
+            raise counted
+        target = self._target(request.target)
+        deployments = self._context.deployments
+        seen = Request(counted.tokens, counted.output_limit(target.max_output))
+        plan = self._plan(target, order(seen, target, deployments))
+        if self._chunk.limited and not counted.bounded and self._priced(plan):
+            raise InputError(
+                "the request refers to remote files or server tools, whose cost has no upper "
+                "bound. Send it in a job without a budget"
+            )
+        first = deployments[plan.candidates[0]]
+        size = size_of(counted, first, plan)
+        bound = bound_nusd(size, first)
+        if bound is None:
+            bound = guess_nusd(size, first)
+        return plan, _Sized(request.seq, counted.tokens, bound)
+
+    def _plan(self, target: Target, candidates: tuple[str, ...]) -> Plan:
+        key = (target.route, candidates)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = Plan(target.route, candidates, target.max_output, target.max_attempts)
+            self._plans[key] = plan
+        return plan
+
+    def _priced(self, plan: Plan) -> bool:
+        """Whether an unbounded request could cost something."""
+        return any(self._context.deployments[name].price is not None for name in plan.candidates)
+
+    def _target(self, name: str) -> Target:
+        """The request's own target; should the configuration have lost it since the submit,
+        the job's route."""
+        known = self._targets.get(name)
+        if known is not None:
+            return known
+        for one in (name, self._chunk.route):
+            target = resolve_target(one, self._context.settings)
+            if target is not None:
+                self._targets[name] = target
+                return target
         raise InputError(
-            "the request refers to remote files or server tools, whose cost has no upper bound. "
-            "Send it in a job without a budget"
+            f"{name!r} is no longer in the configuration. Put it back and submit again"
         )
-    bound = guess_nusd(sizes[0], candidates[0]) if bounds[0] is None else bounds[0]
-    return plan, _Sized(request.seq, tokens, bound)
-
-
-def _target(context: Context, chunk: RouteChunk, request: Unrouted) -> Target:
-    """The request's own target; should the configuration have lost it since the submit, the
-    job's route."""
-    for name in (request.target, chunk.route):
-        target = resolve_target(name, context.settings)
-        if target is not None:
-            return target
-    raise InputError(
-        f"{request.target!r} is no longer in the configuration. Put it back and submit again"
-    )
 
 
 def _refusal(seq: int, error: InputError) -> Refused:
