@@ -46,7 +46,7 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     started = time.perf_counter()
     try:
         outcome = await _exchange(caller, entry, deployment)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # One request that trips over a defect of ours must not end its neighbours' calls.
         log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))
         outcome = ProviderError(ErrorClass.UNKNOWN, None, "internal", BROKE_DOWN, billed=True)

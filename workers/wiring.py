@@ -27,6 +27,7 @@ from providers.transport import make_transport
 from tasks.attempt import Caller
 from tasks.context import Context, Yard
 from tasks.record import Writer
+from tasks.trace import traced
 from workers import environment
 from workers.keyring import Keyring
 from workers.limiter.redis_limiter import RedisLimiter
@@ -94,7 +95,7 @@ def _vital(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
     def ended(task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            log.error("this worker has broken down", exc_info=error)
+            log.error("this worker has broken down", **traced(error))
             os._exit(BROKEN_EXIT)
 
     task = asyncio.create_task(work)

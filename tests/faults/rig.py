@@ -154,7 +154,9 @@ class Rig:
         record = self.record
         deployments = resolve_deployments(self.settings, base_urls(self.home))
         publisher = CeleryPublisher(make_app(record.broker_url, self.settings.providers))
-        lines = [{"prompt": f"Which label has message {n}?", "max_tokens": 16} for n in range(total)]
+        lines = [
+            {"prompt": f"Which label has message {n}?", "max_tokens": 16} for n in range(total)
+        ]
         async with open_pool(record.database_url) as pool:
             context = Context(self.settings, deployments, pool, publisher)
             return await submit(context, lines, SubmitOptions(budget_nusd=budget_nusd))
@@ -186,6 +188,21 @@ class Rig:
         )
         lanes = self.sql("select status, process_id, count(*) from lanes group by 1, 2")
         return f"chunks {chunks}, lanes {lanes}, results {self.results(job)}"
+
+    def account(self, job: int) -> tuple[int, int, int]:
+        """Spent, reserved and the limit, in nano-dollars."""
+        ((spent, reserved, limit),) = self.sql(
+            "select a.spent_nusd, a.reserved_nusd, a.limit_nusd from accounts a"
+            " join jobs j on j.account_id = a.id where j.id = %(job)s",
+            job=job,
+        )
+        return spent, reserved, limit
+
+    def largest_bound(self) -> int:
+        """What a request of `submit` may cost at most, by the yard's own reckoning."""
+        job = self.submit(1)
+        self.wait_end(job)
+        return int(self.one("select max(bound_nusd) from attempts where job_id = %(job)s", job=job))
 
     def audit(self, job: int) -> AuditReport:
         return asyncio.run(self._audit(job))
