@@ -16,7 +16,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the yard running.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON for scripts, on stdout.")] = False,
 ) -> None:
-    """Label 385 real messages: on three simulated clouds that throttle and fail, and 40 of them
+    """Label 385 real messages: on three simulated clouds that throttle and fail, and 30 of them
     on a real small model on this machine too. Shows the answers' accuracy, what they cost, and
     what it took to get them. It runs in a yard of its own, in the folder `demo` of the state
     folder, in about a minute.

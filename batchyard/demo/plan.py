@@ -12,7 +12,7 @@ from core.errors import InputError
 
 FOLDER = Path(__file__).parents[2] / "examples" / "banking77"
 LOCAL = "local"
-MOST_LOCAL = 40
+MOST_LOCAL = 30
 BUDGET = "2.00"
 
 # Of every 20 messages, how many start on which route.
@@ -140,8 +140,8 @@ def configuration(*, local: bool, folder: Path = FOLDER) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
-    """A simulated provider with one model. Prices in dollars per million tokens; `faults` as
-    in a simulator profile."""
+    """A simulated provider with one model. Prices in dollars per million tokens, `window`
+    in tokens of prompt and answer; `faults` as in a simulator profile."""
 
     what: str
     model: str
@@ -150,31 +150,34 @@ class Cloud:
     limits: dict[str, int]
     median_ms: int
     faults: dict[str, Any]
+    window: int = 32_000
 
 
 # Limits are enforced by the simulator as declared here; 429s beyond them are injected.
 CLOUDS: dict[str, Cloud] = {
     "skyline": Cloud(
-        what="cheap; a tight limit, and throttles below it",
+        what="cheap; throttles even below its limit, too small a window for long messages",
         model="skyline-lite",
         accuracy=0.78,
         price=("0.10", "0.40"),
         limits={"rpm": 300},
         median_ms=300,
         faults={"p_429": 0.04, "retry_after_ms": 400},
+        # The configuration does not say so: the cloud does, and those messages fall back.
+        window=506,
     ),
     "harbor": Cloud(
-        what="mid-price; resets, malformed replies, down for 10 s",
+        what="mid-price; resets, malformed replies, down for 5 s",
         model="harbor-standard",
         accuracy=0.86,
         price=("0.40", "1.60"),
-        limits={"rpm": 300, "in_flight": 8},
+        limits={"rpm": 360, "in_flight": 8},
         median_ms=600,
         faults={
             "p_503": 0.04,
             "p_reset": 0.03,
             "p_malformed": 0.02,
-            "outages": [{"start_s": 8, "duration_s": 10}],
+            "outages": [{"start_s": 8, "duration_s": 5}],
         },
     ),
     "summit": Cloud(
@@ -199,7 +202,13 @@ def _provider(name: str, cloud: Cloud, folder: Path) -> dict[str, Any]:
             "limits": cloud.limits,
             "faults": cloud.faults,
             "key_file": str(folder / "answers.jsonl"),
-            "models": {cloud.model: {"accuracy": cloud.accuracy, "price": _price(*cloud.price)}},
+            "models": {
+                cloud.model: {
+                    "accuracy": cloud.accuracy,
+                    "price": _price(*cloud.price),
+                    "context": cloud.window,
+                }
+            },
         },
     }
 
@@ -210,7 +219,6 @@ def _deployment(name: str, cloud: Cloud) -> dict[str, Any]:
         "model": cloud.model,
         "limits": cloud.limits,
         "price": _price(*cloud.price),
-        "context": 32_000,
     }
 
 

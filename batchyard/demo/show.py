@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -185,8 +186,11 @@ def _summary(report: Report) -> Iterator[str]:
     failed = f", {report.failed} failed" if report.failed else ""
     yield (
         f"{mark} {report.completed} answers for {report.total} requests{failed} in "
-        f"{report.seconds:.0f} s: {report.calls} calls, {report.retries} retries, "
-        f"{report.fallbacks} fallbacks, {report.throttled} throttled"
+        f"{report.seconds:.0f} s, after {report.setup_seconds:.0f} s to set up"
+    )
+    yield (
+        f"  {report.calls} calls: {report.retries} retried, {report.fallbacks} fell back to "
+        f"another deployment, {report.throttled} throttled"
     )
     cost = "unknown" if report.cost_usd is None else f"${report.cost_usd}"
     doubt = ""
@@ -218,8 +222,9 @@ def _next(report: Report, *, running: bool) -> Iterator[str]:
     if not running:
         yield "look on   make demo ARGS=--keep leaves the yard running, Flower with it"
         return
-    command = f"BATCHYARD_HOME={home} batchyard"
-    yield f"Flower    {report.places.flower_url} ({command} flower says the password)"
+    program = "batchyard" if which("batchyard") else f"{_relative(sys.executable)} -m batchyard"
+    command = f"BATCHYARD_HOME={home} {program}"
+    yield f"Flower    {report.places.flower_url}; its password: {command} flower"
     yield f"look on   {command} job {report.job}"
     yield f"          {command} explain {report.job} bank-001"
     yield f"stop      {command} down"

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from batchyard.demo.plan import load_material
+from batchyard.demo.plan import MOST_LOCAL, load_material
 from batchyard.demo.report import (
     Grade,
     Places,
@@ -48,7 +48,7 @@ def test_only_answers_are_graded_and_by_the_deployment_that_gave_them() -> None:
 def test_gold_has_the_coarse_label_for_the_local_model() -> None:
     right = gold(load_material())
     assert right["bank-001"] == "activate_my_card"
-    assert len(right) == 385 + 40
+    assert len(right) == 385 + MOST_LOCAL
     assert {label for one, label in right.items() if one.endswith("-local")} == {
         "account",
         "card",
@@ -128,7 +128,7 @@ def test_it_says_what_is_real_and_what_is_simulated() -> None:
     assert "real model" in text
     assert "97% of 300/min" in text
     assert "CC BY 4.0" in text
-    assert "1 calls" not in text
+    assert "1 call without an answer" in text
 
 
 def test_a_missing_model_is_said_and_not_replaced() -> None:
@@ -147,7 +147,7 @@ def test_a_finding_of_the_audit_is_no_success() -> None:
 
 def test_where_to_look_next_depends_on_whether_the_yard_still_runs() -> None:
     assert "--keep" in shown(report())
-    assert "batchyard explain job_1" in shown(report(), running=True)
+    assert "batchyard explain job_1 bank-001" in shown(report(), running=True)
 
 
 def test_the_report_is_json() -> None:
