@@ -1,13 +1,19 @@
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+
+from batchyard.cli.program import run
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,11 +47,31 @@ class Program:
         return [sys.executable, "-m", "batchyard"]
 
     def __call__(self, *args: str, stdin: str = "", **env: str) -> Said:
+        """The command line in this process: the same code, without an interpreter's start."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in "12")
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8") as given,
+            mock.patch.dict(os.environ, self.env | env, clear=True),
+            mock.patch.object(sys, "stdin", given),
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            given.write(stdin)
+            given.seek(0)
+            try:
+                code = run(list(args))
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        told = [stream.buffer.getvalue().decode() for stream in (out, err)]
+        return Said(code, *told)
+
+    def process(self, *args: str, **env: str) -> Said:
+        """The command line as a process of its own."""
         done = subprocess.run(
             [*self.argv, *args],
             cwd=self.folder,
             env=self.env | env,
-            input=stdin,
             capture_output=True,
             text=True,
             timeout=110,
@@ -83,7 +109,7 @@ deployments:
     model: my-8b
     limits: {in_flight: 32}
     price: {input_per_mtok: 0.10, output_per_mtok: 0.40}
-  absent: {provider: gone, model: nobody}
+  absent: {provider: gone, model: no-model}
 routes:
   default: {candidates: [small]}
 yard: {lease: 10, heartbeat: 2}
@@ -98,7 +124,7 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     (folder / "batchyard.yaml").write_text(SETTINGS)
     program = program_in(folder)
     program = Program(folder, program.env | {"GONE_API_KEY": KEY})
-    said = program("up", "-d", "--json")
+    said = program.process("up", "-d", "--json")
     assert said.code == 0, said.err
     yield program
     program("down")

@@ -24,7 +24,7 @@ def test_every_command_speaks_json(name):
 
 
 def test_help_tells_every_command_the_exit_codes_and_the_environment(program):
-    said = program("--help")
+    said = program.process("--help")
     assert said.code == 0
     for word in (*COMMANDS, "Exit codes", "BATCHYARD_HOME"):
         assert word in said.out
@@ -32,7 +32,7 @@ def test_help_tells_every_command_the_exit_codes_and_the_environment(program):
 
 
 def test_the_help_of_the_program_imports_nothing_heavy(program):
-    said = program("--help", PYTHONPROFILEIMPORTTIME="1")
+    said = program.process("--help", PYTHONPROFILEIMPORTTIME="1")
     for heavy in ("celery", "sqlalchemy", "alembic", "genai_prices", "psycopg", "rich.console"):
         assert f" {heavy}\n" not in said.err, heavy
 

@@ -3,8 +3,10 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
+from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 
@@ -134,3 +136,206 @@ def test_two_at_once_make_one_yard(program):
 def test_a_simulator_by_itself(tool, program):
     said = program(tool, "--check", "--json")
     assert said.json == {"models": {"default": ["*"]}}
+
+
+# Jobs.
+
+
+def lines(count: int) -> str:
+    return "".join(json.dumps({"prompt": f"Say {n}"}) + "\n" for n in range(1, count + 1))
+
+
+@pytest.fixture(scope="module")
+def done(yard) -> str:
+    """A completed job of forty requests."""
+    (yard.folder / "in.jsonl").write_text(lines(40))
+    said = yard(
+        "submit", "in.jsonl", "--budget", "1", "-m", "team=nlp", "--name", "forty", "--json"
+    )
+    assert said.code == 0, said.err
+    assert yard("watch", said.json["id"]).code == 0
+    return said.json["id"]
+
+
+def test_submit_prints_the_id_alone_and_says_where_to_look(yard, done):
+    said = yard("submit", "-", stdin=lines(3))
+    assert said.code == 0
+    assert said.out.strip().startswith("job_")
+    assert said.out.count("\n") == 1
+    assert "batchyard results" in said.err
+
+
+def test_a_job_for_scripts(yard, done):
+    told = yard("job", done, "--json").json
+    assert told["id"] == done
+    assert told["status"] == "completed"
+    assert (told["total"], told["completed"], told["failed"]) == (40, 40, 0)
+    assert Decimal(told["cost_usd"]) > 0
+    assert isinstance(told["cost_usd"], str)
+    assert told["metadata"] == {"team": "nlp"}
+    assert told["by_deployment"][0]["deployment"] == "small"
+
+
+def test_a_job_for_people(yard, done):
+    said = yard("job", done.removeprefix("job_"))
+    assert "40 of 40" in said.out
+    assert "small" in said.out
+    assert "of $1" in said.out
+
+
+def test_results_are_in_input_order_and_whole(yard, done):
+    found = [json.loads(line) for line in yard("results", done).out.splitlines()]
+    assert [one["custom_id"] for one in found] == [f"request-{n}" for n in range(1, 41)]
+    assert all(one["response"]["status_code"] == 200 for one in found)
+    assert set(found[0]["batchyard"]) >= {"deployment", "attempts", "cost_usd", "usage", "route"}
+
+
+def test_results_in_a_file_appear_whole(yard, done):
+    said = yard("results", done, "-o", "out.csv", "--format", "csv", "--json")
+    assert said.json == {"path": "out.csv", "lines": 40}
+    assert (yard.folder / "out.csv").read_text().startswith("custom_id,")
+    assert not list(yard.folder.glob("*.part"))
+
+
+def test_a_reader_that_has_had_enough_is_no_traceback(yard, done):
+    writer = subprocess.Popen(
+        [*yard.argv, "results", done],
+        cwd=yard.folder,
+        env=yard.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    writer.stdout.close()
+    assert writer.communicate(timeout=60)[1] == b""
+    assert writer.returncode == 141
+
+
+def test_watch_for_scripts_ends_with_the_whole_job(yard, done):
+    said = yard("watch", done, "--json")
+    assert said.code == 0
+    assert json.loads(said.out.splitlines()[-1])["completed"] == 40
+
+
+def test_errors_are_told_by_class(yard, done):
+    told = yard("errors", done, "--json").json
+    assert told["id"] == done
+    assert {one["class"] for one in told["errors"]} <= {"throttled"}
+
+
+def test_explain_tells_a_request_its_calls(yard, done):
+    told = yard("explain", done, "request-7", "--json").json
+    assert told["request"]["row"] == 7
+    assert told["outcome"]["status"] == "completed"
+    assert told["calls"][-1]["status"] == "ok"
+    assert "completed by small" in yard("explain", done, "request-7").out
+    assert "History" in yard("explain", done).out
+
+
+def test_the_audit_agrees(yard, done):
+    told = yard("audit", done, "--json")
+    assert told.code == 0
+    assert told.json["ok"] is True
+    assert told.json["facts"]["requests"] == 40
+    assert "ledger adds up" in yard("audit", done).out
+
+
+def test_the_audits_exit_code_says_what_it_found(yard):
+    (yard.folder / "one.jsonl").write_text(lines(2))
+    job = yard("submit", "one.jsonl", "--json").json["id"]
+    assert yard("watch", job, "--json").code == 0
+    url = json.loads((yard.folder / "home" / "services.json").read_text())["database_url"]
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(
+            "delete from results where job_id = %s and seq = 1", [job.removeprefix("job_")]
+        )
+    said = yard("audit", job, "--json")
+    assert said.code == 1
+    assert said.json["ok"] is False
+    assert said.json["violations"]
+    assert yard("delete", job, "--yes", "--json").json == {"id": job, "deleted": True}
+
+
+def test_a_cancelled_job_ends_and_can_be_deleted(yard):
+    (yard.folder / "many.jsonl").write_text(lines(3000))
+    job = yard("submit", "many.jsonl", "--json").json["id"]
+    assert yard("delete", job, "--yes", "--json").code == 1
+    assert yard("cancel", job, "--json").json["status"] in ("cancelling", "cancelled")
+    said = yard("watch", job, "--json")
+    assert said.code == 1
+    assert json.loads(said.out.splitlines()[-1])["status"] == "cancelled"
+    assert yard("cancel", job).code in (0, 1)
+    assert yard("audit", job).code == 0
+    assert yard("delete", job, "--json").code == 2
+    assert yard("delete", job, "--yes").code == 0
+    assert yard("job", job).code == 2
+
+
+def test_jobs_lists_the_newest_first(yard, done):
+    told = yard("jobs", "--json").json
+    ids = [int(one["id"].removeprefix("job_")) for one in told]
+    assert ids == sorted(ids, reverse=True)
+    assert done in {one["id"] for one in told}
+    assert "forty" in yard("jobs").out
+
+
+def test_bad_lines_are_listed_with_line_field_and_fix(yard):
+    bad = '{"prompt": "fine"}\nnonsense\n{"prompt": 3}\n{"prompt": "x", "model": "nobody"}\n'
+    said = yard("submit", "-", stdin=bad)
+    assert said.code == 2
+    assert said.out == ""
+    assert "line 2" in said.err
+    assert "line 3, prompt" in said.err
+    assert "line 4, model" in said.err
+    problems = yard("submit", "-", "--json", stdin=bad).error["problems"]
+    assert [one["line"] for one in problems] == [2, 3, 4]
+    assert all(one["fix"] for one in problems)
+
+
+def test_bad_lines_can_be_skipped(yard):
+    said = yard("submit", "-", "--skip-bad-lines", "--json", stdin='{"prompt": "a"}\nnonsense\n')
+    assert said.code == 0
+    yard("watch", said.json["id"])
+    told = yard("job", said.json["id"], "--json").json
+    assert (told["completed"], told["failed"]) == (1, 1)
+
+
+def test_garbage_is_refused_with_at_most_a_hundred_problems(yard):
+    (yard.folder / "garbage.bin").write_bytes(bytes(range(256)) * 400)
+    said = yard("submit", "garbage.bin", "--json")
+    assert said.code == 2
+    assert 1 <= len(said.error["problems"]) <= 100
+    assert "Traceback" not in said.err
+
+
+WRONG = [
+    ("submit", "nowhere.jsonl"),
+    ("submit", "in.jsonl", "--budget", "-3"),
+    ("submit", "in.jsonl", "--route", "nobody"),
+    ("submit", "in.jsonl", "-m", "novalue"),
+    ("job", "none"),
+    ("job", "999999"),
+    ("explain", "999999", "x"),
+    ("results", "999999"),
+    ("audit", "999999"),
+]
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_input_ends_with_two(line, yard, done):
+    said = yard(*line, "--json")
+    assert said.code == 2
+    assert said.error["message"]
+    assert said.out == ""
+
+
+def test_ids_of_jobs_are_completed(yard, done):
+    said = yard(
+        _BATCHYARD_COMPLETE="complete_bash", COMP_WORDS="batchyard job job_", COMP_CWORD="2"
+    )
+    assert done in said.out.split()
+
+
+def test_routes_and_deployments_are_completed(yard):
+    words = "batchyard submit x --route "
+    said = yard(_BATCHYARD_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD="4")
+    assert said.out.split() == ["default", "small", "absent"]
