@@ -20,7 +20,6 @@ NESTING = 4
 # of a stranger's code. A handler that cleans up and raises again needs no place here.
 BROAD_HANDLERS = {
     "batchyard/embedded/supervisor.py:_child_died",  # the caller's own callback
-    "tasks/attempt.py:attempt",  # one request must not end the calls of its neighbours
     "tasks/attempt.py:attempt",  # one request among hundreds in flight
 }
 
