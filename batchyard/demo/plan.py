@@ -156,7 +156,7 @@ class Cloud:
 # Limits are enforced by the simulator as declared here; 429s beyond them are injected.
 CLOUDS: dict[str, Cloud] = {
     "skyline": Cloud(
-        what="cheap; throttles even below its limit, too small a window for long messages",
+        what="throttles, small window",
         model="skyline-lite",
         accuracy=0.78,
         price=("0.10", "0.40"),
@@ -167,7 +167,7 @@ CLOUDS: dict[str, Cloud] = {
         window=506,
     ),
     "harbor": Cloud(
-        what="mid-price; resets, malformed replies, down for 5 s",
+        what="errors, resets, down for 5 s",
         model="harbor-standard",
         accuracy=0.86,
         price=("0.40", "1.60"),
@@ -181,7 +181,7 @@ CLOUDS: dict[str, Cloud] = {
         },
     ),
     "summit": Cloud(
-        what="dear; good, slow",
+        what="slow, few errors",
         model="summit-large",
         accuracy=0.95,
         price=("3.00", "15.00"),

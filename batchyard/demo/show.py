@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
@@ -55,10 +55,9 @@ class Screen:
             "[yellow]simulated[/]  three clouds over real HTTP, one of them down for a while:"
         )
         for name, cloud in CLOUDS.items():
-            price = f"${cloud.price[0]} / ${cloud.price[1]} per million tokens"
+            price = f"${cloud.price[0]} / ${cloud.price[1]} per Mtok"
             self._print(
-                f"           {name:<8} {cloud.what}; {price}; right in {cloud.accuracy:.0%} "
-                "of its answers by design"
+                f"           {name:<8} {cloud.accuracy:.0%} right by design, {price}: {cloud.what}"
             )
         if missing:
             self._print(f"[yellow]left out[/]   the local model: {missing}")
@@ -105,7 +104,9 @@ class Screen:
     def report(self, report: Report, *, running: bool) -> None:
         """What came of it, and where to look next."""
         self._print()
-        self._console.print(_table(report.rows))
+        self._console.print(_table(WORK, map(_work, report.rows)))
+        self._print()
+        self._console.print(_table(WORTH, map(_worth, report.rows)))
         self._print()
         for line in _summary(report):
             self._print(line)
@@ -142,25 +143,21 @@ def _panel(job: str, view: JobView) -> Group:
     return Group(grid, Text(_shares(view), style="dim"))
 
 
-COLUMNS = (
-    ">RESULTS >SHARE >CALLS >RETRIED >FELL_BACK >THROTTLED >COST >ACCURACY STATED RATE_LIMIT_USED"
-).split()
+WORK = "DEPLOYMENT >RESULTS >SHARE >CALLS >RETRIED >FELL_BACK >THROTTLED >COST".split()
+WORTH = "DEPLOYMENT ACCURACY BY_DESIGN RATE_LIMIT_USED".split()
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("DEPLOYMENT")
-    for column in COLUMNS:
+    for column in columns:
         name = column.removeprefix(">").replace("_", " ")
         table.add_column(name, justify="right" if column.startswith(">") else "left")
     for row in rows:
-        table.add_row(*_cells(row))
+        table.add_row(*row)
     return table
 
 
-def _cells(row: Row) -> list[str]:
-    real = row.stated is None
-    rpm = row.limits.get("rpm")
+def _work(row: Row) -> list[str]:
     return [
         row.deployment,
         str(row.results),
@@ -170,9 +167,16 @@ def _cells(row: Row) -> list[str]:
         str(row.fallbacks),
         str(row.throttled),
         "unknown" if row.cost_usd is None else f"${row.cost_usd}",
-        _percent(row.accuracy) + f" of {row.labels} topics",
-        "real model" if real else f"{row.stated:.0%}, simulated",
-        f"{_percent(row.rate_used)} of {rpm}/min" if rpm else "no limit a minute",
+    ]
+
+
+def _worth(row: Row) -> list[str]:
+    rpm = row.limits.get("rpm")
+    return [
+        row.deployment,
+        f"{_percent(row.accuracy)} of {row.labels} topics",
+        "a real model" if row.stated is None else f"{row.stated:.0%} (simulated)",
+        f"{_percent(row.rate_used)} of {rpm} a minute" if rpm else "has none",
     ]
 
 

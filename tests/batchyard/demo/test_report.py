@@ -123,10 +123,10 @@ def shown(one: Report, *, running: bool = False) -> str:
 
 def test_it_says_what_is_real_and_what_is_simulated() -> None:
     text = shown(report())
-    assert "78%, simulated" in text
+    assert "78% (simulated)" in text
     assert "40% of 6 topics" in text
-    assert "real model" in text
-    assert "97% of 300/min" in text
+    assert "a real model" in text
+    assert "97% of 300 a minute" in text
     assert "CC BY 4.0" in text
     assert "1 call without an answer" in text
 
