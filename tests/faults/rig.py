@@ -4,28 +4,33 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psycopg
 from redis import Redis
 
-from batchyard.embedded.detached import stop
+from batchyard.embedded.detached import spawn, stop, wait_ready
 from batchyard.embedded.home import Home, YardRecord
 from batchyard.files import base_urls
-from batchyard.yard import Start, start_yard
+from batchyard.services import ROOT
+from batchyard.yard import Start
 from core.settings import Settings
 from db.audit import AuditReport, audit
 from db.connect import open_pool
 from providers.catalog import load_settings, resolve_deployments
 from tasks.context import Context
+from tasks.lifecycle import cancel
 from tasks.submit import SubmitOptions, submit
+from tests.faults.lanes import Silence
 from workers.broker import CeleryPublisher, make_app
 
 LEASE = 3.0
@@ -85,6 +90,8 @@ class Rig:
         # JSON is YAML.
         self.config.write_text(json.dumps(CONFIG), encoding="utf-8")
         self.settings: Settings = load_settings(self.config, {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._muted = False
 
     @property
     def record(self) -> YardRecord:
@@ -93,10 +100,14 @@ class Rig:
         return record
 
     def up(self) -> None:
-        start_yard(self.home, Start(self.config, flower=False))
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        env = {**os.environ, "BATCHYARD_HOME": str(self.home.path), "PYTHONPATH": path}
+        self._process = spawn(Start(self.config, flower=False).argv(), self.home, env=env)
+        wait_ready(self._process, self.home, timeout_s=PATIENCE)
 
     def down(self) -> None:
         stop(self.home)
+        self.wait_gone()
 
     # Processes.
 
@@ -125,6 +136,20 @@ class Rig:
 
         wait_until(ready, f"{names} ready")
 
+    def wait_gone(self) -> None:
+        """Until the supervisor has ended and nothing holds the home any more."""
+        if self._process is not None:
+            self._process.wait()
+        wait_until(lambda: not self.home.locked(), "the end of the supervisor")
+
+    def wait_idle(self) -> None:
+        """Until no lane is left, and everything they had to say is written."""
+        wait_until(
+            lambda: self.one("select count(*) from lanes") == 0,
+            "the end of the lanes",
+            tell=lambda: str(self.sql("select * from lanes")),
+        )
+
     # Postgres and the broker.
 
     def sql(self, query: str, **params: object) -> list[tuple[Any, ...]]:
@@ -142,8 +167,38 @@ class Rig:
         ((value,),) = self.sql(query, **params)
         return value
 
-    def broker(self) -> "Redis":
+    def break_connections_until(self, done: Callable[[], bool]) -> None:
+        """Ends a part of all connections to Postgres, again and again."""
+        random = Random(5)
+
+        def broken() -> bool:
+            self.sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity where random() < 0.2"
+                " and backend_type = 'client backend' and pid <> pg_backend_pid()"
+            )
+            time.sleep(random.random())
+            return done()
+
+        wait_until(broken, "the middle of a job with broken connections")
+
+    def broker(self) -> Redis:
         return Redis.from_url(self.record.broker_url)
+
+    def _bell(self) -> CeleryPublisher:
+        return CeleryPublisher(make_app(self.record.broker_url, self.settings.providers))
+
+    def ring(self, step: str, *args: int | str, queue: str) -> None:
+        """Sends a ticket of our own."""
+        asyncio.run(self._bell().publish(step, *args, queue=queue))
+
+    @contextmanager
+    def mute(self) -> Iterator[None]:
+        """What is submitted in this block rings no bell."""
+        self._muted = True
+        try:
+            yield
+        finally:
+            self._muted = False
 
     # Jobs.
 
@@ -151,15 +206,25 @@ class Rig:
         return asyncio.run(self._submit(total, budget_nusd))
 
     async def _submit(self, total: int, budget_nusd: int | None) -> int:
-        record = self.record
-        deployments = resolve_deployments(self.settings, base_urls(self.home))
-        publisher = CeleryPublisher(make_app(record.broker_url, self.settings.providers))
         lines = [
-            {"prompt": f"Which label has message {n}?", "max_tokens": 16} for n in range(total)
+            {"prompt": f"Which label has message {n}?", "max_tokens": OUTPUT} for n in range(total)
         ]
-        async with open_pool(record.database_url) as pool:
-            context = Context(self.settings, deployments, pool, publisher)
+        async with self._context() as context:
             return await submit(context, lines, SubmitOptions(budget_nusd=budget_nusd))
+
+    def cancel(self, job: int) -> None:
+        asyncio.run(self._cancel(job))
+
+    async def _cancel(self, job: int) -> None:
+        async with self._context() as context:
+            await cancel(context, 1, job)
+
+    @asynccontextmanager
+    async def _context(self) -> AsyncIterator[Context]:
+        deployments = resolve_deployments(self.settings, base_urls(self.home))
+        publisher = Silence() if self._muted else self._bell()
+        async with open_pool(self.record.database_url) as pool:
+            yield Context(self.settings, deployments, pool, publisher)
 
     def results(self, job: int) -> int:
         return int(self.one("select count(*) from results where job_id = %(job)s", job=job))

@@ -8,7 +8,7 @@ from tests.faults.rig import Rig
 
 @pytest.mark.timeout(300)
 def test_a_small_budget_is_used_up_and_never_overshot(database_url: str) -> None:
-    for played in asyncio.run(play(database_url, rounds=10)):
+    for played in asyncio.run(play(database_url, rounds=4)):
         assert played.status == "budget_exhausted"
         assert played.overshoot == 0
         assert played.use >= 0.95
