@@ -9,6 +9,7 @@ from shutil import which
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -60,7 +61,7 @@ class Screen:
                 f"           {name:<8} {cloud.accuracy:.0%} right by design, {price}: {cloud.what}"
             )
         if missing:
-            self._print(f"[yellow]left out[/]   the local model: {missing}")
+            self._print(f"[yellow]left out[/]   the local model: {escape(missing)}")
         self._print()
 
     def starting(self, record: YardRecord | None) -> None:
@@ -206,7 +207,7 @@ def _summary(report: Report) -> Iterator[str]:
         f"${report.billed_usd}{doubt}"
     )
     if report.violations:
-        yield f"[red]✗[/] the audit found: {'; '.join(report.violations)}"
+        yield f"[red]✗[/] the audit found: {escape('; '.join(report.violations))}"
     else:
         yield "[green]✓[/] audit: every request has one result, every call stands in the ledger"
     local = next((row for row in report.rows if row.deployment == LOCAL), None)
