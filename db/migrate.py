@@ -26,7 +26,8 @@ def sqlalchemy_url(database_url: str) -> str:
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
+    # Alembic reads options as ConfigParser does, where a percent sign begins a reference.
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     return config
 
 
