@@ -94,7 +94,7 @@ def _statements(owner: int, scene: Scene) -> Iterator[tuple[str, bytes, dict[str
         depth = max(2, 2 * (room // 200 + 1) // scene.jobs + 1)
         params = {"deployment": first, "room": room, "depth": depth}
         yield f"bind, room {room}", dispatch["bind"], params
-    yield "bound", dispatch["bound"], {"deployments": list(DEPLOYMENTS)}
+    yield "work", dispatch["work"], {"deployments": list(DEPLOYMENTS)}
     yield "active_jobs", dispatch["active_jobs"], {}
     yield "rate", dispatch["rate"], {"deployment": first}
     yield "live_lanes", dispatch["live_lanes"], {"provider": PROVIDER, "lost_after": 20.0}

@@ -61,7 +61,8 @@ insert into chunks (job_id, part, plan_id, deployment, size, seqs, tries, calls,
 select 1 + i %% %(jobs)s, 202601, 1, (%(deployments)s::text[])[1 + i / %(jobs)s %% 3], %(size)s,
   s.seqs, s.smalls, s.smalls, s.tokens, s.bounds, 'planned'
 from generate_series(0, %(chunks)s - 1) as i, (
-  select array_agg(i::int) as seqs, array_agg(0::smallint) as smalls, array_agg((150 + random() * 200)::int) as tokens,
+  select array_agg(i::int) as seqs, array_agg(0::smallint) as smalls,
+    array_agg((150 + random() * 200)::int) as tokens,
     array_agg((100000 + random() * 200000)::bigint) as bounds
   from generate_series(1, %(size)s) as i
 ) s

@@ -8,28 +8,36 @@ SQL = statements("dispatch")
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """Requests bound to a deployment: all of them, and those that are due now."""
+class Work:
+    """What waits for a deployment: whether chunks wait to be bound, requests that are bound
+    (all of them, and those due now), and whether its pause has run out unnoticed."""
 
+    planned: bool
     total: int
     due: int
+    reopens: bool
 
 
 async def hold_provider(conn: Connection, provider: str) -> bool:
     """Takes the provider's row for this transaction; False when another dispatch has it."""
-    await conn.execute(SQL["lock_provider"], {"provider": provider})
-    cursor = await conn.execute(SQL["hold_provider"], {"provider": provider})
-    if await cursor.fetchone() is None:
-        return False
-    await conn.execute(SQL["stamp_provider"], {"provider": provider})
+    held = await conn.execute(SQL["hold_provider"], {"provider": provider})
+    if await held.fetchone() is None:
+        # Somebody has it, or the provider is new.
+        await conn.execute(SQL["lock_provider"], {"provider": provider})
+        held = await conn.execute(SQL["hold_provider"], {"provider": provider})
+        return await held.fetchone() is not None
     return True
 
 
-async def bound_requests(conn: Connection, deployments: list[str]) -> dict[str, Bound]:
-    """What is bound already, by deployment."""
-    cursor = await conn.execute(SQL["bound"], {"deployments": deployments})
-    found = {name: Bound(total, due) for name, total, due in await cursor.fetchall()}
-    return {name: found.get(name, Bound(0, 0)) for name in deployments}
+async def stamp_provider(conn: Connection, provider: str) -> None:
+    """This dispatch has done something; only when `hold_provider` was True."""
+    await conn.execute(SQL["stamp_provider"], {"provider": provider})
+
+
+async def waiting_work(conn: Connection, deployments: list[str]) -> dict[str, Work]:
+    """What waits, by deployment."""
+    cursor = await conn.execute(SQL["work"], {"deployments": deployments})
+    return {row[0]: Work(*row[1:]) for row in await cursor.fetchall()}
 
 
 async def bind(conn: Connection, deployment: str, *, room: int, chunk_size: int) -> int:

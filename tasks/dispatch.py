@@ -10,14 +10,16 @@ import structlog
 from core.deployment import Deployment
 from db.connect import Connection
 from db.dispatch import (
+    Work,
     bind,
-    bound_requests,
     closed_deployments,
     hold_provider,
     issue_tickets,
     live_lanes,
     observed_rate,
     reopen_deployments,
+    stamp_provider,
+    waiting_work,
 )
 from tasks.context import Context
 
@@ -31,19 +33,41 @@ LEAST_AHEAD = 2 * CHUNK
 async def dispatch(context: Context, provider: str = "") -> str:
     """Serves one provider, or all of them; returns one line on what was done."""
     names = [provider] if provider else list(context.settings.providers)
-    done = [text for name in names if (text := await _serve(context, name))]
+    mine = {name: _deployments(context, name) for name in names}
+    async with context.pool.connection() as conn:
+        work = await waiting_work(conn, [d.name for one in mine.values() for d in one])
+    done = [
+        text
+        for name in names
+        if any(_needs_dispatch(work[d.name]) for d in mine[name])
+        and (text := await _serve(context, name, mine[name]))
+    ]
     return "; ".join(done) or "nothing to do"
 
 
-async def _serve(context: Context, provider: str) -> str:
-    mine = [d for d in context.deployments.values() if d.provider == provider]
+def _deployments(context: Context, provider: str) -> list[Deployment]:
+    return [d for d in context.deployments.values() if d.provider == provider]
+
+
+def _needs_dispatch(work: Work) -> bool:
+    return work.planned or work.due > 0 or work.reopens
+
+
+async def _serve(context: Context, provider: str, mine: list[Deployment]) -> str:
+    names = [d.name for d in mine]
     async with context.pool.connection() as conn, conn.transaction():
         if not await hold_provider(conn, provider):
             return ""
-        await reopen_deployments(conn)
+        work = await waiting_work(conn, names)
+        if any(one.reopens for one in work.values()):
+            await reopen_deployments(conn)
         closed = await closed_deployments(conn)
-        chunks = await _bind(conn, [d for d in mine if d.name not in closed])
-        tickets = await _tickets(conn, context, provider, mine)
+        chunks = await _bind(conn, [d for d in mine if d.name not in closed], work)
+        if chunks:
+            work = await waiting_work(conn, names)
+        tickets = await _tickets(conn, context, provider, sum(one.due for one in work.values()))
+        if chunks or tickets:
+            await stamp_provider(conn, provider)
     queue = f"provider.{provider}"
     for ticket in tickets:
         await context.publisher.publish("call", provider, ticket, queue=queue)
@@ -52,12 +76,12 @@ async def _serve(context: Context, provider: str) -> str:
     return f"{provider}: {chunks} chunks bound, {len(tickets)} tickets"
 
 
-async def _bind(conn: Connection, deployments: list[Deployment]) -> int:
-    bound = await bound_requests(conn, [d.name for d in deployments])
+async def _bind(conn: Connection, deployments: list[Deployment], work: dict[str, Work]) -> int:
     chunks = 0
     for deployment in deployments:
-        ahead = await _ahead(conn, deployment)
-        room = ahead - bound[deployment.name].total
+        if not work[deployment.name].planned:
+            continue
+        room = await _ahead(conn, deployment) - work[deployment.name].total
         if room > 0:
             chunks += await bind(conn, deployment.name, room=room, chunk_size=CHUNK)
     return chunks
@@ -72,12 +96,10 @@ async def _ahead(conn: Connection, deployment: Deployment) -> int:
     return max(LEAST_AHEAD, 4 * in_flight, round(HORIZON * rate))
 
 
-async def _tickets(
-    conn: Connection, context: Context, provider: str, deployments: list[Deployment]
-) -> list[int]:
+async def _tickets(conn: Connection, context: Context, provider: str, due: int) -> list[int]:
     """New tickets: lanes queued and running never outnumber what is due, nor the setting."""
-    bound = await bound_requests(conn, [d.name for d in deployments])
-    due = sum(one.due for one in bound.values())
     wanted = min(context.settings.yard.lanes, -(-due // CHUNK))
+    if not wanted:
+        return []
     missing = wanted - await live_lanes(conn, provider, context.settings.yard.lease)
     return await issue_tickets(conn, provider, missing) if missing > 0 else []

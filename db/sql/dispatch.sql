@@ -10,13 +10,21 @@ select name from providers where name = %(provider)s for update skip locked;
 -- name: stamp_provider
 update providers set dispatched_at = now() where name = %(provider)s;
 
--- name: bound
-select deployment, sum(size)::bigint,
-  coalesce(sum(size) filter (where not_before <= now()), 0)::bigint
-from chunks
-where deployment = any(%(deployments)s::text[]) and status in ('ready', 'waiting')
-  and kind = 'call'
-group by deployment;
+-- name: work
+-- What waits for each deployment: chunks that are not bound, and bound requests, all and due.
+-- The last column: whether a deployment's pause is over and its row does not say so yet.
+select u.deployment,
+  exists (select from chunks c where c.deployment = u.deployment and c.status = 'planned'),
+  coalesce(bound.total, 0), coalesce(bound.due, 0),
+  exists (select from deployment_state s
+    where s.deployment = u.deployment and s.status = 'cooling' and s.until <= now())
+from unnest(%(deployments)s::text[]) as u (deployment)
+cross join lateral (
+  select sum(c.size)::bigint as total,
+    sum(c.size) filter (where c.not_before <= now())::bigint as due
+  from chunks c
+  where c.deployment = u.deployment and c.status in ('ready', 'waiting') and c.kind = 'call'
+) bound;
 
 -- name: bind
 -- Fair over jobs: the first chunk of every job, then the second of every job, and so on, until
