@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ from batchyard.embedded.home import Home, ServiceRecord, State, YardRecord
 from batchyard.services import check_profiles
 from batchyard.yard import Start, run_yard, start_yard
 from core.settings import Settings
-from providers.catalog import load_settings
+from providers.catalog import CONFIG_FILE, load_settings
 
 SETTLED = (State.READY, State.DONE)
 
@@ -54,7 +55,9 @@ def up(
     running = home.running()
     if running is not None:
         ticks.say_running(running)
-    elif not detach:
+    else:
+        ticks.console.print(f"configuration: {_source(start, settings)}", markup=False)
+    if running is None and not detach:
         _run_here(settings, start, ticks, as_json=as_json)
         return
     record = start_yard(home, start, while_waiting=ticks.show)
@@ -83,6 +86,17 @@ def _run_here(settings: Settings, start: Start, ticks: "Ticks", *, as_json: bool
         ticks.say_running(running)
         return
     ticks.console.print("stopped; the data stay in", relative(ticks.home.path))
+
+
+def _source(start: Start, settings: Settings) -> str:
+    """Where the configuration comes from."""
+    found = start.config or Path(CONFIG_FILE)
+    if found.is_file():
+        return relative(found.resolve())
+    named = [f"{name} ({one.api_key})" for name, one in settings.providers.items() if one.api_key]
+    if named:
+        return f"no file; keys in the environment for {', '.join(named)}"
+    return "no file and no key; simulated providers and the local model"
 
 
 def _told(home: Home, record: YardRecord) -> dict[str, Any]:
