@@ -53,7 +53,7 @@ def decide(
     known: Container[str] | None = None,
 ) -> Again | Result:
     """`jitter` is a random number in [0, 1). Candidates that are not in `known`, because the
-    configuration has lost them since the plan was made, are passed over."""
+    configuration has lost them since the plan was made, are passed over or left."""
     leaf = error.error_class
     if leaf.final:
         return failure(error)
@@ -62,9 +62,11 @@ def decide(
         return failure(error)
     others = range(tried.candidate + 1, len(plan.candidates))
     following = [n for n in others if known is None or plan.candidates[n] in known]
-    if leaf.next_candidate and not following:
+    gone = known is not None and plan.candidates[tried.candidate] not in known
+    leave = leaf.next_candidate or gone
+    if leave and not following:
         return failure(error)
-    if following and (leaf.next_candidate or _worn_out(leaf, tried, tries)):
+    if following and (leave or _worn_out(leaf, tried, tries)):
         return Again(following[0], tries, 0.0, leaf)
     return Again(tried.candidate, tries, _pause(error, tried, jitter), leaf)
 

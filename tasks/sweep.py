@@ -81,7 +81,8 @@ def _in_doubt(yard: Yard, entry: Entry) -> Settled:
     error = ProviderError(ErrorClass.UNKNOWN, None, "worker_lost", LOST, billed=True)
     tried = Tried(chunk.candidate, chunk.tries[entry.index], chunk.calls[entry.index])
     decision = decide(error, tried, chunk.plan, jitter=0.0, known=yard.context.deployments)
-    unpriced = yard.context.deployments[chunk.deployment].price is None
+    deployment = yard.context.deployments.get(chunk.deployment)
+    unpriced = entry.bound == 0 and (deployment is None or deployment.price is None)
     settled = Settled(
         entry=entry,
         status=AttemptStatus.UNKNOWN,

@@ -1,0 +1,187 @@
+"""Where a retry is decided: each class of error, and what no course of errors can do."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.plan import Plan
+from core.status import ResultStatus
+from core.work import Result
+from providers.errors import ErrorClass, ProviderError
+from tasks.decide import (
+    ATTEMPTS_PER_CANDIDATE,
+    LONGEST_PAUSE,
+    THROTTLES_PER_CANDIDATE,
+    Again,
+    Tried,
+    decide,
+    failure,
+)
+
+FRESH = Tried(candidate=0, tries=0, calls=0)
+FINAL, SAME, NEXT = "final", "same", "next"
+TABLE = [
+    (ErrorClass.THROTTLED, SAME, 0),
+    (ErrorClass.OVERLOADED, SAME, 1),
+    (ErrorClass.TRANSIENT, SAME, 1),
+    (ErrorClass.UNKNOWN, SAME, 1),
+    (ErrorClass.MALFORMED, SAME, 1),
+    (ErrorClass.CREDENTIAL_DEAD, NEXT, 1),
+    (ErrorClass.QUOTA_DEAD, NEXT, 1),
+    (ErrorClass.TOO_LONG, NEXT, 1),
+    (ErrorClass.REFUSED, FINAL, 0),
+    (ErrorClass.BAD_REQUEST, FINAL, 0),
+]
+
+
+def plan(candidates: int = 2, max_attempts: int = 6) -> Plan:
+    names = tuple(f"d{number}" for number in range(candidates))
+    return Plan("default", names, max_output=100, max_attempts=max_attempts)
+
+
+def error(leaf: ErrorClass, retry_after: float | None = None) -> ProviderError:
+    return ProviderError(leaf, 503, "busy", "please wait", retry_after)
+
+
+def test_the_table_has_every_class() -> None:
+    assert {leaf for leaf, _, _ in TABLE} == set(ErrorClass)
+
+
+@pytest.mark.parametrize(("leaf", "what", "spent"), TABLE)
+def test_first_error_of_each_class(leaf: ErrorClass, what: str, spent: int) -> None:
+    decision = decide(error(leaf), FRESH, plan(), jitter=0.5)
+    if what == FINAL:
+        assert isinstance(decision, Result)
+        return
+    assert isinstance(decision, Again)
+    assert decision.candidate == (1 if what == NEXT else 0)
+    assert decision.tries == spent
+    assert decision.reason == leaf
+    assert (decision.delay == 0) is (what == NEXT)
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf, what, _ in TABLE if what == NEXT])
+def test_what_only_another_candidate_can_mend_ends_with_the_last(leaf: ErrorClass) -> None:
+    assert isinstance(decide(error(leaf), Tried(1, 1, 1), plan(), jitter=0), Result)
+
+
+def test_after_its_share_of_attempts_the_next_candidate_is_tried() -> None:
+    late = Tried(0, ATTEMPTS_PER_CANDIDATE - 1, ATTEMPTS_PER_CANDIDATE - 1)
+    decision = decide(error(ErrorClass.OVERLOADED, 20.0), late, plan(), jitter=0)
+    assert decision == Again(1, ATTEMPTS_PER_CANDIDATE, 0.0, ErrorClass.OVERLOADED)
+    alone = decide(error(ErrorClass.OVERLOADED, 20.0), late, plan(1), jitter=0)
+    assert alone == Again(0, ATTEMPTS_PER_CANDIDATE, 20.0, ErrorClass.OVERLOADED)
+
+
+def test_a_throttled_request_keeps_its_attempts_and_moves_on_in_the_end() -> None:
+    throttled = error(ErrorClass.THROTTLED, 2.0)
+    for calls in range(THROTTLES_PER_CANDIDATE - 1):
+        again = decide(throttled, Tried(0, 0, calls), plan(), jitter=0)
+        assert again == Again(0, 0, 2.0, ErrorClass.THROTTLED)
+    last = Tried(0, 0, THROTTLES_PER_CANDIDATE - 1)
+    assert decide(throttled, last, plan(), jitter=0) == Again(1, 0, 0.0, ErrorClass.THROTTLED)
+    # With nobody else to ask, it waits for as long as it takes.
+    patient = Tried(0, 0, 500)
+    assert decide(throttled, patient, plan(1), jitter=0) == Again(0, 0, 2.0, ErrorClass.THROTTLED)
+
+
+def test_the_last_attempt_is_final() -> None:
+    spent = Tried(1, 5, 9)
+    assert isinstance(decide(error(ErrorClass.OVERLOADED), spent, plan(), jitter=0), Result)
+    assert isinstance(decide(error(ErrorClass.THROTTLED), spent, plan(), jitter=0), Again)
+
+
+def test_pauses_grow_and_the_provider_has_the_last_word() -> None:
+    def pause(calls: int, retry_after: float | None = None) -> float:
+        failed = error(ErrorClass.OVERLOADED, retry_after)
+        decision = decide(failed, Tried(0, 0, calls), plan(1), jitter=0.999)
+        assert isinstance(decision, Again)
+        return decision.delay
+
+    pauses = [pause(calls) for calls in range(12)]
+    assert pauses == sorted(pauses)
+    assert 0 < pauses[0] < 1
+    assert max(pauses) <= LONGEST_PAUSE
+    assert pause(3, retry_after=90.0) == 90.0
+    assert pause(3, retry_after=0.0) == 0.0
+
+
+def test_candidates_that_the_configuration_has_lost_are_passed_over() -> None:
+    dead = error(ErrorClass.QUOTA_DEAD)
+    three = plan(3)
+    decision = decide(dead, FRESH, three, jitter=0, known={"d0", "d2"})
+    assert isinstance(decision, Again)
+    assert decision.candidate == 2
+    assert isinstance(decide(dead, FRESH, three, jitter=0, known={"d0"}), Result)
+    # The very one that was called is gone: waiting for it would take for ever.
+    unknown = error(ErrorClass.UNKNOWN)
+    moved = decide(unknown, FRESH, three, jitter=0, known={"d1"})
+    assert isinstance(moved, Again)
+    assert moved.candidate == 1
+    assert isinstance(decide(unknown, FRESH, three, jitter=0, known=set()), Result)
+
+
+def test_a_failure_is_told_in_openais_shape() -> None:
+    result = failure(ProviderError(ErrorClass.BAD_REQUEST, 400, "no_such_field", "no such field"))
+    assert result.status == ResultStatus.FAILED
+    assert result.http_status == 400
+    assert json.loads(result.body or "") == {
+        "error": {
+            "message": "no such field",
+            "type": "bad_request",
+            "param": None,
+            "code": "no_such_field",
+        }
+    }
+    assert json.loads(result.error or "")["code"] == "no_such_field"
+
+
+@pytest.mark.parametrize("status", [None, 200])
+def test_a_failure_without_an_error_status_has_no_answer(status: int | None) -> None:
+    result = failure(ProviderError(ErrorClass.MALFORMED, status, "malformed", "no JSON"))
+    assert (result.http_status, result.body) == (None, None)
+    assert json.loads(result.error or "")["class"] == "malformed"
+
+
+ERRORS = st.builds(
+    ProviderError,
+    st.sampled_from(list(ErrorClass)),
+    st.sampled_from([None, 200, 400, 429, 503]),
+    st.just("code"),
+    st.just("message"),
+    st.none() | st.floats(0, 600),
+)
+
+
+@given(
+    errors=st.lists(ERRORS, min_size=40, max_size=80),
+    candidates=st.integers(1, 4),
+    max_attempts=st.integers(1, 10),
+    jitter=st.floats(0, 1, exclude_max=True),
+    missing=st.sets(st.sampled_from(["d1", "d2", "d3"])),
+)
+def test_no_course_of_errors_goes_on_for_ever_or_back(
+    errors: list[ProviderError],
+    candidates: int,
+    max_attempts: int,
+    jitter: float,
+    missing: set[str],
+) -> None:
+    rules = plan(candidates, max_attempts)
+    known = set(rules.candidates) - missing
+    tried, spent = FRESH, 0
+    for failed in errors:
+        spent += int(failed.error_class.spends_attempt)
+        decision = decide(failed, tried, rules, jitter=jitter, known=known)
+        if isinstance(decision, Result):
+            assert decision.status == ResultStatus.FAILED
+            break
+        assert decision.tries == spent < max_attempts
+        assert tried.candidate <= decision.candidate < candidates
+        assert rules.candidates[decision.candidate] in known
+        assert decision.delay >= 0
+        tried = Tried(decision.candidate, decision.tries, tried.calls + 1)
+    # Only throttling, which costs nothing, may outlast the budget of attempts.
+    assert spent <= max_attempts
