@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchyard.demo.plan import CLOUDS, LOCAL, Material, local_messages
+from core.ids import job_name
 from core.money import usd_text
 from db.jobs import JobView, Share
-from tasks.lifecycle import public_id
 
 # The part of a deployment's calls over which its rate is measured: the first of them fill the
 # pipe, the last are stragglers that wait for their retry.
@@ -115,7 +115,7 @@ def make_report(material: Material, facts: Facts, places: Places) -> Report:
     view, shares = facts.view, facts.view.shares
     grades = grade(facts.lines, gold(material))
     return Report(
-        job=public_id(view.id),
+        job=job_name(view.id),
         status=view.status,
         total=view.total,
         completed=view.completed,

@@ -132,7 +132,9 @@ def test_it_says_what_is_real_and_what_is_simulated() -> None:
 
 
 def test_a_missing_model_is_said_and_not_replaced() -> None:
-    text = shown(report(rows=(row("skyline"),), missing="no local model for Plan 9: pip install a[local]"))
+    text = shown(
+        report(rows=(row("skyline"),), missing="no local model for Plan 9: pip install a[local]")
+    )
     assert "no local model for Plan 9: pip install a[local]" in text
     assert "SmolLM2" not in text
 
