@@ -24,10 +24,12 @@ from db.takeover import write_off
 
 PLAN = Plan(route="default", candidates=("small", "large"), max_output=100, max_attempts=6)
 BOUND = 1000
+BODY = b'{"messages": [{"role": "user", "content": "1"}]}'
 OK, ERROR, UNKNOWN = AttemptStatus.OK, AttemptStatus.ERROR, AttemptStatus.UNKNOWN
 REQUESTS = b"""
 insert into requests (part, job_id, seq, custom_id, row, target, body, prompt_hash)
-select %(part)s, %(job_id)s, s, 'request-' || s, s + 1, 'default', '{"n": ' || s || '}', ''
+select %(part)s, %(job_id)s, s, 'request-' || s, s + 1, 'default',
+  '{"messages": [{"role": "user", "content": "' || s || '"}]}', ''
 from generate_series(0, %(total)s - 1) as s
 """
 ROUTE_CHUNK = b"""
@@ -162,7 +164,7 @@ class Kit:
 
 
 def entries(chunk: LeasedChunk, indexes: Iterable[int]) -> list[Entry]:
-    return [Entry(chunk, index, b'{"n": 1}') for index in indexes]
+    return [Entry(chunk, index, BODY) for index in indexes]
 
 
 def answered(entry: Entry, cost: int | None = None) -> Settled:

@@ -1,0 +1,310 @@
+"""The sweep: what a dead process may have sent is written off, and nothing else is touched."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from core.deployment import Deployment
+from core.money import Price
+from core.ports import Buckets, HttpCall, HttpReply
+from core.settings import Settings
+from core.work import GiveBack
+from db.connect import open_pool
+from db.finish import end_job
+from db.lifecycle import stop_job
+from db.record import Report
+from tasks.attempt import Caller
+from tasks.context import Context, Yard
+from tasks.record import Writer
+from tasks.sweep import sweep
+from tests.db.kit import BOUND, Kit, again, answered, connect
+from workers.limiter.redis_limiter import RedisLimiter
+
+SETTINGS = Settings.model_validate(
+    {
+        "providers": {"lab": {"base_url": "http://127.0.0.1:1/v1"}},
+        "deployments": {
+            "small": {"provider": "lab", "model": "my-8b"},
+            "large": {"provider": "lab", "model": "my-70b"},
+        },
+        "routes": {"default": {"candidates": ["small", "large"]}},
+    }
+)
+SMALL = Deployment(
+    name="small",
+    provider="lab",
+    kind="openai",
+    base_url="http://127.0.0.1:1/v1",
+    model="my-8b",
+    timeout=10,
+    api_key=None,
+    buckets=Buckets("small", None, None, None),
+    price=Price(Decimal(1), Decimal(2)),
+    context=None,
+)
+DEPLOYMENTS = {"small": SMALL, "large": replace(SMALL, name="large", model="my-70b")}
+
+
+class NoCalls:
+    """A transport for steps that must not call anybody."""
+
+    async def send(self, call: HttpCall) -> HttpReply:
+        raise AssertionError(f"called {call.url}")
+
+    async def close(self) -> None:
+        return
+
+
+class Bell:
+    """Remembers what was rung for."""
+
+    def __init__(self) -> None:
+        self.rung: list[tuple[int | str, ...]] = []
+
+    async def publish(self, step: str, *args: int | str, queue: str | None = None) -> None:
+        self.rung.append((step, *args))
+
+
+class Inn:
+    """A yard that sweeps, and processes that die in it."""
+
+    def __init__(self, database_url: str, broker_url: str) -> None:
+        self.database_url = database_url
+        self.broker_url = broker_url
+        self.bell = Bell()
+        self.deployments = dict(DEPLOYMENTS)
+
+    def run(self, story: Callable[[Kit, Kit, Yard], Awaitable[Any]]) -> Any:
+        async def inside() -> Any:
+            async with await connect(self.database_url) as conn, self.yard() as yard:
+                return await story(await Kit.open(conn), await Kit.open(conn), yard)
+
+        return asyncio.run(inside())
+
+    @asynccontextmanager
+    async def yard(self) -> AsyncIterator[Yard]:
+        async with open_pool(self.database_url) as pool, pool.connection() as conn:
+            owner = (await Kit.open(conn)).owner
+            writer = Writer(pool, owner, ignore)
+            limiter = RedisLimiter(self.broker_url, holder=str(owner))
+            caller = Caller(self.deployments, {}, NoCalls(), limiter)
+            context = Context(SETTINGS, self.deployments, pool, self.bell)
+            yield Yard(context, owner, writer, caller, asyncio.Event())
+            await writer.close()
+            await limiter.close()
+
+
+async def ignore(report: Report) -> None:
+    return
+
+
+async def die(kit: Kit) -> None:
+    await kit.conn.execute(b"update processes set lease_until = now() where id = %s", (kit.owner,))
+
+
+@pytest.fixture
+def inn(database_url: str, broker_url: str) -> Inn:
+    return Inn(database_url, broker_url)
+
+
+def test_calls_in_doubt_are_written_off_and_the_rest_goes_back_untouched(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        await kit.job(20, limit=100 * BOUND)
+        [chunk] = await kit.claim()
+        sent = await kit.intend(chunk, 5)
+        await kit.commit([answered(sent[0]), again(sent[1])])
+        await die(kit)
+        assert (await sweep(yard)).startswith("3 calls in doubt")
+        rows = await kit.rows(
+            "select seq, n, status, cost_nusd, bound_nusd, error_class from attempts"
+            " where seq between 2 and 4 order by seq"
+        )
+        assert rows == [(seq, 1, "unknown", BOUND, BOUND, "unknown") for seq in (2, 3, 4)]
+        chunks = await kit.rows(
+            "select seqs, tries, calls, sent, status from chunks"
+            " where kind = 'call' and status in ('ready', 'waiting') and 10 > any(seqs)"
+            " order by seqs"
+        )
+        alone = [([seq], [1], [1], 0, "ready") for seq in (1, 2, 3, 4)]
+        assert chunks == [*alone, ([5, 6, 7, 8, 9], [0] * 5, [0] * 5, 0, "ready")]
+        facts = (await kit.clean()).facts
+        assert facts["spent_nusd"] == 700 + 3 * BOUND
+        assert (facts["unknown"], facts["unknown_nusd"]) == (3, 3 * BOUND)
+        assert facts["reserved_nusd"] == 0
+        assert ("dispatch", "") in inn.bell.rung
+
+    inn.run(story)
+
+
+def test_the_living_keep_what_they_have(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        await kit.job(20)
+        [mine] = await kit.claim()
+        [theirs] = await other.claim()
+        sent = await kit.intend(mine, 3)
+        await other.intend(theirs, 4)
+        await die(other)
+        assert (await sweep(yard)).startswith("4 calls in doubt")
+        await kit.commit([answered(one) for one in sent])
+        assert (mine.sent, mine.open) == (3, 0)
+        facts = (await kit.clean()).facts
+        assert (facts["completed"], facts["unknown"]) == (3, 4)
+
+    inn.run(story)
+
+
+def test_a_chunk_that_was_claimed_and_not_begun_goes_back_whole(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        await kit.job(10)
+        [chunk] = await kit.claim()
+        await die(kit)
+        assert (await sweep(yard)).startswith("0 calls in doubt")
+        [same] = await other.claim()
+        assert same.id == chunk.id
+        assert same.seqs == chunk.seqs
+        assert same.fence > chunk.fence + 1
+        await kit.clean()
+
+    inn.run(story)
+
+
+def test_a_chunk_that_was_sent_whole_is_done(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        job_id = await kit.job(3, size=3)
+        [chunk] = await kit.claim()
+        await kit.intend(chunk)
+        await die(kit)
+        await sweep(yard)
+        await other.run(job_id)
+        facts = (await kit.clean()).facts
+        assert (facts["completed"], facts["attempts"], facts["unknown"]) == (3, 6, 3)
+
+    inn.run(story)
+
+
+def test_the_late_reply_finds_its_cost_and_no_result(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        job_id = await kit.job(10)
+        [chunk] = await kit.claim()
+        sent = await kit.intend(chunk, 2)
+        await die(kit)
+        await sweep(yard)
+        await other.run(job_id)
+        await kit.commit([answered(one, cost=300) for one in sent], back=[GiveBack(chunk)])
+        facts = (await kit.clean()).facts
+        assert (facts["late"], facts["unknown"], facts["completed"]) == (2, 0, 10)
+        assert facts["spent_nusd"] == 10 * 700 + 2 * 300
+
+    inn.run(story)
+
+
+def test_a_stopped_job_is_not_revived(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        job_id = await kit.job(20)
+        [chunk] = await kit.claim()
+        await kit.intend(chunk, 3)
+        await stop_job(kit.conn, job_id)
+        await die(kit)
+        report = await sweep(yard)
+        assert report.startswith("3 calls in doubt")
+        assert ("finish", job_id) in inn.bell.rung
+        assert await end_job(kit.conn, job_id) == "cancelled"
+        facts = (await kit.clean()).facts
+        assert (facts["cancelled"], facts["open"], facts["unknown"]) == (20, 0, 3)
+        assert facts["reserved_nusd"] == 0
+
+    inn.run(story)
+
+
+def test_a_request_that_kills_its_workers_fails_in_the_end(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        job_id = await kit.job(1)
+        for kills in range(6):
+            victim = await Kit.open(kit.conn)
+            [chunk] = await victim.claim() or await victim.claim("large")
+            assert chunk.deployment == ("small" if kills < 3 else "large")
+            await victim.intend(chunk)
+            await die(victim)
+            await sweep(yard)
+        assert await end_job(kit.conn, job_id) == "completed"
+        facts = (await kit.clean()).facts
+        assert (facts["failed"], facts["unknown"]) == (1, 6)
+        error = await kit.value("select error from results")
+        assert "worker_lost" in error
+
+    inn.run(story)
+
+
+def test_a_deployment_that_was_taken_out_of_the_configuration(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        await kit.job(10)
+        [chunk] = await kit.claim()
+        await kit.intend(chunk, 2)
+        await die(kit)
+        del inn.deployments["small"]
+        assert (await sweep(yard)).startswith("2 calls in doubt")
+        rows = await kit.rows(
+            "select deployment, seqs from chunks where status = 'ready' and deployment = 'large'"
+            " order by seqs"
+        )
+        assert rows == [("large", [0]), ("large", [1])]
+        assert (await kit.clean()).facts["unknown_nusd"] == 2 * BOUND
+
+    inn.run(story)
+
+
+def test_several_at_once_do_no_harm(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        for _ in range(3):
+            await kit.job(300, size=5)
+        for chunk in await kit.claim(room=10**6):
+            await kit.intend(chunk, 2)
+        claimed = await kit.value("select count(*) from chunks where status = 'leased'")
+        while chunks := await kit.claim(room=10**6):
+            for chunk in chunks:
+                await kit.intend(chunk, 2)
+            claimed += len(chunks)
+        await die(kit)
+        async with inn.yard() as second, inn.yard() as third:
+            told = await asyncio.gather(*(sweep(one) for one in (yard, second, third, yard)))
+        assert sum(int(line.split()[0]) for line in told) == 2 * claimed == 360
+        facts = (await kit.clean()).facts
+        assert (facts["unknown"], facts["open"]) == (360, 900)
+
+    inn.run(story)
+
+
+def test_bells_that_were_lost_are_rung_again(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        done, waiting = await kit.job(4, size=4), await kit.job(4, size=4)
+        [chunk] = await kit.claim()
+        await kit.commit([answered(one) for one in await kit.intend(chunk)])
+        await kit.conn.execute(
+            b"update chunks set status = case kind when 'route' then 'ready' else 'done' end"
+            b" where job_id = %s",
+            (waiting,),
+        )
+        assert await sweep(yard) == "0 calls in doubt, 1 jobs to route, 1 to finish"
+        assert inn.bell.rung == [("route", waiting), ("finish", done)]
+
+    inn.run(story)
+
+
+def test_an_overdue_job_ends_expired(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        job_id = await kit.job(10, size=5)
+        [chunk] = await kit.claim()
+        sent = await kit.intend(chunk, 2)
+        await kit.conn.execute(b"update jobs set deadline = now() where id = %s", (job_id,))
+        await sweep(yard)
+        await kit.commit([answered(one) for one in sent], back=[GiveBack(chunk)])
+        assert await end_job(kit.conn, job_id) == "expired"
+        facts = (await kit.clean()).facts
+        assert (facts["completed"], facts["expired"]) == (2, 8)
+
+    inn.run(story)
