@@ -17,6 +17,7 @@ import msgspec
 
 from batchyard.connection import Place, find_yard, open_context
 from batchyard.loops import LoopThread
+from core.ids import job_name, job_number
 from core.money import parse_usd
 from core.status import JobStatus
 from db.connect import Connection
@@ -26,7 +27,6 @@ from db.results import Format, stream_results
 from db.stories import ErrorGroup, errors_by_class
 from tasks import lifecycle
 from tasks.context import Context
-from tasks.lifecycle import parse_job_id, public_id
 from tasks.lines import Source
 from tasks.submit import SubmitOptions
 from tasks.submit import submit as submit_step
@@ -44,7 +44,7 @@ class Job:
     @property
     def id(self) -> str:
         """The public id, as the command line and JSON show it."""
-        return public_id(self._number)
+        return job_name(self._number)
 
     def __repr__(self) -> str:
         return f"<batchyard.Job {self.id}>"
@@ -138,7 +138,7 @@ def submit(
 
 def job(job_id: str | int) -> Job:
     """The job of this id (`"job_12"`, `"12"` or `12`). Raises NotFoundError."""
-    found = Job(parse_job_id(job_id))
+    found = Job(job_number(job_id))
     found.status()
     return found
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from core.money import Price
 from core.ports import Buckets
 
@@ -28,8 +30,7 @@ class Deployment:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Counted tokens. `input_tokens` includes the cached ones and `output_tokens` the
     reasoning ones, as in the OpenTelemetry GenAI conventions."""
 
@@ -39,8 +40,7 @@ class Usage:
     reasoning_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """A parsed answer. `body` is the provider's JSON as it came; `usage` is None where the
     provider sent none, which is *unknown*, not zero. `refused` marks a content outcome."""
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class HttpCall:
+
+class HttpCall(msgspec.Struct, frozen=True, gc=False):
     """One HTTP POST, ready to be sent as it is. `timeout` is in seconds for the whole exchange."""
 
     url: str
@@ -20,8 +21,7 @@ class HttpCall:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
+class HttpReply(msgspec.Struct, frozen=True, gc=False):
     """What came back. Header names are lower case."""
 
     status: int

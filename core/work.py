@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from core.deployment import Usage
 from core.plan import Plan
 from core.status import AttemptStatus, ResultStatus
@@ -72,8 +74,7 @@ class Entry:
         return self.chunk.calls[self.index] + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, gc=False):
     """The final, write-once outcome of a request. `body` and `error` are JSON texts."""
 
     status: ResultStatus

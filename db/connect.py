@@ -30,9 +30,7 @@ def statements(room: str) -> dict[str, bytes]:
     return {name: "\n".join(lines).strip().rstrip(";").encode() for name, lines in found.items()}
 
 
-async def only_row(
-    conn: Connection, statement: bytes, params: dict[str, Any]
-) -> tuple[Any, ...]:
+async def only_row(conn: Connection, statement: bytes, params: dict[str, Any]) -> tuple[Any, ...]:
     """The one row of a statement that always has one."""
     row = await (await conn.execute(statement, params)).fetchone()
     if row is None:

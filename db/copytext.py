@@ -27,3 +27,8 @@ def block(rows: Iterable[str]) -> bytes:
     """Rows, each without its newline, as one block for `copy.write`."""
     lines = "\n".join(rows)
     return (lines + "\n").encode("utf-8", "replace") if lines else b""
+
+
+def array(values: Iterable[int]) -> str:
+    """An array literal of integers, for a parameter whose type the statement says."""
+    return "{" + ",".join(map(str, values)) + "}"

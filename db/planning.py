@@ -7,6 +7,7 @@ from psycopg.types.json import Jsonb
 
 from core.plan import Plan
 from db.connect import Connection, only_row, statements
+from db.copytext import array
 
 SQL = statements("planning")
 
@@ -99,10 +100,10 @@ async def put_decisions(
                     "plan_id": group.plan_id,
                     "deployment": group.deployment,
                     "size": len(group.seqs),
-                    "seqs": group.seqs,
-                    "calls": [calls.get(seq, 0) for seq in group.seqs],
-                    "tokens": group.tokens,
-                    "bounds": group.bounds,
+                    "seqs": array(group.seqs),
+                    "calls": array(calls.get(seq, 0) for seq in group.seqs),
+                    "tokens": array(group.tokens),
+                    "bounds": array(group.bounds),
                 },
             )
         if refused:
@@ -122,7 +123,7 @@ def _packed(chunk: RouteChunk, planned: list[PlannedChunk]) -> dict[str, Any]:
     )
     return {
         "chunk_id": chunk.id,
-        "seqs": [row[0] for row in rows],
-        "plan_ids": [row[1] for row in rows],
-        "tokens": [row[2] for row in rows],
+        "seqs": array(row[0] for row in rows),
+        "plan_ids": array(row[1] for row in rows),
+        "tokens": array(row[2] for row in rows),
     }

@@ -5,7 +5,7 @@ flat however many there are.
 """
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Literal
@@ -89,7 +89,7 @@ async def stream_results(
     project_id: int,
     job_id: int,
     format: Format = "jsonl",  # noqa: A002
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Blocks of whole lines (JSONL as OpenAI's batch output, or CSV with a head line).
 
     While the job runs, only requests that have ended are there. Raises NotFoundError.
@@ -120,7 +120,7 @@ def _query(name: str, round_: int) -> bytes:
 
 async def _blocks(
     copy: AsyncCopy, write: Callable[[bytes], bytes], head: bytes
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Tuples come one a message: a 16-bit count of fields, then each with its 32-bit length."""
     lines = [head] if head else []
     size = 0

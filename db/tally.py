@@ -15,53 +15,53 @@ COUNTS = (
 THROTTLED = "throttled"
 
 
-def _counts(settled: Settled) -> dict[str, int]:
-    move, result, usage = settled.move, settled.result, settled.usage
-    chunk = settled.entry.chunk
-    ok = settled.status == AttemptStatus.OK
-    return {
-        "attempts": 1,
-        "errors": int(not ok),
-        "throttled": int(settled.error_class == THROTTLED),
-        "unknown": int(settled.status == AttemptStatus.UNKNOWN),
-        "retries": int(move is not None and move.candidate == chunk.candidate),
-        "fallbacks": int(move is not None and move.candidate != chunk.candidate),
-        "completed": int(result is not None and result.status == ResultStatus.COMPLETED),
-        "failed": int(result is not None and result.status == ResultStatus.FAILED),
-        "unpriced": int(settled.cost_nusd is None),
-        "input_tokens": usage.input_tokens if usage else 0,
-        "output_tokens": usage.output_tokens if usage else 0,
-        "cost_nusd": settled.cost_nusd or 0,
-        "latency_ms": settled.latency_ms if ok else 0,
-    }
-
-
-def _late_counts(settled: Settled, before: int | None) -> dict[str, int]:
-    usage = settled.usage
-    return {
-        "unpriced": int(settled.cost_nusd is None) - int(before is None),
-        "input_tokens": usage.input_tokens if usage else 0,
-        "output_tokens": usage.output_tokens if usage else 0,
-        "cost_nusd": (settled.cost_nusd or 0) - (before or 0),
-    }
-
-
 def count_rows(
     live: list[Settled], writer: int, *, late: Sequence[tuple[Settled, int | None]] = ()
 ) -> list[dict[str, Any]]:
     """One row of additions per (job, deployment), in that order. The calls in `late` were
     counted when they were written off, at the cost that stands beside them."""
     sums: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
-    added = [(settled, _counts(settled)) for settled in live]
-    added += [(settled, _late_counts(settled, before)) for settled, before in late]
-    for settled, counts in added:
-        into = sums[settled.entry.chunk.job_id, settled.entry.chunk.deployment]
-        for name, value in counts.items():
-            into[name] += value
+    for settled in live:
+        chunk = settled.entry.chunk
+        _count(sums[chunk.job_id, chunk.deployment], settled)
+    for settled, before in late:
+        chunk = settled.entry.chunk
+        _count_late(sums[chunk.job_id, chunk.deployment], settled, before)
     return [
         {"job_id": job_id, "deployment": deployment, "writer": writer, **counts}
         for (job_id, deployment), counts in sorted(sums.items())
     ]
+
+
+def _count(into: dict[str, int], settled: Settled) -> None:
+    into["attempts"] += 1
+    if settled.status == AttemptStatus.OK:
+        into["latency_ms"] += settled.latency_ms
+    else:
+        into["errors"] += 1
+        into["throttled"] += settled.error_class == THROTTLED
+        into["unknown"] += settled.status == AttemptStatus.UNKNOWN
+    if settled.result is not None:
+        into["completed"] += settled.result.status == ResultStatus.COMPLETED
+        into["failed"] += settled.result.status == ResultStatus.FAILED
+    elif settled.move is not None:
+        same = settled.move.candidate == settled.entry.chunk.candidate
+        into["retries" if same else "fallbacks"] += 1
+    into["unpriced"] += settled.cost_nusd is None
+    into["cost_nusd"] += settled.cost_nusd or 0
+    _count_tokens(into, settled)
+
+
+def _count_late(into: dict[str, int], settled: Settled, before: int | None) -> None:
+    into["unpriced"] += (settled.cost_nusd is None) - (before is None)
+    into["cost_nusd"] += (settled.cost_nusd or 0) - (before or 0)
+    _count_tokens(into, settled)
+
+
+def _count_tokens(into: dict[str, int], settled: Settled) -> None:
+    if settled.usage is not None:
+        into["input_tokens"] += settled.usage.input_tokens
+        into["output_tokens"] += settled.usage.output_tokens
 
 
 def move_rows(live: list[Settled], stopped: set[int]) -> list[dict[str, Any]]:

@@ -1,25 +1,11 @@
 """A user's hand on a job: cancel it, delete it, and read its id."""
 
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError
+from core.ids import job_name
 from core.status import JobStatus
 from db.lifecycle import delete_job, drop_unheld, hold_job, put_event, stop_job
 from tasks.bell import ring
 from tasks.context import Context
-
-PREFIX = "job_"
-
-
-def parse_job_id(text: str | int) -> int:
-    """The number of a job written as `12` or `job_12`. Raises NotFoundError for anything else."""
-    digits = str(text).strip().removeprefix(PREFIX)
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
-        raise NotFoundError(f"{str(text)!r} is no job id. Ids look like 12 or job_12")
-    return int(digits)
-
-
-def public_id(job_id: int) -> str:
-    """How people and scripts see a job's id."""
-    return f"{PREFIX}{job_id}"
 
 
 async def cancel(ctx: Context, project_id: int, job_id: int) -> JobStatus:
@@ -35,8 +21,8 @@ async def cancel(ctx: Context, project_id: int, job_id: int) -> JobStatus:
                 return held.status
             if held.status.terminal:
                 raise ConflictError(
-                    f"{public_id(job_id)} has ended already ({held.status}). Its results stay; "
-                    f"`batchyard delete {public_id(job_id)}` removes them"
+                    f"{job_name(job_id)} has ended already ({held.status}). Its results stay; "
+                    f"`batchyard delete {job_name(job_id)}` removes them"
                 )
             await stop_job(conn, job_id)
             await put_event(conn, job_id, "cancelling", {})
@@ -57,7 +43,7 @@ async def delete(ctx: Context, project_id: int, job_id: int) -> None:
         held = await hold_job(conn, project_id, job_id)
         if not held.status.terminal:
             raise ConflictError(
-                f"{public_id(job_id)} is {held.status}. Cancel it first: "
-                f"`batchyard cancel {public_id(job_id)}`"
+                f"{job_name(job_id)} is {held.status}. Cancel it first: "
+                f"`batchyard cancel {job_name(job_id)}`"
             )
         await delete_job(conn, job_id, held)

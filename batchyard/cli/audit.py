@@ -8,10 +8,10 @@ from rich.text import Text
 from batchyard.cli.complete import offer_jobs
 from batchyard.cli.database import ask_project
 from batchyard.cli.failure import FAILED
-from batchyard.cli.ids import job_name, job_number
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import out, plain
 from batchyard.embedded.home import Home
+from core.ids import job_name, job_number
 from core.money import usd_text
 from db.audit import AuditReport
 from db.audit import audit as look_over

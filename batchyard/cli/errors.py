@@ -7,10 +7,10 @@ from rich.text import Text
 
 from batchyard.cli.complete import JobId
 from batchyard.cli.database import ask_project
-from batchyard.cli.ids import job_name, job_number
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import notes, out, plain
 from batchyard.embedded.home import Home
+from core.ids import job_name, job_number
 from db.stories import ErrorGroup, errors_by_class
 
 

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from batchyard.cli.complete import JobId
 from batchyard.cli.database import ask_project
-from batchyard.cli.ids import job_name, job_number
 from batchyard.cli.jobview import JobPanel, job_json, when
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import ago, out, plain
 from batchyard.embedded.home import Home
+from core.ids import job_name, job_number
 from core.money import usd_text
 from db.stories import Call, JobStory, Planned, RequestStory, job_story, request_story
 

@@ -6,12 +6,12 @@ import typer
 
 from batchyard.cli.complete import JobId
 from batchyard.cli.database import ask_project
-from batchyard.cli.ids import job_name, job_number
 from batchyard.cli.jobview import JobPanel, cost_text, job_json, line_json, status_text, when
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import notes, out, plain, table
 from batchyard.embedded.home import Home
 from core.errors import NotFoundError
+from core.ids import job_name, job_number
 from db.jobs import JobLine, job_view, list_jobs
 
 

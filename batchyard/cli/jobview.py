@@ -9,8 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from batchyard.cli.ids import job_name
 from batchyard.cli.show import ago, plain, table
+from core.ids import job_name
 from core.money import usd_text
 from core.status import JobStatus
 from db.jobs import JobLine, JobView, Share

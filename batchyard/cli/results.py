@@ -1,21 +1,20 @@
 """`batchyard results`."""
 
 import os
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import typer
 
 from batchyard.cli.complete import JobId
 from batchyard.cli.database import ask_project
-from batchyard.cli.ids import job_number
 from batchyard.cli.output import JsonFlag, put_json, write
 from batchyard.cli.places import relative
 from batchyard.cli.show import notes, plain
 from batchyard.embedded.home import Home
 from core.errors import InputError
+from core.ids import job_number
 from db.connect import Connection
 from db.results import stream_results
 
@@ -61,7 +60,7 @@ Format = Literal["jsonl", "csv"]
 
 async def _to_stdout(conn: Connection, project: int, number: int, kind: Format) -> None:
     # Closed here, while the connection is still there, when the reader has had enough.
-    stream = cast("AsyncGenerator[bytes]", stream_results(conn, project, number, kind))
+    stream = stream_results(conn, project, number, kind)
     async with aclosing(stream) as blocks:
         async for block in blocks:
             write(block)

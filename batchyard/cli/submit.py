@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from batchyard.cli.ids import job_number
 from batchyard.cli.output import JsonFlag, put_json, put_line
 from batchyard.cli.show import notes, plain
 from batchyard.cli.targets import offer_targets
@@ -13,6 +12,7 @@ from batchyard.cli.watch import watch_job
 from batchyard.client import submit as hand_in
 from batchyard.embedded.home import Home
 from core.errors import InputError
+from core.ids import job_number
 
 
 def submit(

@@ -11,12 +11,12 @@ from rich.live import Live
 from batchyard.cli.complete import JobId
 from batchyard.cli.database import ask_project
 from batchyard.cli.failure import FAILED
-from batchyard.cli.ids import job_name, job_number
 from batchyard.cli.jobview import JobPanel, cost_text, job_json
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import notes, out, plain
 from batchyard.embedded.home import Home
 from core.errors import ServiceError
+from core.ids import job_name, job_number
 from core.status import JobStatus
 from db.jobs import JobView, job_view
 

@@ -48,7 +48,7 @@ where status <> 'open' and (until is null or until > now())
 order by deployment;
 
 -- name: workers
-select count(*) from processes where kind = 'worker' and lease_until > now();
+select count(*) from processes where lease_until > now();
 
 -- name: events
 select kind, data, at from job_events where job_id = %(job_id)s order by id;

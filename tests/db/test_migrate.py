@@ -6,7 +6,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, pool
 
-from core.errors import ServiceError
+from core.errors import InputError, ServiceError
 from db.migrate import migrate, sqlalchemy_url
 from db.schema import PARTITIONED, metadata
 
@@ -54,3 +54,13 @@ def test_there_is_a_project_to_begin_with(database_url: str) -> None:
 def test_another_database_is_refused_in_words() -> None:
     with pytest.raises(ServiceError, match="must start with postgresql://"):
         migrate("mysql://somewhere/else")
+
+
+def test_an_unknown_revision_is_refused_in_words(database_url: str) -> None:
+    with pytest.raises(InputError, match="no revision 'nonsense'"):
+        migrate(database_url, "nonsense")
+
+
+def test_a_server_that_is_away_is_named() -> None:
+    with pytest.raises(ServiceError, match="does not answer"):
+        migrate("postgresql://nobody@127.0.0.1:1/none")

@@ -3,10 +3,11 @@ import asyncio
 import pytest
 
 from core.errors import ConflictError, NotFoundError
+from core.ids import job_number
 from core.status import JobStatus
 from db.finish import end_job
 from tasks.context import Context
-from tasks.lifecycle import cancel, delete, parse_job_id
+from tasks.lifecycle import cancel, delete
 
 
 def end(inn, job_id: int) -> None:
@@ -18,10 +19,10 @@ def end(inn, job_id: int) -> None:
 
 
 def test_ids_are_read_in_both_shapes() -> None:
-    assert parse_job_id("12") == parse_job_id("job_12") == parse_job_id(12) == 12
+    assert job_number("12") == job_number("job_12") == job_number(12) == 12
     for text in ("", "job_", "x", "-1", "1.5", "job_1x", "9" * 40, "٣"):
         with pytest.raises(NotFoundError):
-            parse_job_id(text)
+            job_number(text)
 
 
 def test_a_cancel_closes_what_nobody_holds_and_rings_for_the_end(inn) -> None:
