@@ -59,7 +59,10 @@ async def open_yard(publisher: Publisher, kind: str) -> AsyncIterator[Yard]:
             )
         transport = make_transport("pyreqwest", max_connections=MAX_CONNECTIONS)
         stack.push_async_callback(transport.close)
-        limiter = RedisLimiter(environment.limiter_url(), holder=str(process_id))
+        # As long as the lease: by then the sweep has taken over what this process held.
+        limiter = RedisLimiter(
+            environment.limiter_url(), holder=str(process_id), expiry=settings.yard.lease
+        )
         stack.push_async_callback(limiter.close)
         writer = Writer(pool, process_id, _after_commit(publisher))
         caller = Caller(deployments, Keyring(settings), transport, limiter)

@@ -26,13 +26,15 @@ AWAY = 0.5
 
 
 class RedisLimiter:
-    """Implements `core.ports.Limiter`. `holder` names this process among those in flight."""
+    """Implements `core.ports.Limiter`. `holder` names this process among those in flight; its
+    calls stop counting when it has not been heard of for `expiry` seconds."""
 
-    def __init__(self, url: str, holder: str) -> None:
+    def __init__(self, url: str, holder: str, *, expiry: float = HOLDER_EXPIRY) -> None:
         self._redis = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
         self._script = self._redis.register_script(_script("limiter"))
         self._pause_script = self._redis.register_script(_script("pause"))
         self._holder = holder
+        self._expiry_ms = int(expiry * 1000)
         self._ended: dict[str, int] = defaultdict(int)
         self._tokens: dict[str, int] = defaultdict(int)
         self._buckets: dict[str, Buckets] = {}
@@ -52,7 +54,7 @@ class RedisLimiter:
             buckets.in_flight or 0,
             BURST_SECONDS,
             self._holder,
-            int(HOLDER_EXPIRY * 1000),
+            self._expiry_ms,
             ended,
             spare,
             *tokens,
