@@ -35,9 +35,10 @@ async def expire(conn: Connection, *, host: str, pid: int) -> None:
     await conn.execute(SQL["expire"], {"host": host, "pid": pid})
 
 
-async def forget_dead(conn: Connection) -> None:
-    """Drops the rows of long dead processes that own nothing any more."""
-    await conn.execute(SQL["forget"])
+async def forget_dead(conn: Connection, *, unheard: bool = True) -> None:
+    """Drops the rows of long dead processes that own nothing any more; without `unheard`
+    only of those known to be dead."""
+    await conn.execute(SQL["forget"], {"unheard": unheard})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,12 @@ class LeftBehind:
     doubtful: list[int]
 
 
-async def lock_orphans(conn: Connection) -> list[LeftBehind]:
-    """Locks up to fifty chunks whose owner is dead, for the rest of the transaction."""
-    ids = [row[0] for row in await (await conn.execute(SQL["orphaned"])).fetchall()]
+async def lock_orphans(conn: Connection, *, unheard: bool = True) -> list[LeftBehind]:
+    """Locks up to fifty chunks whose owner is dead, for the rest of the transaction. With
+    `unheard` an owner whose lease has run out is taken for dead, without it only one that is
+    known to be."""
+    cursor = await conn.execute(SQL["orphaned"], {"unheard": unheard})
+    ids = [row[0] for row in await cursor.fetchall()]
     if not ids:
         return []
     rows = await (await conn.execute(SQL["left_behind"], {"ids": ids})).fetchall()

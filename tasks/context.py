@@ -1,6 +1,7 @@
 """What a step may use. `workers/wiring.py` builds it; tests build their own."""
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,28 @@ class Context:
     publisher: Publisher
 
 
+@dataclass(slots=True)
+class Pulse:
+    """How regularly this process could renew its lease, in seconds of its own clock.
+
+    Where it could not, others could not either: for one more lease after such an outage a
+    lease that has run out says nothing about its owner.
+    """
+
+    last: float = math.inf
+    doubted_until: float = 0.0
+
+    def beat(self, now: float, lease: float) -> None:
+        """The lease was renewed."""
+        if now - self.last > lease / 2:
+            self.doubted_until = now + lease
+        self.last = now
+
+    def steady(self, now: float, lease: float) -> bool:
+        """Whether leases that have run out may be believed."""
+        return now - self.last <= lease / 2 and now >= self.doubted_until
+
+
 @dataclass(frozen=True, slots=True)
 class Yard:
     """For the steps that hold leases: besides the context, this process' own row, its one
@@ -36,3 +59,4 @@ class Yard:
     stopping: asyncio.Event
     tickets: set[int] = field(default_factory=set)
     held: set[LeasedChunk] = field(default_factory=set)
+    pulse: Pulse = field(default_factory=Pulse)

@@ -5,6 +5,8 @@ again in a chunk of one (a prompt that kills workers thus stands alone); the res
 untouched. Lost bells: unrouted and unfinished jobs are rung again. Deadlines are kept.
 """
 
+import asyncio
+
 import structlog
 
 from core.status import AttemptStatus
@@ -34,7 +36,7 @@ async def sweep(yard: Yard) -> str:
         await drop_unsent(conn)
         unrouted = await unrouted_jobs(conn)
         unfinished = await unfinished_jobs(conn)
-        await forget_dead(conn)
+        await forget_dead(conn, unheard=_steady(yard))
     for job_id in unrouted:
         await context.publisher.publish("route", job_id)
     for job_id in unfinished:
@@ -42,11 +44,16 @@ async def sweep(yard: Yard) -> str:
     return f"{doubtful} calls in doubt, {len(unrouted)} jobs to route, {len(unfinished)} to finish"
 
 
+def _steady(yard: Yard) -> bool:
+    now = asyncio.get_running_loop().time()
+    return yard.pulse.steady(now, yard.context.settings.yard.lease)
+
+
 async def _take_over(yard: Yard) -> int | None:
     """Takes over up to fifty orphaned chunks; the number of calls in doubt, None when there
     is nothing left."""
     async with yard.context.pool.connection() as conn, conn.transaction():
-        orphans = await lock_orphans(conn)
+        orphans = await lock_orphans(conn, unheard=_steady(yard))
         if not orphans:
             return None
         settled = [

@@ -66,10 +66,11 @@ async def open_yard(publisher: Publisher, kind: str) -> AsyncIterator[Yard]:
         stack.push_async_callback(limiter.close)
         writer = Writer(pool, process_id, _after_commit(publisher))
         caller = Caller(deployments, Keyring(settings), transport, limiter)
-        vital = [_vital(_renew(context, process_id)), _vital(writer.watch())]
+        yard = Yard(context, process_id, writer, caller, asyncio.Event())
+        vital = [_vital(_renew(yard)), _vital(writer.watch())]
         vital.append(_vital(_touch(limiter, settings.yard.heartbeat)))
         try:
-            yield Yard(context, process_id, writer, caller, asyncio.Event())
+            yield yard
         finally:
             for task in vital:
                 task.cancel()
@@ -114,20 +115,22 @@ async def _touch(limiter: RedisLimiter, heartbeat: float) -> None:
         await limiter.touch()
 
 
-async def _renew(context: Context, process_id: int) -> None:
+async def _renew(yard: Yard) -> None:
     """Keeps the lease; a process whose row is gone has no business going on."""
+    context, loop = yard.context, asyncio.get_running_loop()
     lease = context.settings.yard.lease
     while True:
-        await asyncio.sleep(context.settings.yard.heartbeat)
         try:
             async with context.pool.connection() as conn:
-                kept = await renew(conn, process_id, lease)
+                kept = await renew(conn, yard.process_id, lease)
         except OperationalError as error:
             log.warning("lease not renewed", reason=type(error).__name__)
-            continue
-        if not kept:
-            log.error("this process' lease was withdrawn")
-            os._exit(LOST_LEASE_EXIT)
+        else:
+            if not kept:
+                log.error("this process' lease was withdrawn")
+                os._exit(LOST_LEASE_EXIT)
+            yard.pulse.beat(loop.time(), lease)
+        await asyncio.sleep(context.settings.yard.heartbeat)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,16 @@ where id = %(id)s returning id;
 delete from processes where id = %(id)s;
 
 -- name: expire
-update processes set lease_until = now() where host = %(host)s and pid = %(pid)s;
-
--- name: dead
-select id from processes where lease_until <= now();
+-- A lease that ended in 1970 is that of a process known to be dead, not of one unheard of.
+update processes set lease_until = 'epoch' where host = %(host)s and pid = %(pid)s;
 
 -- name: orphaned
 -- Chunks whose owner is dead or gone; `limit` keeps each take-over's transaction short.
 select c.id from chunks c
 where c.status = 'leased' and c.kind = 'call'
-  and not exists (select from processes p where p.id = c.owner and p.lease_until > now())
+  and not exists (
+    select from processes p where p.id = c.owner
+      and p.lease_until > case when %(unheard)s then now() else 'epoch' end)
 order by c.id limit 50
 for update of c skip locked;
 
@@ -53,5 +53,5 @@ where id = %(id)s;
 
 -- name: forget
 delete from processes p
-where p.lease_until < now() - interval '1 minute'
+where p.lease_until < case when %(unheard)s then now() - interval '1 minute' else 'epoch' end
   and not exists (select from chunks c where c.owner = p.id and c.status = 'leased');
