@@ -50,11 +50,13 @@ class LeasedChunk:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One request of a leased chunk, with what is sent. `body` is JSON without its model."""
+    """One request of a leased chunk, with what is sent. `body` is JSON without its model;
+    `asked` are the tokens that its permit was taken for."""
 
     chunk: LeasedChunk
     index: int
     body: bytes
+    asked: int = 0
 
     @property
     def seq(self) -> int:

@@ -42,7 +42,7 @@ async def waiting_work(conn: Connection, deployments: list[str]) -> dict[str, Wo
 
 async def bind(conn: Connection, deployment: str, *, room: int, chunk_size: int) -> int:
     """Binds planned chunks of about `room` requests in fair order; returns how many chunks."""
-    row = await (await conn.execute(SQL["active_jobs"])).fetchone()
+    row = await (await conn.execute(SQL["planned_jobs"], {"deployment": deployment})).fetchone()
     jobs = max(1, row[0] if row else 1)
     depth = max(2, 2 * (room // chunk_size + 1) // jobs + 1)
     cursor = await conn.execute(

@@ -65,7 +65,8 @@ async def _serve(context: Context, provider: str, mine: list[Deployment]) -> str
         chunks = await _bind(conn, [d for d in mine if d.name not in closed], work)
         if chunks:
             work = await waiting_work(conn, names)
-        tickets = await _tickets(conn, context, provider, sum(one.due for one in work.values()))
+        due = sum(one.due for name, one in work.items() if name not in closed)
+        tickets = await _tickets(conn, context, provider, due)
         if chunks or tickets:
             await stamp_provider(conn, provider)
     queue = f"provider.{provider}"

@@ -9,7 +9,7 @@ is far away, what was not sent goes back to the yard.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
@@ -19,10 +19,10 @@ from psycopg import OperationalError
 
 from core.money import to_usd
 from core.ports import Return
-from core.status import ResultStatus
+from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
 from db.connect import Connection
-from db.dispatch import end_lane, start_lane
+from db.dispatch import close_deployment, closed_deployments, end_lane, start_lane
 from db.lease import claim, disown, disown_unknown, read_entries
 from tasks.attempt import attempt
 from tasks.context import Yard
@@ -76,7 +76,7 @@ async def run_slice(yard: Yard, provider: str, ticket: int) -> str:
     try:
         if not await persist(pool, lambda conn: start_lane(conn, ticket, yard.process_id)):
             return "the ticket is gone, nothing to do"
-        lane = Lane(yard, provider)
+        lane = Lane(yard, provider, ticket)
         try:
             await lane.run()
         finally:
@@ -90,19 +90,22 @@ async def run_slice(yard: Yard, provider: str, ticket: int) -> str:
 class Lane:
     """The state of one slice."""
 
-    def __init__(self, yard: Yard, provider: str) -> None:
+    def __init__(self, yard: Yard, provider: str, ticket: int) -> None:
         self.tally = Tally()
         self._yard = yard
+        self._ticket = ticket
         self._provider = provider
-        self._deployments = [d for d in yard.context.deployments.values() if d.provider == provider]
-        self._chunks: dict[int, LeasedChunk] = {}
+        mine = [d for d in yard.context.deployments.values() if d.provider == provider]
+        # Lanes begin with different deployments, so that one of them cannot keep all.
+        self._deployments = mine[ticket % len(mine) :] + mine[: ticket % len(mine)]
+        self._chunks: set[LeasedChunk] = set()
         self._backlog: deque[Entry] = deque()
         self._intended: deque[Entry] = deque()
         self._flying = 0
         self._changed = asyncio.Event()
         self._returned = asyncio.Event()
         self._feeding = True
-        self._far_away = False
+        self._far: dict[str, float] = {}
         loop = asyncio.get_running_loop()
         self._deadline = loop.time() + yard.context.settings.yard.slice
 
@@ -119,12 +122,12 @@ class Lane:
             await self._break_off()
             raise
         finally:
-            self._yard.held.difference_update(self._chunks.values())
+            self._yard.held.difference_update(self._chunks)
 
     async def _break_off(self) -> None:
         """What this lane holds must not stay leased to a process that goes on living; what
         its calls brought is kept first."""
-        owner, mine = self._yard.process_id, list(self._chunks.values())
+        owner, mine = self._yard.process_id, list(self._chunks)
         try:
             await self._yard.writer.flush()
         finally:
@@ -132,7 +135,7 @@ class Lane:
 
     def _over(self) -> bool:
         late = asyncio.get_running_loop().time() >= self._deadline
-        return late or self._far_away or self._yard.stopping.is_set()
+        return late or bool(self._far) or self._yard.stopping.is_set()
 
     async def _feed(self) -> None:
         """Claims chunks and turns their entries into intended ones, a window at a time."""
@@ -154,7 +157,8 @@ class Lane:
         claimed: list[LeasedChunk] = []
         try:
             async with self._yard.context.pool.connection() as conn:
-                claimed = await self._lease(conn)
+                closed = await closed_deployments(conn)
+                claimed = await self._lease(conn, closed)
                 self._backlog.extend(await read_entries(conn, claimed))
         except OperationalError as error:
             log.warning("claim broken off", reason=type(error).__name__)
@@ -162,11 +166,11 @@ class Lane:
             return False
         return bool(claimed)
 
-    async def _lease(self, conn: Connection) -> list[LeasedChunk]:
-        for deployment in self._deployments:
+    async def _lease(self, conn: Connection, closed: set[str]) -> list[LeasedChunk]:
+        for deployment in [d for d in self._deployments if d.name not in closed]:
             chunks = await claim(conn, deployment.name, owner=self._yard.process_id, room=CLAIM)
             if chunks:
-                self._chunks.update((chunk.id, chunk) for chunk in chunks)
+                self._chunks.update(chunks)
                 self._yard.held.update(chunks)
                 # The next claim begins with another deployment of the provider.
                 self._deployments.append(self._deployments.pop(0))
@@ -205,15 +209,19 @@ class Lane:
         )
 
     async def _send_all(self, calls: asyncio.TaskGroup) -> None:
-        """Sends what is intended as permits come, until the feeder is done."""
+        """Sends what is intended as permits come, until the feeder is done or the slice is."""
         limiter = self._yard.caller.limiter
-        while self._feeding or self._intended:
+        while (self._feeding or self._intended) and not self._over():
             if not self._intended:
                 await self._wait_changed()
                 continue
             ask = self._same_deployment()
-            buckets = self._yard.caller.deployments[ask[0].chunk.deployment].buckets
-            grant = await limiter.acquire(buckets, [entry.tokens for entry in ask])
+            name = ask[0].chunk.deployment
+            buckets = self._yard.caller.deployments[name].buckets
+            output = self._yard.outputs.expected(name)
+            for entry in ask:
+                entry.asked = entry.tokens + output
+            grant = await limiter.acquire(buckets, [entry.asked for entry in ask])
             for _ in range(grant.granted):
                 self._flying += 1
                 calls.create_task(self._call(self._intended.popleft()))
@@ -221,7 +229,7 @@ class Lane:
             if grant.granted == len(ask):
                 continue
             if grant.wait > FAR_AWAY:
-                self._far_away = True
+                self._far[name] = grant.wait
                 return
             await self._wait_permit(grant.wait, full=grant.full)
 
@@ -230,32 +238,56 @@ class Lane:
         return list(takewhile(lambda entry: entry.chunk.deployment == name, self._intended))
 
     async def _call(self, entry: Entry) -> None:
-        settled = await attempt(self._yard.caller, entry)
-        buckets = self._yard.caller.deployments[entry.chunk.deployment].buckets
-        used = settled.usage.input_tokens + settled.usage.output_tokens if settled.usage else None
-        spare = 0 if used is None else entry.tokens - used
-        await self._yard.caller.limiter.give_back(buckets, Return(1, spare))
+        name = entry.chunk.deployment
+        buckets = self._yard.caller.deployments[name].buckets
+        spare = 0
+        try:
+            settled = await attempt(self._yard.caller, entry)
+            spare = self._spare(settled)
+        finally:
+            await self._yard.caller.limiter.give_back(buckets, Return(1, spare))
+            self._flying -= 1
+            self._returned.set()
         self.tally.add(settled)
         self._yard.writer.settle(settled)
-        self._flying -= 1
-        self._returned.set()
+
+    def _spare(self, settled: Settled) -> int:
+        """Tokens of the permit that were not used; below zero where more were."""
+        usage, entry = settled.usage, settled.entry
+        if usage is None:
+            return entry.asked if settled.status is AttemptStatus.ERROR else 0
+        self._yard.outputs.saw(entry.chunk.deployment, usage.output_tokens)
+        return entry.asked - usage.input_tokens - usage.output_tokens
 
     async def _end_claims(self) -> None:
         """Gives back what was claimed and not sent, and asks for the next lane at once, so
         that the slow end of this one idles nothing."""
-        unsent: dict[int, int] = {}
-        for entry in self._intended:
-            unsent[entry.chunk.id] = unsent.get(entry.chunk.id, 0) + 1
-        held = {entry.chunk.id for entry in self._backlog} | set(unsent)
-        back = [
-            GiveBack(self._chunks[id_], unsent=unsent.get(id_, 0), reason="its slice was over")
-            for id_ in sorted(held)
-        ]
+        # By chunk and not by its id: a chunk that was lost and leased again is two of them.
+        unsent = Counter(entry.chunk for entry in self._intended)
+        held = dict.fromkeys([*unsent, *(entry.chunk for entry in self._backlog)])
+        back = [self._unfinished(chunk, unsent[chunk]) for chunk in held]
         self._backlog.clear()
         self._intended.clear()
+        pool = self._yard.context.pool
+        if self._far:
+            await persist(pool, self._cool)
         if back:
             await self._yard.writer.give_back(back)
+        # From here on this lane claims nothing and must not stand in another's way.
+        await persist(pool, lambda conn: end_lane(conn, self._ticket))
         await self._yard.context.publisher.publish("dispatch", self._provider)
+
+    async def _cool(self, conn: Connection) -> None:
+        """Keeps work away from deployments whose next permit is far; shown wherever a user
+        may ask why it is slow."""
+        for name, wait in self._far.items():
+            reason = f"its limits or a 429 give no permit for {wait:.0f} s"
+            await close_deployment(conn, name, status="cooling", reason=reason, seconds=wait)
+
+    def _unfinished(self, chunk: LeasedChunk, unsent: int) -> GiveBack:
+        wait = self._far.get(chunk.deployment, 0.0)
+        reason = "its slice was over" if not wait else f"{chunk.deployment} gives no permit"
+        return GiveBack(chunk, unsent=unsent, delay=wait, reason=reason)
 
     async def _wait_changed(self) -> None:
         self._changed.clear()

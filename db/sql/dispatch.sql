@@ -47,11 +47,15 @@ with nearest as (
 update chunks c set status = 'ready', not_before = now()
 from fair where c.id = fair.id and fair.before < %(room)s and c.status = 'planned';
 
--- name: active_jobs
-select count(*) from jobs where ended_at is null;
+-- name: planned_jobs
+select count(*) from jobs j
+where j.ended_at is null and exists (
+  select from chunks c
+  where c.deployment = %(deployment)s and c.job_id = j.id and c.status = 'planned');
 
 -- name: rate
--- Attempts a second lately: what the counters gained, over the time since they began to move.
+-- Attempts a second over the life of the present jobs: slow to follow, but the horizon has a
+-- floor of its own.
 select coalesce(sum(attempts), 0)::float
   / greatest(1, extract(epoch from now() - min(j.in_progress_at)))::float
 from job_counters c join jobs j on j.id = c.job_id
@@ -90,7 +94,8 @@ where status <> 'open' and (until is null or until > now());
 insert into deployment_state (deployment, status, reason, until)
 values (%(deployment)s, %(status)s, %(reason)s, now() + %(seconds)s * interval '1 second')
 on conflict (deployment) do update set status = excluded.status, reason = excluded.reason,
-  until = excluded.until, updated_at = now();
+  until = greatest(deployment_state.until, excluded.until), updated_at = now()
+where deployment_state.status in ('open', 'cooling');
 
 -- name: open_deployments
 update deployment_state set status = 'open', reason = '', until = null, updated_at = now()

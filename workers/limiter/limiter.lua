@@ -3,19 +3,23 @@
 -- KEYS  1 state (hash: requests, tokens, at), 2 pause (string: until, ms), 3 in flight (hash:
 --       holder -> calls), 4 holders (hash: holder -> last seen, ms)
 -- ARGV  1 rpm, 2 tpm, 3 in flight (0 = undeclared), 4 share of a second that a bucket holds,
---       5 holder, 6 holder expiry ms, 7 calls that ended, 8 tokens to put back,
---       9.. tokens of each call asked for
+--       5 holder, 6 holder expiry ms, 7 calls that the holder has in flight, 8 tokens to put
+--       back, 9.. tokens of each call asked for
 -- Answers {granted, wait ms, full (0 or 1)}. The clock is the server's.
 --
 -- A bucket fills at the declared rate and holds about a second of it, strictly less than any
 -- provider's, so that a burst never trips the provider. A new bucket starts empty. A call that
--- is larger than the bucket may go when the bucket is full, which then goes into debt.
+-- is larger than half a bucket may go when the bucket is half full, which then goes into debt:
+-- were it to wait for more, smaller calls would drain the bucket before it for ever.
+--
+-- A holder says how many calls it has in flight and not how many came or went, so that an
+-- answer that was lost on the way leaves nothing behind.
 
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
 local rpm, tpm, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local span, holder, expiry = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local ended, back = tonumber(ARGV[7]), tonumber(ARGV[8])
+local mine, back = tonumber(ARGV[7]), tonumber(ARGV[8])
 local asked = #ARGV - 8
 
 local state = redis.call('HMGET', KEYS[1], 'requests', 'tokens', 'at')
@@ -28,10 +32,7 @@ local tokens = math.min(most_tokens, (tonumber(state[2]) or 0) + tpm * passed + 
 
 local flying = 0
 if most > 0 then
-  if ended > 0 then
-    local left = redis.call('HINCRBY', KEYS[3], holder, -ended)
-    if left < 0 then redis.call('HSET', KEYS[3], holder, 0) end
-  end
+  redis.call('HSET', KEYS[3], holder, mine)
   redis.call('HSET', KEYS[4], holder, now)
   local seen = redis.call('HGETALL', KEYS[4])
   for i = 1, #seen, 2 do
@@ -57,8 +58,9 @@ else
       wait = math.ceil((some - requests) * 60000 / rpm)
       break
     end
-    if tpm > 0 and tokens < math.min(need, most_tokens) then
-      wait = math.ceil((math.min(need, most_tokens) - tokens) * 60000 / tpm)
+    local enough = math.min(need, most_tokens / 2)
+    if tpm > 0 and tokens < enough then
+      wait = math.ceil((enough - tokens) * 60000 / tpm)
       break
     end
     granted, flying = granted + 1, flying + 1
@@ -70,6 +72,6 @@ end
 redis.call('HSET', KEYS[1], 'requests', tostring(requests), 'tokens', tostring(tokens),
   'at', now)
 redis.call('PEXPIRE', KEYS[1], 600000)
-if most > 0 and granted > 0 then redis.call('HINCRBY', KEYS[3], holder, granted) end
+if most > 0 and granted > 0 then redis.call('HSET', KEYS[3], holder, mine + granted) end
 if full == 1 then wait = 50 end
 return {granted, math.max(wait, granted < asked and 1 or 0), full}

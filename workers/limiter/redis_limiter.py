@@ -7,12 +7,14 @@ supervisor's or the operator's next restart away, and calls without limits cost 
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from core.ports import Buckets, Grant, Return
@@ -25,19 +27,32 @@ LINGER = 0.05
 AWAY = 0.5
 
 
+@dataclass(slots=True)
+class _Books:
+    """What this process knows of one deployment: its calls in flight, tokens to put back, and
+    whether the server has not been told yet."""
+
+    buckets: Buckets
+    flying: int = 0
+    back: int = 0
+    changed: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class RedisLimiter:
     """Implements `core.ports.Limiter`. `holder` names this process among those in flight; its
     calls stop counting when it has not been heard of for `expiry` seconds."""
 
     def __init__(self, url: str, holder: str, *, expiry: float = HOLDER_EXPIRY) -> None:
-        self._redis = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+        # No retries: a script that ran and whose answer was lost must not run twice.
+        self._redis = Redis.from_url(
+            url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
+        )
         self._script = self._redis.register_script(_script("limiter"))
         self._pause_script = self._redis.register_script(_script("pause"))
         self._holder = holder
         self._expiry_ms = int(expiry * 1000)
-        self._ended: dict[str, int] = defaultdict(int)
-        self._tokens: dict[str, int] = defaultdict(int)
-        self._buckets: dict[str, Buckets] = {}
+        self._books: dict[str, _Books] = {}
         self._lingering: asyncio.Task[None] | None = None
         self._paused: dict[str, float] = {}
 
@@ -45,9 +60,13 @@ class RedisLimiter:
         paused = self._paused.get(buckets.key, 0.0) - time.monotonic()
         if tokens and paused > 0:
             return Grant(0, paused)
-        key = buckets.key
-        self._buckets[key] = buckets
-        ended, spare = self._ended.pop(key, 0), self._tokens.pop(key, 0)
+        books = self._books.setdefault(buckets.key, _Books(buckets))
+        # One question at a time: the next one must count what this one is granted.
+        async with books.lock:
+            return await self._ask(buckets, books, tokens)
+
+    async def _ask(self, buckets: Buckets, books: _Books, tokens: Sequence[int]) -> Grant:
+        back, books.back, books.changed = books.back, 0, False
         args: tuple[int | float | str, ...] = (
             buckets.rpm or 0,
             buckets.tpm or 0,
@@ -55,35 +74,39 @@ class RedisLimiter:
             BURST_SECONDS,
             self._holder,
             self._expiry_ms,
-            ended,
-            spare,
+            books.flying,
+            back,
             *tokens,
         )
         try:
-            granted, wait, full = await self._script(keys=_keys(key), args=args)
+            granted, wait, full = await self._script(keys=_keys(buckets.key), args=args)
         except RedisError as error:
-            self._ended[key] += ended
-            self._tokens[key] += spare
+            books.back += back
+            books.changed = True
             log.warning("limiter away", reason=type(error).__name__)
             return Grant(0, AWAY)
+        books.flying += granted
         return Grant(granted, wait / 1000, bool(full))
 
     async def give_back(self, buckets: Buckets, back: Return) -> None:
-        self._buckets[buckets.key] = buckets
-        self._ended[buckets.key] += back.calls
-        self._tokens[buckets.key] += back.tokens
+        books = self._books.setdefault(buckets.key, _Books(buckets))
+        books.flying = max(0, books.flying - back.calls)
+        books.back += back.tokens
+        books.changed = True
         if self._lingering is None or self._lingering.done():
             self._lingering = asyncio.create_task(self._linger())
 
     async def _linger(self) -> None:
-        await asyncio.sleep(LINGER)
-        for key in [key for key, ended in self._ended.items() if ended]:
-            await self.acquire(self._buckets[key], ())
+        while changed := [books for books in self._books.values() if books.changed]:
+            await asyncio.sleep(LINGER)
+            for books in changed:
+                if books.changed:
+                    await self.acquire(books.buckets, ())
 
     async def touch(self) -> None:
         """Says that this process lives, so that its calls in flight keep counting."""
-        for buckets in [b for b in self._buckets.values() if b.in_flight]:
-            await self.acquire(buckets, ())
+        for books in [books for books in self._books.values() if books.buckets.in_flight]:
+            await self.acquire(books.buckets, ())
 
     async def pause(self, key: str, seconds: float) -> None:
         """Nobody calls the deployment for this long; a longer pause is never cut short."""
