@@ -21,6 +21,7 @@ NESTING = 4
 BROAD_HANDLERS = {
     "batchyard/embedded/supervisor.py:_child_died",  # the caller's own callback
     "tasks/attempt.py:attempt",  # one request among hundreds in flight
+    "workers/wiring.py:_live",  # ends the process
 }
 
 # Addresses of one machine or one network have no place in a checkout.

@@ -6,6 +6,7 @@ transport, the limiter, and the renewal of the process' lease.
 """
 
 import asyncio
+import gc
 import os
 import socket
 import threading
@@ -17,8 +18,9 @@ from dataclasses import dataclass
 import structlog
 import uvloop
 from psycopg import OperationalError
+from psycopg.errors import UndefinedTable
 
-from core.errors import BatchyardError
+from core.errors import BatchyardError, ServiceError
 from core.ports import Publisher
 from db.connect import open_pool
 from db.processes import end, register, renew
@@ -49,14 +51,7 @@ async def open_yard(publisher: Publisher, kind: str) -> AsyncIterator[Yard]:
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(environment.database_url(), POOL_SIZE))
         context = Context(settings, deployments, pool, publisher)
-        async with pool.connection() as conn:
-            process_id = await register(
-                conn,
-                kind=kind,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                lease=settings.yard.lease,
-            )
+        process_id = await _register(context, kind)
         transport = make_transport("pyreqwest", max_connections=MAX_CONNECTIONS)
         stack.push_async_callback(transport.close)
         # As long as the lease: by then the sweep has taken over what this process held.
@@ -77,6 +72,18 @@ async def open_yard(publisher: Publisher, kind: str) -> AsyncIterator[Yard]:
             await writer.close()
             async with pool.connection() as conn:
                 await end(conn, process_id)
+
+
+async def _register(context: Context, kind: str) -> int:
+    lease = context.settings.yard.lease
+    host, pid = socket.gethostname(), os.getpid()
+    try:
+        async with context.pool.connection() as conn:
+            return await register(conn, kind=kind, host=host, pid=pid, lease=lease)
+    except UndefinedTable as error:
+        raise ServiceError(
+            "the database does not have batchyard's tables. Run `batchyard migrate`"
+        ) from error
 
 
 def _after_commit(publisher: Publisher) -> Callable[[Report], Awaitable[None]]:
@@ -133,6 +140,13 @@ async def _renew(yard: Yard) -> None:
         await asyncio.sleep(context.settings.yard.heartbeat)
 
 
+def _collect_seldom() -> None:
+    """Entries and replies die by themselves, without a cycle: the collector's usual rhythm of
+    700 new objects would walk over thousands of calls in flight again and again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 @dataclass(frozen=True, slots=True)
 class _Open:
     """A yard that is open, the loop it lives on, and the sign to close it."""
@@ -184,12 +198,18 @@ class Process:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._main())
         except BatchyardError as error:
-            # Without its yard a worker can do nothing; whoever started it starts it again.
             log.error("the yard cannot be opened", reason=str(error))
             os._exit(NO_YARD_EXIT)
+        except Exception as error:  # noqa: BLE001
+            # Without its yard a worker can do nothing, and whoever waits for it would wait for
+            # ever; whoever started it starts it again.
+            opened = self._opened.done()
+            log.error("the yard broke down" if opened else "no yard", **traced(error))
+            os._exit(BROKEN_EXIT if opened else NO_YARD_EXIT)
 
     async def _main(self) -> None:
         closing = asyncio.Event()
         async with open_yard(self._publisher, self._kind) as yard:
+            _collect_seldom()
             self._opened.set_result(_Open(yard, asyncio.get_running_loop(), closing))
             await closing.wait()
