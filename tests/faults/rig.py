@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +64,8 @@ CONFIG = {
         }
     },
     "routes": {"default": {"candidates": ["mini"], "max_output": OUTPUT}},
-    "yard": {"workers": 2, "lease": LEASE, "heartbeat": 0.7, "slice": 5, "lanes": LANES},
 }
+HASTY = {"workers": 2, "lease": LEASE, "heartbeat": 0.7, "slice": 5, "lanes": LANES}
 NO_FAULTS = {"p_429": 0, "p_reset": 0, "p_hang": 0, "retry_after_ms": 500}
 CALM = {"latency": {"ms": 100}, "faults": NO_FAULTS}
 TERMINAL = ("completed", "failed", "cancelled", "expired", "budget_exhausted")
@@ -84,11 +84,11 @@ class Calls:
 class Rig:
     """A running yard. All waits are generous: what is asserted is the outcome, not the time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, yard: Mapping[str, Any] = HASTY) -> None:
         self.home = Home(folder / "home")
         self.config = folder / "batchyard.yaml"
         # JSON is YAML.
-        self.config.write_text(json.dumps(CONFIG), encoding="utf-8")
+        self.config.write_text(json.dumps({**CONFIG, "yard": dict(yard)}), encoding="utf-8")
         self.settings: Settings = load_settings(self.config, {})
         self._process: subprocess.Popen[bytes] | None = None
         self._muted = False
@@ -282,6 +282,10 @@ class Rig:
         """Changes the provider's profile on the fly."""
         self._http("/sim/config", json.dumps(patch).encode())
 
+    def stats(self) -> dict[str, Any]:
+        """The provider's own totals."""
+        return dict(self._http("/sim/stats"))
+
     def calls(self, job: int) -> Calls:
         """Holds the job's attempts against the simulator's own counts."""
         seen = self._http("/sim/stats?ids=1")["ids"]
@@ -325,9 +329,9 @@ def wait_until(
 
 
 @contextmanager
-def running_yard(folder: Path) -> Iterator[Rig]:
+def running_yard(folder: Path, yard: Mapping[str, Any] = HASTY) -> Iterator[Rig]:
     """A yard in a folder, stopped at the end of the block."""
-    rig = Rig(folder)
+    rig = Rig(folder, yard)
     rig.up()
     try:
         yield rig
