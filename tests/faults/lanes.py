@@ -80,7 +80,7 @@ class Provider:
     async def send(self, call: HttpCall) -> HttpReply:
         self.calls += 1
         await asyncio.sleep(0.005 * self._random.random())
-        return self.answer(json.loads(call.body)["n"])
+        return self.answer(int(json.loads(call.body)["messages"][0]["content"]))
 
     async def close(self) -> None:
         return
