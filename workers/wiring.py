@@ -147,13 +147,6 @@ def _collect_seldom() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _collect_seldom() -> None:
-    """Entries and replies die by themselves, without a cycle: the collector's usual rhythm of
-    700 new objects would walk over thousands of calls in flight again and again."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-
-
 @dataclass(frozen=True, slots=True)
 class _Open:
     """A yard that is open, the loop it lives on, and the sign to close it."""
@@ -217,7 +210,6 @@ class Process:
     async def _main(self) -> None:
         closing = asyncio.Event()
         async with open_yard(self._publisher, self._kind) as yard:
-            _collect_seldom()
             _collect_seldom()
             self._opened.set_result(_Open(yard, asyncio.get_running_loop(), closing))
             await closing.wait()
