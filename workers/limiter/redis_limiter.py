@@ -24,6 +24,7 @@ log = structlog.get_logger()
 BURST_SECONDS = 1.0
 HOLDER_EXPIRY = 30.0
 LINGER = 0.05
+FULL_WAIT = 0.05
 AWAY = 0.5
 
 
@@ -63,7 +64,16 @@ class RedisLimiter:
         books = self._books.setdefault(buckets.key, _Books(buckets))
         # One question at a time: the next one must count what this one is granted.
         async with books.lock:
-            return await self._ask(buckets, books, tokens)
+            room = len(tokens)
+            if buckets.in_flight:
+                room = min(room, buckets.in_flight - books.flying)
+            if tokens and room <= 0:
+                # Full by our own calls alone: there is nothing to ask.
+                return Grant(0, FULL_WAIT, full=True)
+            grant = await self._ask(buckets, books, tokens[:room])
+        if grant.granted == room < len(tokens):
+            return Grant(room, FULL_WAIT, full=True)
+        return grant
 
     async def _ask(self, buckets: Buckets, books: _Books, tokens: Sequence[int]) -> Grant:
         back, books.back, books.changed = books.back, 0, False
