@@ -2,7 +2,8 @@
 
 Dead processes: what they may have sent is written down as `unknown` at its bound and called
 again in a chunk of one (a prompt that kills workers thus stands alone); the rest goes back
-untouched. Lost bells: unrouted and unfinished jobs are rung again. Deadlines are kept.
+untouched. Lost bells: unrouted and unfinished jobs are rung again. Deadlines are kept. What
+waits for a deployment that is gone moves on (`tasks/strays.py`).
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from providers.errors import ErrorClass, ProviderError
 from tasks.attempt import move_to
 from tasks.context import Yard
 from tasks.decide import Tried, decide
+from tasks.strays import gather_strays
 
 log = structlog.get_logger()
 
@@ -32,6 +34,7 @@ async def sweep(yard: Yard) -> str:
     doubtful = 0
     while (found := await _take_over(yard)) is not None:
         doubtful += found
+    await gather_strays(yard)
     async with context.pool.connection() as conn:
         await drop_unsent(conn)
         unrouted = await unrouted_jobs(conn)

@@ -15,6 +15,7 @@ from core.ports import Buckets, HttpCall, HttpReply
 from core.settings import Settings
 from core.work import GiveBack
 from db.connect import open_pool
+from db.dispatch import bind
 from db.finish import end_job
 from db.lifecycle import stop_job
 from db.record import Report
@@ -22,7 +23,7 @@ from tasks.attempt import Caller
 from tasks.context import Context, Yard
 from tasks.record import Writer
 from tasks.sweep import sweep
-from tests.db.kit import BOUND, Kit, again, answered, connect
+from tests.db.kit import BOUND, Kit, again, answered, connect, failed
 from workers.limiter.redis_limiter import RedisLimiter
 
 SETTINGS = Settings.model_validate(
@@ -105,6 +106,13 @@ async def ignore(report: Report) -> None:
 
 async def die(kit: Kit) -> None:
     await kit.conn.execute(b"update processes set lease_until = now() where id = %s", (kit.owner,))
+
+
+async def restarted(kit: Kit, yard: Yard) -> None:
+    """The yard's process reads its configuration again: it is younger than the job."""
+    await kit.conn.execute(
+        b"update processes set started_at = now() where id = %s", (yard.process_id,)
+    )
 
 
 @pytest.fixture
@@ -254,6 +262,75 @@ def test_a_deployment_that_was_taken_out_of_the_configuration(inn: Inn) -> None:
         )
         assert rows == [("large", [0]), ("large", [1])]
         assert (await kit.clean()).facts["unknown_nusd"] == 2 * BOUND
+        await restarted(kit, yard)
+        assert await sweep(yard) == "0 calls in doubt, 0 jobs to route, 0 to finish"
+        assert await kit.value("select count(*) from chunks where deployment = 'small'") == 0
+
+    inn.run(story)
+
+
+@pytest.mark.parametrize("limit", [None, 10**9])
+def test_what_waits_for_a_lost_deployment_moves_on_at_new_bounds(
+    inn: Inn, limit: int | None
+) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        job_id = await kit.job(450, size=200, limit=limit)
+        [chunk] = await kit.claim()
+        sent = await kit.intend(chunk, 2)
+        await kit.commit([again(sent[0], delay=9.0)])
+        await kit.commit([answered(sent[1])], back=[GiveBack(chunk)])
+        await kit.conn.execute(b"update chunks set status = 'planned' where size = 50")
+        del inn.deployments["small"]
+        await sweep(yard)
+        assert await kit.value("select count(*) from chunks where deployment = 'large'") == 0
+        await restarted(kit, yard)
+        await sweep(yard)
+        assert await kit.rows(
+            "select distinct deployment, candidate, status from chunks"
+            " where kind = 'call' and status <> 'done'"
+        ) == [("large", 1, "planned")]
+        assert ("dispatch", "") in inn.bell.rung
+        bounds = await kit.value(
+            "select array_agg(bounds[1]) from chunks where deployment = 'large'"
+        )
+        assert not {BOUND, 0} & set(bounds)
+        await bind(kit.conn, "large", room=10**6, chunk_size=200)
+        await other.run(job_id)
+        assert (await kit.clean()).facts["completed"] == 450
+
+    inn.run(story)
+
+
+def test_where_no_candidate_is_left_the_requests_fail_and_say_why(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        job_id = await kit.job(30)
+        chunks = await kit.claim(room=20)
+        sent = await kit.intend(chunks[0], 4)
+        await kit.commit(
+            [again(sent[0]), again(sent[1], candidate=1), answered(sent[2]), failed(sent[3])],
+            back=[GiveBack(chunk) for chunk in chunks],
+        )
+        inn.deployments.clear()
+        await restarted(kit, yard)
+        assert await sweep(yard) == "0 calls in doubt, 0 jobs to route, 1 to finish"
+        assert await end_job(kit.conn, job_id) == "completed"
+        facts = (await kit.clean()).facts
+        assert (facts["completed"], facts["failed"], facts["open"]) == (1, 29, 0)
+        error = await kit.value("select error from results where seq = 9")
+        assert "deployment_gone" in error
+        assert "Put it back" in error
+
+    inn.run(story)
+
+
+def test_a_budget_does_not_move_on_to_a_deployment_without_a_price(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        await kit.job(3, limit=10**9)
+        del inn.deployments["small"]
+        inn.deployments["large"] = replace(inn.deployments["large"], price=None)
+        await restarted(kit, yard)
+        await sweep(yard)
+        assert (await kit.clean()).facts["failed"] == 3
 
     inn.run(story)
 

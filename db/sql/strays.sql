@@ -1,0 +1,70 @@
+-- Chunks that are bound to, or planned on, a deployment that the configuration has lost.
+
+-- name: deployments
+-- What chunks without an owner name, each name found by one step through an index.
+with recursive planned as (
+  select min(deployment) as name from chunks where status = 'planned'
+  union all
+  select (select min(deployment) from chunks where status = 'planned' and deployment > p.name)
+  from planned p where p.name is not null
+), bound as (
+  select min(deployment) as name from chunks
+  where status in ('ready', 'waiting') and kind = 'call'
+  union all
+  select (select min(deployment) from chunks
+    where status in ('ready', 'waiting') and kind = 'call' and deployment > b.name)
+  from bound b where b.name is not null
+)
+select name from planned where name is not null union select name from bound where name is not null;
+
+-- name: lock
+-- A job that is younger than this process may know a configuration that is younger, too.
+select c.id, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment, c.seqs, c.tries,
+  c.calls, c.tokens, c.bounds, j.account_id, j.project_account_id,
+  (a.limit_nusd is not null or p.limit_nusd is not null), plans.body
+from chunks c
+join jobs j on j.id = c.job_id
+join accounts a on a.id = j.account_id
+join accounts p on p.id = j.project_account_id
+join plans on plans.id = c.plan_id
+where c.kind = 'call' and c.status in ('planned', 'ready', 'waiting')
+  and c.deployment = any(%(gone)s::text[]) and j.stop is null
+  and (j.config_digest = %(config)s or j.created_at < (
+    select started_at from processes where id = %(process_id)s))
+order by c.id limit 10
+for update of c skip locked;
+
+-- name: rebind
+update chunks set candidate = %(candidate)s, deployment = %(deployment)s, bounds = %(bounds)s,
+  status = 'planned', fence = fence + 1, not_before = now(), reason = %(reason)s
+where id = %(id)s;
+
+-- name: fail
+-- The results of requests that nobody can call any more. One that was called before ends with
+-- its last call: what was counted as a retry or a fallback then will not come.
+with stray as (
+  select c.id, c.job_id, c.part, c.round, c.deployment, e.seq, e.n
+  from chunks c cross join lateral unnest(c.seqs, c.calls) as e (seq, n)
+  where c.id = any(%(ids)s::bigint[])
+), written as (
+  insert into results (part, job_id, seq, round, status, deployment, n, error, commit_id)
+  select s.part, s.job_id, s.seq, s.round, 'failed', coalesce(a.deployment, ''),
+    coalesce(a.n, 0), %(error)s, coalesce(a.commit_id, 0)
+  from stray s
+  left join attempts a on a.part = s.part and a.job_id = s.job_id and a.seq = s.seq
+    and a.n = s.n and a.round = s.round
+  on conflict do nothing
+  returning job_id, seq, deployment, n
+)
+insert into job_counters as c (job_id, deployment, writer, failed, retries, fallbacks)
+select w.job_id, w.deployment, 0, count(*),
+  -count(*) filter (where w.n > 0 and w.deployment = s.deployment),
+  -count(*) filter (where w.n > 0 and w.deployment <> s.deployment)
+from written w join stray s using (job_id, seq)
+group by w.job_id, w.deployment order by w.job_id, w.deployment
+on conflict (job_id, deployment, writer) do update set failed = c.failed + excluded.failed,
+  retries = c.retries + excluded.retries, fallbacks = c.fallbacks + excluded.fallbacks,
+  updated_at = now();
+
+-- name: close
+update chunks set status = 'done', reason = %(reason)s where id = any(%(ids)s::bigint[]);

@@ -1,0 +1,64 @@
+"""Chunks on deployments that the configuration has lost: finding them and moving them on."""
+
+from collections.abc import Collection
+
+from core.plan import Plan
+from core.work import LeasedChunk
+from db.connect import Connection, statements
+
+SQL = statements("strays")
+REASON = "its deployment is no longer in the configuration"
+
+
+async def lost_deployments(conn: Connection, known: Collection[str]) -> list[str]:
+    """Names on chunks that nobody holds and that are not among `known`."""
+    rows = await (await conn.execute(SQL["deployments"])).fetchall()
+    return sorted(row[0] for row in rows if row[0] not in known)
+
+
+async def lock_strays(
+    conn: Connection, gone: list[str], *, config: str, process_id: int
+) -> list[LeasedChunk]:
+    """Locks up to ten free chunks on `gone` deployments, for the rest of the transaction. Jobs
+    that were submitted after this process began, with a configuration other than `config`, are
+    left to a process that knows more."""
+    params = {"gone": gone, "config": config, "process_id": process_id}
+    return [
+        LeasedChunk(
+            id=row[0],
+            fence=0,
+            job_id=row[1],
+            part=row[2],
+            round=row[3],
+            plan_id=row[4],
+            candidate=row[5],
+            deployment=row[6],
+            seqs=row[7],
+            tries=row[8],
+            calls=row[9],
+            tokens=row[10],
+            bounds=row[11],
+            accounts=(row[12], row[13]),
+            limited=row[14],
+            plan=Plan.from_body(row[15]),
+        )
+        for row in await (await conn.execute(SQL["lock"], params)).fetchall()
+    ]
+
+
+async def rebind(conn: Connection, chunk: LeasedChunk, candidate: int, bounds: list[int]) -> None:
+    """The locked chunk waits for another candidate (index) of its plan; bounds in nano-dollars."""
+    params = {
+        "id": chunk.id,
+        "candidate": candidate,
+        "deployment": chunk.plan.candidates[candidate],
+        "bounds": bounds,
+        "reason": REASON,
+    }
+    await conn.execute(SQL["rebind"], params)
+
+
+async def fail_strays(conn: Connection, ids: list[int], error: str) -> None:
+    """The requests of the locked chunks fail; `error` is their results' JSON text."""
+    await conn.execute(SQL["fail"], {"ids": ids, "error": error})
+    await conn.execute(SQL["close"], {"ids": ids, "reason": REASON})

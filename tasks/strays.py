@@ -1,0 +1,95 @@
+"""Strays: chunks on a deployment that the configuration has lost, which no lane would take.
+
+They go to the next candidate of their plan that is still there, at its bounds; where there is
+none, their requests fail and say why.
+"""
+
+import asyncio
+import json
+from collections import defaultdict
+
+import structlog
+
+from core.deployment import Deployment
+from core.work import Entry, LeasedChunk
+from db.connect import Connection
+from db.lease import read_entries
+from db.strays import fail_strays, lock_strays, lost_deployments, rebind
+from providers.errors import ErrorClass
+from providers.tokens import recounted
+from tasks.bounds import bound_nusd, guess_nusd, size_of
+from tasks.context import Yard
+
+log = structlog.get_logger()
+
+WORK_SECONDS = 2.0
+
+
+async def gather_strays(yard: Yard) -> int:
+    """Moves strays on for about two seconds; returns how many chunks were moved or ended."""
+    context = yard.context
+    async with context.pool.connection() as conn:
+        gone = await lost_deployments(conn, context.deployments.keys())
+    if not gone:
+        return 0
+    loop = asyncio.get_running_loop()
+    end, total = loop.time() + WORK_SECONDS, 0
+    while loop.time() < end and (done := await _some(yard, gone)):
+        total += done
+    if total:
+        log.warning("moved on from lost deployments", deployments=gone, chunks=total)
+        await context.publisher.publish("dispatch", "")
+    return total
+
+
+async def _some(yard: Yard, gone: list[str]) -> int:
+    config = yard.context.settings.digest()
+    async with yard.context.pool.connection() as conn, conn.transaction():
+        chunks = await lock_strays(conn, gone, config=config, process_id=yard.process_id)
+        hopeless: dict[str, list[int]] = defaultdict(list)
+        for chunk in chunks:
+            if not await _move_on(conn, yard, chunk):
+                hopeless[chunk.deployment].append(chunk.id)
+        for deployment, ids in hopeless.items():
+            await fail_strays(conn, ids, _error(deployment))
+    return len(chunks)
+
+
+async def _move_on(conn: Connection, yard: Yard, chunk: LeasedChunk) -> bool:
+    names = chunk.plan.candidates
+    following = [
+        n for n in range(chunk.candidate + 1, len(names)) if names[n] in yard.context.deployments
+    ]
+    entries = await read_entries(conn, [chunk]) if following else []
+    for candidate in following:
+        bounds = _bounds(chunk, entries, yard.context.deployments[names[candidate]])
+        if bounds is not None:
+            await rebind(conn, chunk, candidate, bounds)
+            return True
+    return False
+
+
+def _bounds(chunk: LeasedChunk, entries: list[Entry], deployment: Deployment) -> list[int] | None:
+    """What each entry costs there at most; None where a budget must know and nobody does."""
+    if chunk.limited and deployment.price is None:
+        return None
+    bounds = []
+    for entry in entries:
+        counted = recounted(entry.body, chunk.tokens[entry.index])
+        size = size_of(counted, deployment, chunk.plan)
+        bound = bound_nusd(size, deployment)
+        if bound is None and chunk.limited:
+            return None
+        bounds.append(guess_nusd(size, deployment) if bound is None else bound)
+    return bounds
+
+
+def _error(deployment: str) -> str:
+    return json.dumps(
+        {
+            "code": "deployment_gone",
+            "message": f"{deployment!r} is no longer in the configuration, and the plan has no "
+            "other candidate left that may be called. Put it back and submit the request again",
+            "class": ErrorClass.BAD_REQUEST,
+        }
+    )
