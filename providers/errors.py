@@ -4,19 +4,23 @@
     ├── throttled        429, slow_down               pause the deployment, then the same candidate
     │                                                 again; costs the request no attempt
     ├── overloaded       408 409 425 500 502 503 504  Retry-After, else back off; then the next
-    │                    529                          candidate; counts for the breaker
+    │                    529                          candidate
     ├── transient        could not connect,           as overloaded; nothing was sent, so nothing
     │                    reset before the body went   can have been billed
-    ├── unknown          read timeout, reset after    the charge stays booked as unknown; again by
-    │                    sending                      the job's policy
-    ├── credential_dead  401 402 403                  stop using the key, tell the operator; the
-    │                                                 next candidate
-    ├── quota_dead       insufficient_quota,          park the deployment until its quota returns;
-    │                    a spend limit                the next candidate
-    ├── too_long         context_length_exceeded      refit, or a candidate with a larger window
-    ├── refused          content_filter, refusal      a result with its outcome, not a failure
+    ├── unknown          read timeout, reset after    as overloaded; the charge stays booked as
+    │                    sending                      unknown
+    ├── credential_dead  401 402 403                  the next candidate
+    ├── quota_dead       insufficient_quota,          the next candidate
+    │                    a spend limit
+    ├── too_long         context_length_exceeded      the next candidate
+    ├── refused          content_filter, refusal      final: a failed result of this class, with
+    │                                                 the provider's code
     ├── bad_request      400 404 413 422, redirects   final for this request; others unaffected
-    └── malformed        a success without sense      billed, so it costs an attempt; again
+    └── malformed        a success without sense      as overloaded; most likely billed
+
+Where a class asks for the next candidate and there is none, the request fails with that class
+and the provider's message. `tasks/decide.py` has the numbers. An answer that refuses with a
+success (HTTP 200) is an answer: its request is completed.
 
 Read in the order: status, then code or type, text last, because texts change between
 versions of a server and codes seldom do. These are values and not exceptions: a bulk run
@@ -33,7 +37,7 @@ from core.deployment import Usage
 from core.errors import BatchyardError
 from providers.error_body import ErrorBody, read_error_body
 from providers.redact import redact
-from providers.retry_after import retry_after
+from providers.retry_after import capped, retry_after
 
 
 class ErrorClass(StrEnum):
@@ -56,13 +60,9 @@ class ErrorClass(StrEnum):
         return self is not ErrorClass.THROTTLED
 
     @property
-    def again(self) -> bool:
-        """Whether the same call to the same deployment may succeed later."""
-        return self in _AGAIN
-
-    @property
     def next_candidate(self) -> bool:
-        """Whether only another candidate can help."""
+        """Whether only another candidate can help; False where the same call may succeed later,
+        unless it is final."""
         return self in _NEXT_CANDIDATE
 
     @property
@@ -76,15 +76,6 @@ class ErrorClass(StrEnum):
         return self in (ErrorClass.UNKNOWN, ErrorClass.MALFORMED)
 
 
-_AGAIN: Final = frozenset(
-    {
-        ErrorClass.THROTTLED,
-        ErrorClass.OVERLOADED,
-        ErrorClass.TRANSIENT,
-        ErrorClass.UNKNOWN,
-        ErrorClass.MALFORMED,
-    }
-)
 _NEXT_CANDIDATE: Final = frozenset(
     {ErrorClass.CREDENTIAL_DEAD, ErrorClass.QUOTA_DEAD, ErrorClass.TOO_LONG}
 )
@@ -95,8 +86,8 @@ class ProviderError:
     """One failed attempt.
 
     `status` is None where no answer came. `message` is redacted and may be shown to users.
-    `retry_after` is in seconds, however long. `billed` says that money may have been spent;
-    `usage` is what the provider counted, where it said so.
+    `retry_after` is in seconds, `LONGEST_WAIT` at most. `billed` says that money may have been
+    spent; `usage` is what the provider counted, where it said so.
     """
 
     error_class: ErrorClass
@@ -135,7 +126,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> ProviderEr
     error = read_error_body(body)
     wait = retry_after(headers)
     if wait is None:
-        wait = error.retry_delay
+        wait = capped(error.retry_delay)
     leaf = _leaf(status, error, wait)
     message = redact(error.message) or _plain_message(status, headers)
     code = error.code or error.type or f"http_{status}"

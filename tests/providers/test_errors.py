@@ -16,7 +16,7 @@ from providers.errors import (
     malformed,
 )
 from providers.redact import MESSAGE_CAP, redact
-from providers.retry_after import retry_after
+from providers.retry_after import LONGEST_WAIT, retry_after
 
 
 def _openai(message: str, code: str | int | None = None, kind: str | None = None) -> bytes:
@@ -145,9 +145,9 @@ def test_any_json_gets_a_decision(status: int, value: object) -> None:
     assert isinstance(classify(status, {}, json.dumps(value).encode()), ProviderError)
 
 
-def test_every_leaf_is_decided_once() -> None:
+def test_no_leaf_is_decided_twice() -> None:
     for leaf in ErrorClass:
-        assert [leaf.again, leaf.next_candidate, leaf.final].count(True) == 1
+        assert not (leaf.next_candidate and leaf.final)
 
 
 def test_only_a_throttle_is_free() -> None:
@@ -155,6 +155,7 @@ def test_only_a_throttle_is_free() -> None:
 
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+EPOCH = round(NOW.timestamp())
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,15 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
     [
         ({"retry-after": "7"}, 7.0),
         ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after": "86400"}, 86400.0),
+        ({"retry-after": "86400"}, LONGEST_WAIT),
+        ({"retry-after": "1e30"}, LONGEST_WAIT),
+        ({"retry-after": str(EPOCH + 20)}, 20.0),
+        ({"retry-after": str(EPOCH + 86400)}, LONGEST_WAIT),
+        ({"retry-after": str(EPOCH - 20)}, None),
+        ({"retry-after-ms": f"{EPOCH + 20}000"}, 20.0),
+        ({"retry-after-ms": "1e40"}, LONGEST_WAIT),
+        ({"retry-after": "Mon, 23 Nov 2099 12:00:30 GMT"}, LONGEST_WAIT),
+        ({"retry-after": f"Mon, 23 Nov {10**20} 12:00:30 GMT"}, None),
         ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
         ({"x-ms-retry-after-ms": "1500"}, 1.5),
         ({"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT"}, 30.0),
@@ -184,6 +193,11 @@ def test_a_wait_is_kept_on_any_status(status: int) -> None:
 
 def test_googles_wait_is_read_from_the_body() -> None:
     assert classify(429, {}, GOOGLE_MINUTE).retry_after == 34.0
+
+
+def test_a_wait_in_the_body_has_the_same_limit() -> None:
+    body = GOOGLE_MINUTE.replace(b"34s", b"864000s")
+    assert classify(429, {}, body).retry_after == LONGEST_WAIT
 
 
 def test_transport_errors_become_decisions() -> None:
