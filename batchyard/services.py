@@ -32,7 +32,7 @@ CONTROL_QUEUES = ("route", "dispatch", "score", "ops")
 CONTROL_THREADS = 4
 MODEL_PARALLEL, MODEL_CONTEXT = 4, 1024
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
-MOST_CALL_THREADS = 64
+MOST_CALL_THREADS = 128
 _SECRET = re.compile(r"(_API_KEY|_SECRET|_SECRET_KEY|_ACCESS_KEY|_TOKEN|_PASSWORD)$")
 
 
@@ -278,6 +278,8 @@ def _migrate(base: _Base) -> Service:
 
 def _worker(queues: list[str], threads: int, node: str) -> list[str]:
     head = ["worker", "-P", "threads", "-c", str(threads), "-E", "--loglevel=INFO"]
+    # Workers have nothing to tell each other: what they share stands in Postgres.
+    head += ["--without-mingle", "--without-gossip"]
     return [*head, "-Q", ",".join(queues), "-n", f"{node}@%h"]
 
 
@@ -288,7 +290,8 @@ def _control(base: _Base) -> Service:
 
 def _callers(base: _Base, count: int, managed: list[str]) -> list[Service]:
     providers = list(base.settings.providers)
-    threads = min(MOST_CALL_THREADS, base.settings.yard.lanes * len(providers))
+    # Twice: a lane that only waits for its last calls keeps its thread, the next one has begun.
+    threads = min(MOST_CALL_THREADS, 2 * base.settings.yard.lanes * len(providers))
     queues = [f"provider.{name}" for name in providers]
     services = []
     for number in range(1, count + 1):
