@@ -1,17 +1,19 @@
 """Where a retry is decided: a failed call in, what becomes of its request out. Pure.
 
-    final        bad_request, refused; or no attempt and no candidate is left
+    final        bad_request, refused; or no attempt and no candidate is left; or it is the
+                 request's thousandth call
     same again   throttled (costs no attempt); overloaded, transient, unknown, malformed
                  with growing pauses, up to three attempts on one candidate
     next one     credential_dead, quota_dead, too_long; or three attempts were not enough;
-                 or the same candidate has throttled it eight times running
+                 or the same candidate has throttled it eight times running, or asks it to
+                 wait for more than half a minute
 
 One budget of attempts (`Plan.max_attempts`) covers all candidates together.
 """
 
 import json
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.plan import Plan
 from core.status import ResultStatus
@@ -22,6 +24,8 @@ ATTEMPTS_PER_CANDIDATE = 3
 THROTTLES_PER_CANDIDATE = 8
 BASE_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+PATIENCE = 30.0
+MOST_CALLS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,13 @@ def decide(
     known: Container[str] | None = None,
 ) -> Again | Result:
     """`jitter` is a random number in [0, 1). Candidates that are not in `known`, because the
-    configuration has lost them since the plan was made, are passed over or left."""
+    configuration has lost them since the plan was made or a budget forbids them, are passed
+    over or left."""
     leaf = error.error_class
     if leaf.final:
         return failure(error)
+    if tried.calls + 1 >= MOST_CALLS:
+        return failure(_weary(error))
     tries = tried.tries + int(leaf.spends_attempt)
     if tries >= plan.max_attempts:
         return failure(error)
@@ -66,9 +73,22 @@ def decide(
     leave = leaf.next_candidate or gone
     if leave and not following:
         return failure(error)
-    if following and (leave or _worn_out(leaf, tried, tries)):
+    if following and (leave or _slow(error) or _worn_out(leaf, tried, tries)):
         return Again(following[0], tries, 0.0, leaf)
     return Again(tried.candidate, tries, _pause(error, tried, jitter), leaf)
+
+
+def _slow(error: ProviderError) -> bool:
+    """Whether the provider asks for more time than another candidate needs."""
+    return error.retry_after is not None and error.retry_after > PATIENCE
+
+
+def _weary(error: ProviderError) -> ProviderError:
+    advice = (
+        f"given up after {MOST_CALLS} calls, the last of which brought: {error.message}. Give "
+        "the deployment limits that its provider grants, or the route one more candidate"
+    )
+    return replace(error, message=advice)
 
 
 def _worn_out(leaf: ErrorClass, tried: Tried, tries: int) -> bool:

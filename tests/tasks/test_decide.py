@@ -13,6 +13,8 @@ from providers.errors import ErrorClass, ProviderError
 from tasks.decide import (
     ATTEMPTS_PER_CANDIDATE,
     LONGEST_PAUSE,
+    MOST_CALLS,
+    PATIENCE,
     THROTTLES_PER_CANDIDATE,
     Again,
     Tried,
@@ -85,6 +87,29 @@ def test_a_throttled_request_keeps_its_attempts_and_moves_on_in_the_end() -> Non
     # With nobody else to ask, it waits for as long as it takes.
     patient = Tried(0, 0, 500)
     assert decide(throttled, patient, plan(1), jitter=0) == Again(0, 0, 2.0, ErrorClass.THROTTLED)
+
+
+@pytest.mark.parametrize("leaf", [ErrorClass.THROTTLED, ErrorClass.OVERLOADED])
+def test_a_long_wait_is_not_waited_for_where_another_may_answer(leaf: ErrorClass) -> None:
+    for candidates, wait, expected in [
+        (2, PATIENCE, (0, PATIENCE)),
+        (2, PATIENCE + 1, (1, 0.0)),
+        (1, PATIENCE + 1, (0, PATIENCE + 1)),
+    ]:
+        decision = decide(error(leaf, wait), FRESH, plan(candidates), jitter=0)
+        assert isinstance(decision, Again)
+        assert (decision.candidate, decision.delay) == expected
+
+
+def test_a_throttled_request_is_given_up_in_the_end() -> None:
+    throttled = error(ErrorClass.THROTTLED, 2.0)
+    assert isinstance(decide(throttled, Tried(0, 0, MOST_CALLS - 2), plan(1), jitter=0), Again)
+    result = decide(throttled, Tried(0, 0, MOST_CALLS - 1), plan(1), jitter=0)
+    assert isinstance(result, Result)
+    told = json.loads(result.error or "")
+    assert told["class"] == "throttled"
+    for part in ("after 1000 calls", "please wait", "one more candidate"):
+        assert part in told["message"]
 
 
 def test_the_last_attempt_is_final() -> None:
