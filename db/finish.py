@@ -31,11 +31,6 @@ async def unfinished_jobs(conn: Connection) -> list[int]:
     return [row[0] for row in await (await conn.execute(SQL["unfinished"])).fetchall()]
 
 
-async def unrouted_jobs(conn: Connection) -> list[int]:
-    """Jobs whose route chunks wait."""
-    return [row[0] for row in await (await conn.execute(SQL["unrouted"])).fetchall()]
-
-
 async def drop_unsent(conn: Connection) -> None:
     """Stops jobs whose deadline has passed, and drops what stopped jobs have not sent."""
     async with conn.transaction():

@@ -62,6 +62,18 @@ async def take_route_chunk(conn: Connection, job_id: int) -> RouteChunk | None:
     return RouteChunk(id_, job_id, part, round_, seqs, route, limited)
 
 
+async def is_unrouted(conn: Connection, job_id: int) -> bool:
+    """Whether requests of the job wait for their plans and nobody is at work on that."""
+    cursor = await conn.execute(SQL["unrouted"], {"job_ids": [job_id]})
+    return await cursor.fetchone() is not None
+
+
+async def unrouted_jobs(conn: Connection) -> list[int]:
+    """Up to a hundred jobs whose route chunks wait and that nobody is at work on."""
+    cursor = await conn.execute(SQL["unrouted"], {"job_ids": None})
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def read_requests(conn: Connection, chunk: RouteChunk) -> list[Unrouted]:
     """The chunk's requests in order of seq."""
     cursor = await conn.execute(

@@ -1,13 +1,14 @@
 """Route: what each request is, who may do it, and at what price at most.
 
 Takes a job's route chunks one after another; each becomes planned chunks of up to 200
-requests with an equal plan, in one transaction. Several workers may route one job.
+requests with an equal plan, in one transaction. A step works for about two seconds and then
+asks for the next one, so that a large job leaves its worker's threads to others.
 """
 
 import asyncio
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -19,6 +20,7 @@ from db.planning import (
     Refused,
     RouteChunk,
     Unrouted,
+    is_unrouted,
     put_decisions,
     put_plan,
     read_requests,
@@ -33,6 +35,7 @@ from tasks.context import Context
 log = structlog.get_logger()
 
 CHUNK = 200
+WORK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,34 @@ class _Sized:
 
 
 async def route(context: Context, job_id: int) -> str:
-    """Routes what is left of the job; returns one line on what was done."""
-    routed = 0
-    while True:
-        async with context.pool.connection() as conn, conn.transaction():
-            chunk = await take_route_chunk(conn, job_id)
-            if chunk is None:
-                break
-            routed += await _route_chunk(context, conn, chunk)
-        await context.publisher.publish("dispatch", "")
+    """Routes of the job what it can in its time; returns one line on what was done."""
+    loop = asyncio.get_running_loop()
+    end, routed = loop.time() + WORK_SECONDS, 0
+    while (done := await _route_next(context, job_id)) is not None:
+        routed += done
+        if loop.time() >= end:
+            await _pass_on(context, job_id)
+            break
     return f"{routed} requests of job_{job_id} routed"
+
+
+async def _route_next(context: Context, job_id: int) -> int | None:
+    """Routes the next free chunk; how many requests it has, None where there is none."""
+    async with context.pool.connection() as conn, conn.transaction():
+        chunk = await take_route_chunk(conn, job_id)
+        if chunk is None:
+            return None
+        routed = await _route_chunk(context, conn, chunk)
+    await context.publisher.publish("dispatch", "")
+    return routed
+
+
+async def _pass_on(context: Context, job_id: int) -> None:
+    """Where another step is at work on the job already, that one goes on."""
+    async with context.pool.connection() as conn:
+        waits = await is_unrouted(conn, job_id)
+    if waits:
+        await context.publisher.publish("route", job_id)
 
 
 async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) -> int:
@@ -72,7 +93,8 @@ async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) ->
         else:
             groups[plan].append(sized)
     planned: list[PlannedChunk] = []
-    for plan, members in groups.items():
+    # In this order everywhere: two steps that make the same new plans wait for each other.
+    for plan, members in sorted(groups.items(), key=lambda group: group[0].digest()):
         planned += _pack(await put_plan(conn, plan), plan.candidates[0], members)
     await put_decisions(conn, chunk, planned, refused)
     return len(requests)
@@ -113,7 +135,7 @@ class _Planner:
         deployments = self._context.deployments
         seen = Request(counted.tokens, counted.output_limit(target.max_output))
         plan = self._plan(target, order(seen, target, deployments))
-        if self._chunk.limited and not counted.bounded and self._priced(plan):
+        if self._chunk.limited and not counted.bounded:
             raise InputError(
                 "the request refers to remote files or server tools, whose cost has no upper "
                 "bound. Send it in a job without a budget"
@@ -133,10 +155,6 @@ class _Planner:
             self._plans[key] = plan
         return plan
 
-    def _priced(self, plan: Plan) -> bool:
-        """Whether an unbounded request could cost something."""
-        return any(self._context.deployments[name].price is not None for name in plan.candidates)
-
     def _target(self, name: str) -> Target:
         """The request's own target; should the configuration have lost it since the submit,
         the job's route."""
@@ -146,11 +164,26 @@ class _Planner:
         for one in (name, self._chunk.route):
             target = resolve_target(one, self._context.settings)
             if target is not None:
-                self._targets[name] = target
-                return target
+                self._targets[name] = self._affordable(target)
+                return self._targets[name]
         raise InputError(
             f"{name!r} is no longer in the configuration. Put it back and submit again"
         )
+
+    def _affordable(self, target: Target) -> Target:
+        """The target without what a budget cannot be kept on: the configuration may have lost
+        a price since the submit."""
+        if not self._chunk.limited:
+            return target
+        deployments = self._context.deployments
+        priced = tuple(n for n in target.candidates if deployments[n].price is not None)
+        if not priced:
+            raise InputError(
+                f"a budget needs known prices, and nobody knows the price of "
+                f"{', '.join(target.candidates)} any more. Give it a price in batchyard.yaml and "
+                "submit again"
+            )
+        return replace(target, candidates=priced)
 
 
 def _refusal(seq: int, error: InputError) -> Refused:

@@ -13,8 +13,9 @@ import structlog
 from core.status import AttemptStatus
 from core.work import Entry, Result, Settled
 from db.connect import Connection
-from db.finish import drop_unsent, unfinished_jobs, unrouted_jobs
+from db.finish import drop_unsent, unfinished_jobs
 from db.lease import read_entries
+from db.planning import unrouted_jobs
 from db.processes import LeftBehind, forget_dead, lock_orphans, put_back
 from db.takeover import write_off
 from providers.errors import ErrorClass, ProviderError

@@ -21,12 +21,6 @@ where j.ended_at is null and j.status in ('in_progress', 'finalizing', 'cancelli
   and not exists (select from chunks c where c.job_id = j.id and c.status <> 'done')
 limit 100;
 
--- name: unrouted
-select distinct j.id from jobs j
-join chunks c on c.job_id = j.id and c.kind = 'route' and c.status = 'ready'
-where j.ended_at is null and j.stop is null
-limit 100;
-
 -- name: overdue
 update jobs set stop = 'expired', stopping_at = now()
 where ended_at is null and stop is null and deadline < now();

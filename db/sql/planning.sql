@@ -2,8 +2,12 @@
 
 -- name: take
 -- Locked, not leased: a route step that dies rolls back and the chunk is there again.
-select c.id, c.part, c.round, c.seqs, j.route, a.limit_nusd is not null
-from chunks c join jobs j on j.id = c.job_id join accounts a on a.id = j.account_id
+select c.id, c.part, c.round, c.seqs, j.route,
+  a.limit_nusd is not null or p.limit_nusd is not null
+from chunks c
+join jobs j on j.id = c.job_id
+join accounts a on a.id = j.account_id
+join accounts p on p.id = j.project_account_id
 where c.job_id = %(job_id)s and c.kind = 'route' and c.status = 'ready' and j.stop is null
 order by c.id limit 1
 for update of c skip locked;
@@ -52,5 +56,16 @@ on conflict (job_id, deployment, writer) do update set failed = c.failed + exclu
 update chunks set status = 'done' where id = %(id)s;
 
 -- name: unrouted
-select exists (select from chunks where job_id = %(job_id)s and kind = 'route'
-  and status <> 'done');
+-- Jobs whose next route chunk is not held: chunks are taken in the order of their ids.
+select j.id
+from jobs j
+cross join lateral (
+  select id from chunks
+  where job_id = j.id and kind = 'route' and status <> 'done'
+  order by id limit 1
+) next
+join chunks c on c.id = next.id and c.status = 'ready'
+where j.ended_at is null and j.stop is null
+  and (%(job_ids)s::bigint[] is null or j.id = any(%(job_ids)s::bigint[]))
+limit 100
+for update of c skip locked;

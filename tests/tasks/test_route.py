@@ -1,8 +1,17 @@
 """Routing real jobs into planned chunks."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from core.plan import Plan
+from core.settings import Settings
+from db.planning import put_plan, unrouted_jobs
+from tasks.context import Context
 from tasks.route import route
+from tests.conftest import DEPLOYMENTS
 
 
 def planned(inn: Any, job_id: int) -> list[tuple[Any, ...]]:
@@ -69,3 +78,82 @@ def test_routing_twice_plans_nothing_twice(inn: Any) -> None:
     inn.run(lambda ctx: route(ctx, job_id))
     inn.run(lambda ctx: route(ctx, job_id))
     assert len(planned(inn, job_id)) == 1
+
+
+def test_a_step_ends_when_its_time_is_over_and_asks_for_the_next(
+    inn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = inn.submit(f"question {n}" for n in range(4500))
+    inn.bell.rung.clear()
+    monkeypatch.setattr("tasks.route.WORK_SECONDS", 1e-9)
+    for routed in (2000, 2000, 500):
+        told = inn.run(lambda ctx: route(ctx, job_id))
+        assert told == f"{routed} requests of job_{job_id} routed"
+    assert inn.bell.rung.count(("route", (job_id,))) == 2
+
+
+def test_a_job_that_is_being_routed_is_not_rung_for_again(inn: Any) -> None:
+    job_id = inn.submit(f"question {n}" for n in range(4500))
+    other = inn.submit(["waits"])
+
+    async def story(ctx: Context) -> list[list[int]]:
+        async with ctx.pool.connection() as one, ctx.pool.connection() as two:
+            before = await unrouted_jobs(two)
+            async with one.transaction():
+                await one.execute(
+                    b"select from chunks where job_id = %s order by id limit 1 for update",
+                    (job_id,),
+                )
+                during = await unrouted_jobs(two)
+            return [before, during]
+
+    assert inn.run(story) == [[job_id, other], [other]]
+
+
+def test_a_budget_keeps_to_candidates_of_known_price(inn: Any) -> None:
+    job_id = inn.submit([{"prompt": "a"}, {"prompt": "b", "model": "small"}], budget_nusd=10**9)
+    inn.rows("update requests set target = 'mixed' where seq = 0")
+    inn.rows("update requests set target = 'free' where seq = 1")
+    inn.run(lambda ctx: route(ctx, job_id))
+    assert [chunk[:2] for chunk in planned(inn, job_id)] == [("small", 1)]
+    assert inn.rows("select body->'candidates' from plans") == [(["small"],)]
+    ((seq, error),) = inn.rows("select seq, error from results where job_id = %s", job_id)
+    assert seq == 1
+    assert "price of free" in error
+
+
+def test_two_steps_make_the_same_plans_in_the_same_order(inn: Any) -> None:
+    names = [f"one-{n}" for n in range(30)]
+    settings = Settings.model_validate(
+        {
+            "providers": {"lab": {"base_url": "http://127.0.0.1:1/v1"}},
+            "deployments": {name: {"provider": "lab", "model": name} for name in names},
+            "routes": {"default": {"candidates": names}},
+        }
+    )
+    deployments = {name: replace(DEPLOYMENTS["small"], name=name) for name in names}
+    jobs = [inn.submit(["x"] * 30), inn.submit(["x"] * 30)]
+    for job_id, order in zip(jobs, (names, names[::-1]), strict=True):
+        for seq, name in enumerate(order):
+            inn.rows(
+                "update requests set target = %s where job_id = %s and seq = %s", name, job_id, seq
+            )
+
+    made: dict[int, list[str]] = {}
+
+    async def noted(conn: Any, plan: Plan) -> int:
+        made.setdefault(id(conn), []).append(plan.digest())
+        return await put_plan(conn, plan)
+
+    async def story(ctx: Context) -> None:
+        own = replace(ctx, settings=settings, deployments=deployments)
+        await asyncio.gather(*(route(own, job_id) for job_id in jobs))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.route.put_plan", noted)
+        inn.run(story)
+    assert [len(one) for one in made.values()] == [30, 30]
+    assert all(one == sorted(one) for one in made.values())
+    assert inn.rows("select count(*) from plans") == [(30,)]
+    for job_id in jobs:
+        assert len(planned(inn, job_id)) == 30
