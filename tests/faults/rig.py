@@ -150,6 +150,28 @@ class Rig:
             tell=lambda: str(self.sql("select * from lanes")),
         )
 
+    def busy_worker(self) -> str:
+        """A call worker with calls in flight."""
+
+        found: list[str] = []
+
+        def busy() -> bool:
+            rows = self.sql(
+                "select distinct p.pid from chunks c join processes p on p.id = c.owner"
+                " where c.status = 'leased' and c.sent > 0"
+            )
+            pids = {row[0] for row in rows}
+            found.extend(one.name for one in self.record.services if one.pid in pids)
+            return bool(found)
+
+        wait_until(busy, "a worker with calls in flight")
+        return found[0]
+
+    def wait_late(self, job: int) -> None:
+        """Until replies have come that nobody waited for any more."""
+        count = "select count(*) from attempts where job_id = %(job)s and status = 'late'"
+        wait_until(lambda: self.one(count, job=job) > 0, "late replies")
+
     # Postgres and the broker.
 
     def sql(self, query: str, **params: object) -> list[tuple[Any, ...]]:
