@@ -1,8 +1,9 @@
 """What claiming and dispatching cost with 1,000 active jobs and 500,000 open chunks.
 
-A real Postgres with the yard's own settings and schema is filled by SQL; then each statement of
-the claim and dispatch path runs as the product sends it, every run rolled back. Shown are the
-median time as a client sees it, buffers, and the plan in one line, with parameters (custom) and
+A real Postgres with the yard's own settings and schema is filled by SQL; then the functions of
+`db` that claim, bind and sweep run on it, every run rolled back. Shown are the median time of a
+function as its caller sees it, its buffers, and the accesses of its plans. The statements are
+those that the functions were heard to send; they are explained with parameters (custom plan) and
 without (generic, what a prepared statement may use). A sequential scan of `chunks` fails the run.
 """
 
@@ -12,29 +13,47 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from psycopg import AsyncConnection
+
 from batchyard.embedded.testing import start_services
 from bench.scene import DEPLOYMENTS, PROVIDER, Scene, fill
-from db.connect import Connection, open_pool, statements
+from db import dispatch, finish, lease, planning, processes
+from db.connect import Connection, statements
 from db.migrate import migrate
 
+DRAINED = statements("record")["drained"]
 HELP = "time and plans of claim, bind and the other statements over 500,000 chunks"
-HORIZON = 30_000
 ROUNDS = 30
+CHUNK = 200
+HORIZON = 30_000
+
+Operation = Callable[[Connection], Awaitable[object]]
+
+
+class Recording(AsyncConnection[tuple[Any, ...]]):
+    """A connection that remembers what it was asked."""
+
+    heard: list[tuple[bytes, Any]]
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        self.heard.append((query, params))
+        return await super().execute(query, params, **options)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One statement: milliseconds (median and the slowest in twenty), rows, buffers, plans."""
+    """One function: milliseconds (median, and the slowest in twenty), buffers, accesses."""
 
     name: str
     ms: float
     p95_ms: float
-    rows: int
+    statements: int
     buffers: int
     plan: str
     scans: tuple[str, ...]
@@ -70,65 +89,63 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(
     database_url: str, scene: Scene, arguments: argparse.Namespace
 ) -> tuple[list[Measured], float]:
-    async with open_pool(database_url) as pool, pool.connection() as conn:
+    async with await Recording.connect(database_url, autocommit=True) as conn:
+        conn.heard = []
         began = time.perf_counter()
         owner = await fill(conn, scene)
         seconds = time.perf_counter() - began
         measured = []
-        for name, statement, params in _statements(owner, scene):
-            one = await _measure(conn, name, statement, params, arguments.rounds)
-            measured.append(one)
-            if arguments.plans:
-                print(f"== {name}\n{await _whole_plan(conn, statement, params)}\n")
+        for name, operation in _operations(owner, scene):
+            measured.append(await _measure(conn, name, operation, arguments))
         return measured, seconds
 
 
-def _statements(owner: int, scene: Scene) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
-    """Name, statement and parameters, as the product sends them."""
-    dispatch, lease = statements("dispatch"), statements("lease")
-    processes, record, finish = statements("processes"), statements("record"), statements("finish")
-    first = DEPLOYMENTS[0]
-    few = 200 * scene.jobs // 2
-    yield "claim", lease["claim"], {"deployment": first, "owner": owner, "room": 200}
-    for room in (400, HORIZON, few):
-        depth = max(2, 2 * (room // 200 + 1) // scene.jobs + 1)
-        params = {"deployment": first, "room": room, "depth": depth}
-        yield f"bind, room {room}", dispatch["bind"], params
-    yield "work", dispatch["work"], {"deployments": list(DEPLOYMENTS)}
-    yield "active_jobs", dispatch["active_jobs"], {}
-    yield "rate", dispatch["rate"], {"deployment": first}
-    yield "live_lanes", dispatch["live_lanes"], {"provider": PROVIDER, "lost_after": 20.0}
-    yield "drained", record["drained"], {"job_ids": list(range(1, 9))}
-    yield "orphaned", processes["orphaned"], {}
-    yield "unfinished", finish["unfinished"], {}
-    yield "unrouted", finish["unrouted"], {}
+def _operations(owner: int, scene: Scene) -> Iterator[tuple[str, Operation]]:
+    first, names = DEPLOYMENTS[0], list(DEPLOYMENTS)
+    yield "claim", lambda conn: lease.claim(conn, first, owner=owner, room=CHUNK)
+    for room in (2 * CHUNK, HORIZON, CHUNK * scene.jobs // 2):
+        yield f"bind {room}", partial(dispatch.bind, deployment=first, room=room, chunk_size=CHUNK)
+    yield "waiting_work", lambda conn: dispatch.waiting_work(conn, names)
+    yield "observed_rate", lambda conn: dispatch.observed_rate(conn, first)
+    yield "live_lanes", lambda conn: dispatch.live_lanes(conn, PROVIDER, 20.0)
+    yield "drained", lambda conn: conn.execute(DRAINED, {"job_ids": list(range(1, 9))})
+    yield "lock_orphans", processes.lock_orphans
+    yield "unfinished_jobs", finish.unfinished_jobs
+    yield "unrouted_jobs", planning.unrouted_jobs
+    yield "drop_unsent", finish.drop_unsent
 
 
 async def _measure(
-    conn: Connection, name: str, statement: bytes, params: dict[str, Any], rounds: int
+    conn: Recording, name: str, operation: Operation, arguments: argparse.Namespace
 ) -> Measured:
-    times, rows = [], 0
-    for _ in range(rounds):
+    times = []
+    for _ in range(arguments.rounds):
         await conn.execute("begin")
+        conn.heard.clear()
         began = time.perf_counter()
-        cursor = await conn.execute(statement, params)
-        rows = len(await cursor.fetchall()) if cursor.description else cursor.rowcount
+        await operation(conn)
         times.append((time.perf_counter() - began) * 1000)
+        heard = list(conn.heard)
         await conn.execute("rollback")
-    await conn.execute("begin")
-    explain = b"explain (analyze, buffers, format json) " + statement
-    [(custom,)] = await (await conn.execute(explain, params)).fetchall()
-    await conn.execute("rollback")
-    generic = await _generic(conn, statement, params)
-    top = custom[0]["Plan"]
+    tops, scans = [], []
+    for statement, params in heard:
+        await conn.execute("begin")
+        explain = b"explain (analyze, buffers, format json) " + statement
+        [(custom,)] = await (await conn.execute(explain, params)).fetchall()
+        await conn.execute("rollback")
+        tops.append(custom[0]["Plan"])
+        generic = await _generic(conn, statement, params or {})
+        scans += [*_scans(tops[-1], "custom"), *_scans(generic, "generic")]
+        if arguments.plans:
+            print(f"== {name}\n{await _whole_plan(conn, statement, params)}\n")
     return Measured(
         name=name,
         ms=statistics.median(times),
         p95_ms=statistics.quantiles(times, n=20)[-1],
-        rows=rows,
-        buffers=top["Shared Hit Blocks"] + top["Shared Read Blocks"],
-        plan=_in_one_line(top),
-        scans=(*_scans(top, "custom"), *_scans(generic, "generic")),
+        statements=len(heard),
+        buffers=sum(top["Shared Hit Blocks"] + top["Shared Read Blocks"] for top in tops),
+        plan=_in_one_line(tops),
+        scans=tuple(scans),
     )
 
 
@@ -165,10 +182,10 @@ def _scans(plan: dict[str, Any], kind: str) -> Iterator[str]:
             yield f"{kind} plan, {node['Plan Rows']} rows expected"
 
 
-def _in_one_line(plan: dict[str, Any]) -> str:
-    """The accesses of the plan in their order, equal neighbours once."""
+def _in_one_line(plans: list[dict[str, Any]]) -> str:
+    """The accesses of the plans in their order, each once."""
     found: list[str] = []
-    for node in _nodes(plan):
+    for node in (node for plan in plans for node in _nodes(plan)):
         table = node.get("Index Name") or node.get("Relation Name")
         if table and "Scan" in node["Node Type"]:
             kind = node["Node Type"].replace(" Scan", "").lower()
@@ -181,10 +198,11 @@ def _in_one_line(plan: dict[str, Any]) -> str:
 def _as_table(measured: list[Measured], scene: Scene, seconds: float) -> str:
     lines = [
         f"{scene.jobs} active jobs, {scene.chunks} open chunks (filled in {seconds:.0f} s)",
-        f"{'statement':<20}{'ms':>9}{'p95 ms':>9}{'rows':>7}{'buffers':>9}  access",
+        f"{'function':<16}{'ms':>9}{'p95 ms':>9}{'stmts':>7}{'buffers':>9}  accesses",
     ]
     lines += [
-        f"{one.name:<20}{one.ms:>9.2f}{one.p95_ms:>9.2f}{one.rows:>7}{one.buffers:>9}  {one.plan}"
+        f"{one.name:<16}{one.ms:>9.2f}{one.p95_ms:>9.2f}{one.statements:>7}{one.buffers:>9}"
+        f"  {one.plan}"
         for one in measured
     ]
     return "\n".join(lines)
