@@ -115,11 +115,11 @@ async def stop_job(conn: Connection, job_id: int) -> None:
 async def drop_unheld(conn: Connection, job_id: int) -> bool:
     """Closes a stopped job's chunks that nobody holds; True when that were all of them.
 
-    In autocommit: the first round waits for route steps that are at work on the job, the second
-    sees what they planned.
+    In autocommit: it waits for the route steps that are at work on the job, and sees what they
+    planned. It waits for nobody else: a chunk that is being bound just now is left to the sweep.
     """
-    for _ in range(2):
-        await conn.execute(SQL["drop_unheld"], {"job_id": job_id})
+    await conn.execute(SQL["await_routes"], {"job_id": job_id})
+    await conn.execute(SQL["drop_unheld"], {"job_id": job_id})
     return not await _one(conn, "is_open", {"job_id": job_id})
 
 

@@ -68,12 +68,14 @@ async def _commit(
         async with conn.pipeline():
             for row in count_rows(live, owner, late=late):
                 await conn.execute(SQL["count"], row)
-        grants = await _grant(conn, batch, mine, held, books)
+        grants, spent = await _grant(conn, batch, mine, held, books)
         cursors = _cursors(mine, grants)
         async with conn.pipeline():
             moved = await _move_on(conn, mine, live, held, cursors)
             await post(conn, books)
         drained = await _drained(conn, cursors)
+    if spent:
+        await conn.execute(SQL["drop"], {"job_ids": spent})
     _apply(batch, mine, grants, held, cursors)
     return Report({chunk.id for chunk in _chunks(batch)} - set(held), drained, moved)
 
@@ -159,8 +161,9 @@ async def _settle_late(conn: Connection, stale: list[Settled]) -> list[tuple[Set
 
 async def _grant(
     conn: Connection, batch: Batch, mine: Batch, held: dict[int, bool], books: Books
-) -> dict[int, int]:
+) -> tuple[dict[int, int], list[int]]:
     """How many entries each of our windows (by its index) may send; reserves exactly those.
+    Also the jobs that are stopped here, because their budget is spent.
 
     Where there is a limit, all accounts of the commit are locked here and at once: one more
     that came later would not be in the order of ids.
@@ -178,7 +181,7 @@ async def _grant(
             blocked.add(window.chunk.job_id)
     if blocked:
         await conn.execute(SQL["exhaust"], {"job_ids": sorted(blocked)})
-    return grants
+    return grants, sorted(blocked)
 
 
 @dataclass(slots=True)

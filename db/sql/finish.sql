@@ -22,11 +22,17 @@ where j.ended_at is null and j.status in ('in_progress', 'finalizing', 'cancelli
 limit 100;
 
 -- name: overdue
-update jobs set stop = 'expired', stopping_at = now()
-where ended_at is null and stop is null and deadline < now();
+with late as (
+  select id from jobs where ended_at is null and stop is null and deadline < now()
+  order by id for no key update skip locked
+)
+update jobs j set stop = 'expired', stopping_at = now() from late where j.id = late.id;
 
 -- name: drop_unsent
--- A route step that was at work while its job was stopped may have planned chunks since.
-update chunks c set status = 'done' from jobs j
-where j.id = c.job_id and j.ended_at is null and j.stop is not null
-  and c.status in ('planned', 'ready', 'waiting');
+-- What a stopped job has not sent: a route step that was at work may have planned chunks since.
+with free as (
+  select c.id from jobs j join chunks c on c.job_id = j.id
+  where j.ended_at is null and j.stop is not null and c.status in ('planned', 'ready', 'waiting')
+  order by c.id for update of c skip locked
+)
+update chunks c set status = 'done' from free where c.id = free.id;

@@ -42,10 +42,19 @@ update jobs set status = 'cancelling', stop = coalesce(stop, 'cancelled'),
   stopping_at = coalesce(stopping_at, now())
 where id = %(job_id)s;
 
+-- name: await_routes
+-- Returns when the route steps that are at work on the job have ended.
+select id from chunks where job_id = %(job_id)s and kind = 'route' and status <> 'done'
+order by id for update;
+
 -- name: drop_unheld
 -- Chunks that nobody holds; those under a lease end by themselves when their lane sees the stop.
-update chunks set status = 'done', owner = null
-where job_id = %(job_id)s and status in ('planned', 'ready', 'waiting');
+with free as (
+  select id from chunks
+  where job_id = %(job_id)s and status in ('planned', 'ready', 'waiting')
+  order by id for update skip locked
+)
+update chunks c set status = 'done', owner = null from free where c.id = free.id;
 
 -- name: is_open
 select exists (select from chunks where job_id = %(job_id)s and status <> 'done');

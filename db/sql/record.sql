@@ -93,14 +93,22 @@ update chunks set size = sent, seqs = seqs[1:sent], tries = tries[1:sent],
 where id = %(id)s;
 
 -- name: exhaust
--- The budget has no room for the next request and nothing reserved can come back.
-with stopped as (
-  update jobs set stop = 'budget_exhausted', stopping_at = now()
-  where id = any(%(job_ids)s::bigint[]) and stop is null
-  returning id
+-- The budget has no room for the next request and nothing reserved can come back. Accounts are
+-- locked by now: the job's chunks, which others may hold, are left to `drop`.
+with held as (
+  select id from jobs where id = any(%(job_ids)s::bigint[]) and stop is null
+  order by id for no key update
 )
-update chunks c set status = 'done' from stopped
-where c.job_id = stopped.id and c.status in ('planned', 'ready', 'waiting');
+update jobs j set stop = 'budget_exhausted', stopping_at = now() from held where j.id = held.id;
+
+-- name: drop
+-- In a transaction of its own. What somebody holds just now is dropped by its holder or the sweep.
+with free as (
+  select id from chunks
+  where job_id = any(%(job_ids)s::bigint[]) and status in ('planned', 'ready', 'waiting')
+  order by id for update skip locked
+)
+update chunks c set status = 'done' from free where c.id = free.id;
 
 -- name: drained
 select ids.id from unnest(%(job_ids)s::bigint[]) as ids (id)

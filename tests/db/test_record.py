@@ -8,8 +8,8 @@ import pytest
 from psycopg import OperationalError
 
 from core.work import Batch, GiveBack, LeasedChunk, Window
-from db.finish import end_job
-from db.lifecycle import stop_job
+from db.finish import drop_unsent, end_job
+from db.lifecycle import drop_unheld, stop_job
 from db.record import commit, was_committed
 from db.reread import reread
 from tests.db.kit import (
@@ -380,3 +380,28 @@ def test_processes_on_the_same_accounts_never_block_each_other(database_url: str
             await kit.clean()
 
     asyncio.run(story())
+
+
+def test_a_spent_budget_waits_for_nobody_who_holds_the_jobs_chunks(drive: Drive) -> None:
+    async def story(kit: Kit, other: Kit) -> None:
+        job_id = await kit.job(30, limit=BOUND)
+        [chunk] = await kit.claim()
+        await kit.commit([answered(one, cost=BOUND) for one in await kit.intend(chunk, 1)])
+        async with other.conn.transaction():
+            await other.conn.execute(
+                b"select from chunks where status = 'ready' order by id limit 1 for update"
+            )
+            async with asyncio.timeout(20):
+                assert await kit.intend(chunk, 1) == []
+            assert await kit.value("select stop from jobs") == "budget_exhausted"
+            rows = await kit.rows("select status, count(*) from chunks group by 1 order by 1")
+            assert rows == [("done", 2), ("leased", 1), ("ready", 1)]
+            async with asyncio.timeout(20):
+                await drop_unsent(kit.conn)
+                assert not await drop_unheld(kit.conn, job_id)
+        await drop_unsent(kit.conn)
+        await kit.commit(back=[GiveBack(chunk)])
+        assert await end_job(kit.conn, job_id) == "budget_exhausted"
+        await kit.clean()
+
+    drive(story)
