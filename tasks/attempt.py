@@ -13,15 +13,15 @@ import structlog
 
 from core.deployment import Deployment, Reply, Usage
 from core.errors import ConfigError
-from core.ports import Keys, Limiter, Transport
+from core.ports import HttpCall, Keys, Limiter, Transport
 from core.status import AttemptStatus, ResultStatus
-from core.work import Entry, Move, Result, Settled
+from core.work import Entry, LeasedChunk, Move, Result, Settled
 from providers.adapters import adapter_for
 from providers.errors import ErrorClass, ProviderError, TransportError, from_transport
 from providers.prices import cost_nusd
 from providers.tokens import recounted
 from tasks.bounds import bound_nusd, guess_nusd, size_of
-from tasks.decide import Tried, decide
+from tasks.decide import Tried, decide, failure
 from tasks.trace import traced
 
 log = structlog.get_logger()
@@ -44,12 +44,7 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     """Sends one request to its chunk's deployment and settles it."""
     deployment = caller.deployments[entry.chunk.deployment]
     started = time.perf_counter()
-    try:
-        outcome = await _exchange(caller, entry, deployment)
-    except Exception as error:  # noqa: BLE001
-        # One request that trips over a defect of ours must not end its neighbours' calls.
-        log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))
-        outcome = ProviderError(ErrorClass.UNKNOWN, None, "internal", BROKE_DOWN, billed=True)
+    outcome = await _outcome(caller, entry, deployment)
     latency_ms = round((time.perf_counter() - started) * 1000)
     if isinstance(outcome, Reply):
         return _answered(entry, deployment, outcome, latency_ms)
@@ -59,24 +54,44 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     return _failed(caller, entry, deployment, outcome, latency_ms)
 
 
-async def _exchange(caller: Caller, entry: Entry, deployment: Deployment) -> Reply | ProviderError:
-    adapter = adapter_for(deployment.kind)
+async def _outcome(caller: Caller, entry: Entry, deployment: Deployment) -> Reply | ProviderError:
+    sent = False
+    try:
+        call = _call(caller, entry, deployment)
+        if isinstance(call, ProviderError):
+            return call
+        sent = True
+        return await _exchange(caller, call, deployment)
+    except Exception as error:  # noqa: BLE001
+        # One request that trips over a defect of ours must not end its neighbours' calls.
+        log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))
+        leaf = ErrorClass.UNKNOWN if sent else ErrorClass.TRANSIENT
+        return ProviderError(leaf, None, "internal", BROKE_DOWN, billed=sent)
+
+
+def _call(caller: Caller, entry: Entry, deployment: Deployment) -> HttpCall | ProviderError:
+    """What is to be sent. Nothing that goes wrong here can cost money."""
     try:
         key = caller.keys.get(deployment.provider)
     except ConfigError as error:
         return ProviderError(ErrorClass.CREDENTIAL_DEAD, None, "no_key", str(error))
-    call = adapter.build(
+    return adapter_for(deployment.kind).build(
         deployment,
         key,
         entry.body,
         max_output=entry.chunk.plan.max_output,
         request_id=f"{entry.chunk.job_id}-{entry.seq}",
     )
+
+
+async def _exchange(
+    caller: Caller, call: HttpCall, deployment: Deployment
+) -> Reply | ProviderError:
     try:
         answer = await caller.transport.send(call)
     except TransportError as error:
         return from_transport(error)
-    return adapter.parse(answer.status, answer.headers, answer.body)
+    return adapter_for(deployment.kind).parse(answer.status, answer.headers, answer.body)
 
 
 def _answered(entry: Entry, deployment: Deployment, reply: Reply, latency_ms: int) -> Settled:
@@ -100,10 +115,8 @@ def _answered(entry: Entry, deployment: Deployment, reply: Reply, latency_ms: in
 def _failed(
     caller: Caller, entry: Entry, deployment: Deployment, error: ProviderError, latency_ms: int
 ) -> Settled:
-    chunk = entry.chunk
-    tried = Tried(chunk.candidate, chunk.tries[entry.index], chunk.calls[entry.index])
-    decision = decide(error, tried, chunk.plan, jitter=random.random(), known=caller.deployments)
-    settled = Settled(
+    onward = go_on(caller.deployments, entry, error, jitter=random.random())
+    return Settled(
         entry=entry,
         status=(
             AttemptStatus.UNKNOWN
@@ -116,46 +129,49 @@ def _failed(
         http_status=error.status,
         error_class=error.error_class,
         error=error.message,
+        result=onward if isinstance(onward, Result) else None,
+        move=onward if isinstance(onward, Move) else None,
     )
-    if isinstance(decision, Result):
-        settled.result = decision
-    else:
-        settled.move = move_to(
-            caller.deployments,
-            entry,
-            decision.candidate,
-            decision.tries,
-            decision.delay,
-            decision.reason,
-        )
-    return settled
 
 
-def move_to(
-    deployments: Mapping[str, Deployment],
-    entry: Entry,
-    candidate: int,
-    tries: int,
-    delay: float,
-    reason: str,
-) -> Move:
-    """The entry's next chunk; its bound is the next candidate's."""
+def go_on(
+    deployments: Mapping[str, Deployment], entry: Entry, error: ProviderError, *, jitter: float
+) -> Move | Result:
+    """What becomes of an entry whose call failed: its next chunk, at the bound of the
+    deployment it goes to, or its failed result. `jitter` is a random number in [0, 1).
+
+    Under a budget it goes only where its cost has a known bound.
+    """
     chunk = entry.chunk
-    name = chunk.plan.candidates[candidate]
-    bound = entry.bound
-    if candidate != chunk.candidate:
-        size = size_of(recounted(entry.body, entry.tokens), deployments[name], chunk.plan)
-        # Routing refused what has no bound on any candidate of a job with a budget.
-        known = bound_nusd(size, deployments[name])
-        bound = guess_nusd(size, deployments[name]) if known is None else known
-    return Move(candidate, name, tries, bound, delay, reason)
+    tried = Tried(chunk.candidate, chunk.tries[entry.index], chunk.calls[entry.index])
+    known = {name for name in chunk.plan.candidates if _may_call(chunk, deployments.get(name))}
+    decision = decide(error, tried, chunk.plan, jitter=jitter, known=known)
+    if isinstance(decision, Result):
+        return decision
+    name = chunk.plan.candidates[decision.candidate]
+    moves = decision.candidate != chunk.candidate
+    bound = _bound(entry, deployments[name]) if moves else entry.bound
+    if bound is None:
+        return failure(error)
+    return Move(decision.candidate, name, decision.tries, bound, decision.delay, decision.reason)
+
+
+def _may_call(chunk: LeasedChunk, deployment: Deployment | None) -> bool:
+    return deployment is not None and (deployment.price is not None or not chunk.limited)
+
+
+def _bound(entry: Entry, deployment: Deployment) -> int | None:
+    chunk = entry.chunk
+    size = size_of(recounted(entry.body, entry.tokens), deployment, chunk.plan)
+    bound = bound_nusd(size, deployment)
+    return guess_nusd(size, deployment) if bound is None and not chunk.limited else bound
 
 
 def _cost(entry: Entry, deployment: Deployment, usage: Usage | None, *, billed: bool) -> int | None:
-    """Nano-dollars; the bound where money may be gone and nobody counted; None when the
-    deployment has no price."""
+    """Nano-dollars; the bound where money may be gone and nobody counted, or the price was lost
+    since it was planned; None when there was no price then either."""
     if usage is None and not billed:
         return 0
     if deployment.price is None:
-        return None
+        return entry.bound or None
     return entry.bound if usage is None else cost_nusd(deployment.price, usage)

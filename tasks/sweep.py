@@ -7,11 +7,12 @@ waits for a deployment that is gone moves on (`tasks/strays.py`).
 """
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 
 from core.status import AttemptStatus
-from core.work import Entry, Result, Settled
+from core.work import Entry, Move, Result, Settled
 from db.connect import Connection
 from db.finish import drop_unsent, unfinished_jobs
 from db.lease import read_entries
@@ -19,9 +20,8 @@ from db.planning import unrouted_jobs
 from db.processes import LeftBehind, forget_dead, lock_orphans, put_back
 from db.takeover import write_off
 from providers.errors import ErrorClass, ProviderError
-from tasks.attempt import move_to
+from tasks.attempt import go_on
 from tasks.context import Yard
-from tasks.decide import Tried, decide
 from tasks.strays import gather_strays
 
 log = structlog.get_logger()
@@ -90,22 +90,16 @@ def _in_doubt(yard: Yard, entry: Entry) -> Settled:
     """The call that nobody knows the end of: charged at its bound, called again."""
     chunk = entry.chunk
     error = ProviderError(ErrorClass.UNKNOWN, None, "worker_lost", LOST, billed=True)
-    tried = Tried(chunk.candidate, chunk.tries[entry.index], chunk.calls[entry.index])
-    decision = decide(error, tried, chunk.plan, jitter=0.0, known=yard.context.deployments)
+    onward = go_on(yard.context.deployments, entry, error, jitter=0.0)
     deployment = yard.context.deployments.get(chunk.deployment)
     unpriced = entry.bound == 0 and (deployment is None or deployment.price is None)
-    settled = Settled(
+    return Settled(
         entry=entry,
         status=AttemptStatus.UNKNOWN,
         latency_ms=0,
         cost_nusd=None if unpriced else entry.bound,
         error_class=ErrorClass.UNKNOWN,
         error=LOST,
+        result=onward if isinstance(onward, Result) else None,
+        move=replace(onward, delay=0.0, reason=LOST) if isinstance(onward, Move) else None,
     )
-    if isinstance(decision, Result):
-        settled.result = decision
-    else:
-        settled.move = move_to(
-            yard.context.deployments, entry, decision.candidate, decision.tries, 0.0, LOST
-        )
-    return settled

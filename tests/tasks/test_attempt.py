@@ -1,0 +1,186 @@
+"""One call: what its failures cost, and where its request goes next."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+
+from core.deployment import Deployment
+from core.errors import ConfigError
+from core.money import Price
+from core.plan import Plan
+from core.ports import Buckets, Grant, HttpCall, HttpReply, Return
+from core.status import AttemptStatus, ResultStatus
+from core.work import Entry, LeasedChunk, Settled
+from providers.errors import TransportError
+from tasks.attempt import Caller, attempt
+
+BOUND = 700
+PRICE = Price(Decimal(1), Decimal(2))
+BODY = b'{"messages": [{"role": "user", "content": "name a colour"}]}'
+UNBOUNDED = json.dumps(
+    {
+        "messages": [
+            {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-7"}}]},
+        ]
+    }
+).encode()
+ANSWER = b'{"choices": [{"message": {"content": "red"}, "finish_reason": "stop"}], "usage": %s}'
+COUNTED = b'{"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}'
+
+
+def deployment(name: str, *, price: Price | None = PRICE, kind: str = "openai") -> Deployment:
+    return Deployment(
+        name=name,
+        provider="lab",
+        kind=kind,
+        base_url="http://127.0.0.1:1/v1",
+        model="my-8b",
+        timeout=10,
+        api_key=None,
+        buckets=Buckets(name, None, None, None),
+        price=price,
+        context=None,
+    )
+
+
+def entry(*candidates: str, limited: bool = False, body: bytes = BODY, bound: int = BOUND) -> Entry:
+    chunk = LeasedChunk(
+        id=1,
+        fence=1,
+        job_id=1,
+        part=1,
+        round=1,
+        plan_id=1,
+        plan=Plan("default", candidates, max_output=100, max_attempts=6),
+        candidate=0,
+        deployment=candidates[0],
+        seqs=[4],
+        tries=[0],
+        calls=[0],
+        tokens=[5],
+        bounds=[bound],
+        accounts=(1, 2),
+        limited=limited,
+    )
+    return Entry(chunk, 0, body)
+
+
+class Wire:
+    """Transport, limiter and keys in one: gives one answer, or raises."""
+
+    def __init__(self, answer: HttpReply | Exception, key: Exception | None = None) -> None:
+        self.answer = answer
+        self.key = key
+        self.sent: list[HttpCall] = []
+        self.pauses: list[float] = []
+
+    def get(self, provider: str, /) -> str | None:
+        if self.key is not None:
+            raise self.key
+        return None
+
+    async def send(self, call: HttpCall) -> HttpReply:
+        self.sent.append(call)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def acquire(self, buckets: Buckets, tokens: Sequence[int]) -> Grant:
+        return Grant(len(tokens))
+
+    async def give_back(self, buckets: Buckets, back: Return) -> None:
+        return
+
+    async def pause(self, key: str, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+    async def close(self) -> None:
+        return
+
+
+def call(wire: Wire, one: Entry, *deployments: Deployment) -> Settled:
+    known = {known.name: known for known in deployments}
+    return asyncio.run(attempt(Caller(known, wire, wire, wire), one))
+
+
+def reply(status: int, body: bytes = b"", **headers: str) -> HttpReply:
+    return HttpReply(status, {name.replace("_", "-"): text for name, text in headers.items()}, body)
+
+
+def test_an_answer_costs_what_was_counted() -> None:
+    settled = call(Wire(reply(200, ANSWER % COUNTED)), entry("small"), deployment("small"))
+    assert settled.status is AttemptStatus.OK
+    assert settled.cost_nusd == 10 * 1000 + 3 * 2000
+    assert settled.result is not None
+    assert settled.result.status is ResultStatus.COMPLETED
+
+
+def test_a_defect_before_anything_is_sent_costs_nothing() -> None:
+    for wire, kind in [
+        (Wire(reply(200), key=RuntimeError("the keyring broke")), "openai"),
+        (Wire(reply(200)), "no-such-kind"),
+    ]:
+        settled = call(wire, entry("small"), deployment("small", kind=kind))
+        assert wire.sent == []
+        assert (settled.status, settled.cost_nusd) == (AttemptStatus.ERROR, 0)
+        assert settled.move is not None
+
+
+def test_a_defect_after_it_was_sent_stays_booked_at_its_bound() -> None:
+    wire = Wire(RuntimeError("the transport broke"))
+    settled = call(wire, entry("small"), deployment("small"))
+    assert len(wire.sent) == 1
+    assert (settled.status, settled.cost_nusd) == (AttemptStatus.UNKNOWN, BOUND)
+
+
+def test_a_key_that_is_not_there_is_told_with_its_remedy() -> None:
+    wire = Wire(reply(200), key=ConfigError("env:KEY is not set. Set it"))
+    settled = call(wire, entry("small"), deployment("small"))
+    assert (settled.error_class, settled.cost_nusd) == ("credential_dead", 0)
+    assert settled.result is not None
+    assert "Set it" in (settled.result.error or "")
+
+
+def test_what_was_not_sent_cannot_have_been_billed() -> None:
+    wire = Wire(TransportError("nobody listens", may_have_arrived=False))
+    settled = call(wire, entry("small"), deployment("small"))
+    assert (settled.error_class, settled.cost_nusd) == ("transient", 0)
+
+
+def test_a_throttle_pauses_the_deployment_for_a_quarter_of_an_hour_at_most() -> None:
+    wire = Wire(reply(429, retry_after="1e30"))
+    settled = call(wire, entry("small"), deployment("small"))
+    assert wire.pauses == [900.0]
+    assert settled.move is not None
+    assert settled.move.delay == 900.0
+
+
+def test_under_a_budget_nothing_falls_back_to_where_it_has_no_price() -> None:
+    three = (deployment("small"), deployment("free", price=None), deployment("large"))
+    dead = reply(401)
+    names = [one.name for one in three]
+    for limited, expected in [(False, "free"), (True, "large")]:
+        settled = call(Wire(dead), entry(*names, limited=limited), *three)
+        assert settled.move is not None
+        assert settled.move.deployment == expected
+        assert (settled.move.bound > 0) is limited
+    settled = call(Wire(dead), entry("small", "free", limited=True), *three)
+    assert settled.move is None
+    assert settled.result is not None
+
+
+def test_under_a_budget_nothing_falls_back_without_a_bound() -> None:
+    two = (deployment("small"), deployment("large"))
+    for limited in (False, True):
+        one = entry("small", "large", limited=limited, body=UNBOUNDED)
+        settled = call(Wire(reply(401)), one, *two)
+        assert (settled.move is None) is limited
+        assert (settled.result is not None) is limited
+
+
+def test_a_price_that_was_lost_since_it_was_planned_leaves_the_bound() -> None:
+    lost = deployment("small", price=None)
+    done = Wire(reply(200, ANSWER % COUNTED))
+    assert call(done, entry("small", limited=True), lost).cost_nusd == BOUND
+    assert call(done, entry("small", bound=0), lost).cost_nusd is None
