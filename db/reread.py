@@ -1,15 +1,10 @@
 """After a lost acknowledgement: what the commit did, read back from the chunks."""
 
 from core.work import Batch
-from db.connect import Connection
+from db.connect import Connection, statements
 from db.record import Report, apply_cursor, current_chunks, ours
 
-CHUNKS = b"""
-select c.id, c.sent, j.stop is not null
-from unnest(%(ids)s::bigint[], %(fences)s::int[]) as held (id, fence)
-join chunks c on c.id = held.id and c.fence = held.fence
-join jobs j on j.id = c.job_id
-"""
+SQL = statements("reread")
 
 
 async def reread(conn: Connection, batch: Batch) -> Report:
@@ -19,7 +14,7 @@ async def reread(conn: Connection, batch: Batch) -> Report:
     """
     chunks = current_chunks(batch)
     params = {"ids": list(chunks), "fences": [chunk.fence for chunk in chunks.values()]}
-    rows = {row[0]: row[1:] for row in await (await conn.execute(CHUNKS, params)).fetchall()}
+    rows = {row[0]: row[1:] for row in await (await conn.execute(SQL["chunks"], params)).fetchall()}
     report = Report(stale=set(chunks) - set(rows), moved=True)
     mine = ours(batch, set(rows))
     granted = {id_: sent - chunks[id_].sent for id_, (sent, _) in rows.items()}

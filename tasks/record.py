@@ -2,6 +2,10 @@
 
 It gathers replies, windows and give-backs into micro-batches and commits each in one
 transaction under a commit id of its own. Whoever hands something in waits on the future.
+
+Where Postgres refuses a batch for what is in it, its parts are committed one by one, and a call
+that cannot be recorded as it is goes down as one that nobody knows the answer of: a single
+answer must not end the process, and the next that calls it, and so on.
 """
 
 import asyncio
@@ -9,21 +13,28 @@ import itertools
 from collections.abc import Awaitable, Callable
 
 import structlog
-from psycopg import OperationalError
-from psycopg.errors import UniqueViolation
+from psycopg import DataError, IntegrityError, OperationalError
+from psycopg.errors import ProgramLimitExceeded
 
 from core.errors import ServiceError
+from core.status import AttemptStatus
 from core.work import Batch, GiveBack, Settled, Window
 from db.connect import Pool
 from db.record import Report, commit, was_committed
 from db.reread import reread
+from providers.errors import ErrorClass, ProviderError
+from tasks.decide import failure
 
 log = structlog.get_logger()
 
 GATHER = 0.025
 FULL = 200
 RETRY_PAUSE = 0.25
-CLASH = "rows of this commit were there before. `batchyard audit` shows which"
+REFUSED = (DataError, IntegrityError, ProgramLimitExceeded, UnicodeError)
+UNRECORDABLE = (
+    "Postgres refused what this call brought, so its answer is lost; what it may have cost stays "
+    "booked. The worker's log names the reason. Submit the request again"
+)
 
 AfterCommit = Callable[[Report], Awaitable[None]]
 
@@ -117,23 +128,77 @@ class Writer:
             return
 
     async def _commit(self, batch: Batch) -> Report:
+        """Commits the batch, in parts where it is refused whole."""
+        try:
+            return await self._commit_whole(batch)
+        except REFUSED as error:
+            log.error("commit refused, committing its parts", **_why(error))
+        report = Report()
+        for settled in batch.settled:
+            _join(report, await self._commit_call(settled))
+        for window in batch.windows:
+            _join(report, await self._commit_whole(Batch(windows=[window])))
+        for back in batch.back:
+            _join(report, await self._commit_whole(Batch(back=[back])))
+        return report
+
+    async def _commit_call(self, settled: Settled) -> Report:
+        try:
+            return await self._commit_whole(Batch([settled]))
+        except REFUSED as error:
+            entry = settled.entry
+            where = {"job": entry.chunk.job_id, "seq": entry.seq, "n": entry.n}
+            log.error("a call cannot be recorded as it is", **where, **_why(error))
+        return await self._commit_whole(Batch([_bare(settled)]))
+
+    async def _commit_whole(self, batch: Batch) -> Report:
         """Commits, however often the connection is lost on the way. Before it writes again
         it asks whether the last try took effect."""
         commit_id = self.next_commit_id()
         unsure = False
-        clash: UniqueViolation | None = None
+        refused: Exception | None = None
         while True:
             try:
                 async with self._pool.connection() as conn:
                     if unsure and await was_committed(conn, commit_id):
                         return await reread(conn, batch)
-                    if clash is not None:
-                        raise ServiceError(CLASH) from clash
+                    if refused is not None:
+                        raise refused
                     unsure = True
                     return await commit(conn, batch, commit_id=commit_id, owner=self._owner)
+            except REFUSED as error:
+                if refused is not None:
+                    raise
+                # A lost try may take effect while the next one waits for its locks.
+                refused = error
             except OperationalError as error:
                 log.warning("commit interrupted, trying again", reason=type(error).__name__)
                 await asyncio.sleep(RETRY_PAUSE)
-            except UniqueViolation as error:
-                # A lost try may take effect while the next one waits for its locks.
-                clash = error
+
+
+def _join(report: Report, part: Report) -> None:
+    report.stale |= part.stale
+    report.drained = sorted({*report.drained, *part.drained})
+    report.moved |= part.moved
+
+
+def _why(error: Exception) -> dict[str, str]:
+    """For the log: Postgres' message may quote the very answer."""
+    return {"reason": type(error).__name__, "sqlstate": getattr(error, "sqlstate", None) or ""}
+
+
+def _bare(settled: Settled) -> Settled:
+    """The call without anything that came from outside: a failed request, at its bound where
+    money may be gone."""
+    free = settled.cost_nusd == 0 and settled.status is AttemptStatus.ERROR
+    lost = ProviderError(ErrorClass.UNKNOWN, None, "unrecordable", UNRECORDABLE)
+    cost = None if settled.cost_nusd is None else settled.entry.bound
+    return Settled(
+        entry=settled.entry,
+        status=AttemptStatus.ERROR if free else AttemptStatus.UNKNOWN,
+        latency_ms=0,
+        cost_nusd=0 if free else cost,
+        error_class=ErrorClass.UNKNOWN,
+        error=UNRECORDABLE,
+        result=failure(lost),
+    )

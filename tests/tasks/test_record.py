@@ -4,11 +4,13 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from core.deployment import Usage
 from core.errors import ServiceError
 from core.work import GiveBack, Window
 from db.connect import open_pool
@@ -213,6 +215,41 @@ def test_a_connection_lost_in_the_middle_of_a_commit(yard: Yard) -> None:
         assert (window.granted, chunk.sent, chunk.open) == (2, 6, 5)
         facts = (await kit.clean()).facts
         assert (facts["completed"], facts["reserved_nusd"]) == (1, 5 * BOUND)
+
+    yard.run(story)
+
+
+def test_an_answer_that_postgres_refuses_does_not_end_its_neighbours(yard: Yard) -> None:
+    async def story(kit: Kit, writer: Writer) -> None:
+        job_id = await kit.job(30, limit=30 * BOUND)
+        first, second, third = await kit.claim(room=30)
+        await writer.intend([Window(first, 5), Window(third, 3)])
+        sent = entries(first, range(5))
+        countless, delayed = answered(sent[1]), again(sent[3])
+        countless.usage = Usage(10**30, 1)
+        delayed.move = replace(delayed.move, delay=1e30) if delayed.move else None
+        for settled in (answered(sent[0]), countless, again(sent[2]), delayed, answered(sent[4])):
+            writer.settle(settled)
+        windows = [Window(first, 2), Window(second, 4)]
+        await asyncio.gather(writer.intend(windows), writer.give_back([GiveBack(third, unsent=3)]))
+        assert [window.granted for window in windows] == [2, 4]
+        assert yard.reports[-1].moved
+        facts = (await kit.clean()).facts
+        assert (facts["attempts"], facts["completed"], facts["failed"]) == (5, 2, 2)
+        assert (facts["spent_nusd"], facts["reserved_nusd"]) == (2 * 700 + BOUND, 6 * BOUND)
+        calls = (
+            "select status, cost_nusd, input_tokens from attempts where seq in (1, 3) order by seq"
+        )
+        assert await kit.rows(calls) == [("unknown", BOUND, None), ("error", 0, None)]
+        told = await kit.rows("select error::json ->> 'code' from results where status = 'failed'")
+        assert told == [("unrecordable",)] * 2
+        for chunk, indexes in ((first, range(5, 7)), (second, range(4))):
+            for entry in entries(chunk, indexes):
+                writer.settle(answered(entry))
+        await writer.give_back([GiveBack(first), GiveBack(second)])
+        await kit.run(job_id)
+        facts = (await kit.clean()).facts
+        assert (facts["completed"], facts["failed"], facts["open"]) == (28, 2, 0)
 
     yard.run(story)
 
