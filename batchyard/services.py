@@ -25,10 +25,10 @@ from batchyard.embedded.valkey import EmbeddedValkey
 from batchyard.files import put_base_urls, settings_file
 from core.settings import ProviderSettings, Settings
 from providers.simulator.profile import load_profile
+from workers.broker import STEP_QUEUES, provider_queue
 
 ROOT = Path(__file__).parents[1]
 FLOWER_USER = "batchyard"
-CONTROL_QUEUES = ("route", "dispatch", "score", "ops")
 CONTROL_THREADS = 4
 MODEL_PARALLEL, MODEL_CONTEXT = 4, 1024
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -146,6 +146,7 @@ def _write_settings(home: Home, settings: Settings) -> None:
 
 def _write_private(path: Path, text: str) -> None:
     path.touch(mode=0o600)
+    path.chmod(0o600)
     path.write_text(text, encoding="utf-8")
 
 
@@ -284,7 +285,7 @@ def _worker(queues: list[str], threads: int, node: str) -> list[str]:
 
 
 def _control(base: _Base) -> Service:
-    arguments = _worker(list(CONTROL_QUEUES), CONTROL_THREADS, "control")
+    arguments = _worker(list(STEP_QUEUES), CONTROL_THREADS, "control")
     return _celery(base, "worker-control", *arguments, says=b" ready.")
 
 
@@ -292,7 +293,7 @@ def _callers(base: _Base, count: int, managed: list[str]) -> list[Service]:
     providers = list(base.settings.providers)
     # Twice: a lane that only waits for its last calls keeps its thread, the next one has begun.
     threads = min(MOST_CALL_THREADS, 2 * base.settings.yard.lanes * len(providers))
-    queues = [f"provider.{name}" for name in providers]
+    queues = [provider_queue(name) for name in providers]
     services = []
     for number in range(1, count + 1):
         name = f"worker-call-{number}"

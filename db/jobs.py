@@ -207,7 +207,7 @@ async def job_view(conn: Connection, project_id: int, job_id: int) -> JobView:
 
 
 async def job_events(conn: Connection, job_id: int) -> list[tuple[str, dict[str, Any], datetime]]:
-    """The job's history: kind, data, time."""
+    """The history of a job that `job_view` has found in its project: kind, data, time."""
     return [*await (await conn.execute(SQL["events"], {"job_id": job_id})).fetchall()]
 
 

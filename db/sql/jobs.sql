@@ -1,4 +1,5 @@
--- What is known of a job, for people and scripts. Everything asks for the project too.
+-- What is known of a job, for people and scripts. `list` and `job` ask for the project; what
+-- follows is read for a job that `job` has found there.
 
 -- name: list
 select j.id, j.name, j.status, j.route, j.source, j.total,
