@@ -44,7 +44,20 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     """Sends one request to its chunk's deployment and settles it."""
     deployment = caller.deployments[entry.chunk.deployment]
     started = time.perf_counter()
-    outcome = await _outcome(caller, entry, deployment)
+    sent = False
+    outcome: Reply | ProviderError
+    try:
+        call = _call(caller, entry, deployment)
+        if isinstance(call, ProviderError):
+            outcome = call
+        else:
+            sent = True
+            outcome = await _exchange(caller, call, deployment)
+    except Exception as error:  # noqa: BLE001
+        # One request that trips over a defect of ours must not end its neighbours' calls.
+        log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))
+        leaf = ErrorClass.UNKNOWN if sent else ErrorClass.TRANSIENT
+        outcome = ProviderError(leaf, None, "internal", BROKE_DOWN, billed=sent)
     latency_ms = round((time.perf_counter() - started) * 1000)
     if isinstance(outcome, Reply):
         return _answered(entry, deployment, outcome, latency_ms)
@@ -52,21 +65,6 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         pause = DEFAULT_THROTTLE if outcome.retry_after is None else outcome.retry_after
         await caller.limiter.pause(deployment.buckets.key, pause)
     return _failed(caller, entry, deployment, outcome, latency_ms)
-
-
-async def _outcome(caller: Caller, entry: Entry, deployment: Deployment) -> Reply | ProviderError:
-    sent = False
-    try:
-        call = _call(caller, entry, deployment)
-        if isinstance(call, ProviderError):
-            return call
-        sent = True
-        return await _exchange(caller, call, deployment)
-    except Exception as error:  # noqa: BLE001
-        # One request that trips over a defect of ours must not end its neighbours' calls.
-        log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))
-        leaf = ErrorClass.UNKNOWN if sent else ErrorClass.TRANSIENT
-        return ProviderError(leaf, None, "internal", BROKE_DOWN, billed=sent)
 
 
 def _call(caller: Caller, entry: Entry, deployment: Deployment) -> HttpCall | ProviderError:
