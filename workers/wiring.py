@@ -38,6 +38,7 @@ log = structlog.get_logger()
 
 POOL_SIZE = 6
 MAX_CONNECTIONS = 2048
+DISPATCH_PAUSE = 0.5
 LOST_LEASE_EXIT = 75
 NO_YARD_EXIT = 76
 BROKEN_EXIT = 77
@@ -87,14 +88,24 @@ async def _register(context: Context, kind: str) -> int:
 
 
 def _after_commit(publisher: Publisher) -> Callable[[Report], Awaitable[None]]:
-    """What a commit sets in motion; the writer does not wait for the bells."""
+    """What a commit sets in motion; the writer does not wait for the bells. What moved on may
+    be another provider's work: dispatch hears of it, now and then."""
     ringing: set[asyncio.Task[None]] = set()
+    quiet_until = 0.0
+
+    def publish(step: str, argument: int | str) -> None:
+        task = asyncio.create_task(publisher.publish(step, argument))
+        ringing.add(task)
+        task.add_done_callback(ringing.discard)
 
     async def ring(report: Report) -> None:
+        nonlocal quiet_until
         for job_id in report.drained:
-            task = asyncio.create_task(publisher.publish("finish", job_id))
-            ringing.add(task)
-            task.add_done_callback(ringing.discard)
+            publish("finish", job_id)
+        now = asyncio.get_running_loop().time()
+        if report.moved and now >= quiet_until:
+            quiet_until = now + DISPATCH_PAUSE
+            publish("dispatch", "")
 
     return ring
 

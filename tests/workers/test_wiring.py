@@ -1,5 +1,6 @@
 """A worker without its yard: it ends, and does not keep those who wait."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from batchyard.embedded.testing import RunningServices
+from db.record import Report
 from tests.conftest import DEPLOYMENTS, SETTINGS, Bell
 from workers import environment
-from workers.wiring import BROKEN_EXIT, NO_YARD_EXIT, Process
+from workers.wiring import BROKEN_EXIT, NO_YARD_EXIT, Process, _after_commit
 
 
 class Exited(BaseException):
@@ -75,3 +77,16 @@ def test_a_yard_that_breaks_down_later_is_told_apart(
         )
         process._live()
     assert exit_.call_args_list == [mock.call(BROKEN_EXIT)]
+
+
+def test_what_moves_on_rings_dispatch_now_and_then() -> None:
+    async def story() -> list[Any]:
+        bell = Bell()
+        ring = _after_commit(bell)
+        for _ in range(50):
+            await ring(Report(moved=True))
+        await ring(Report(drained=[7]))
+        await asyncio.sleep(0)
+        return bell.rung
+
+    assert asyncio.run(story()) == [("dispatch", ("",)), ("finish", (7,))]
