@@ -1,8 +1,9 @@
 """The few seams with more than one implementation behind them.
 
-Transport   providers/transport/{pyreqwest,httpx}   bytes in, bytes out
-Limiter     workers/limiter/{redis,static}          leave to call a deployment
-Publisher   workers/celery (the broker), tests      rings the bell for a step
+Transport   providers/transport: pyreqwest, httpx      bytes in, bytes out
+Limiter     workers/limiter on Redis; tests' own       leave to call a deployment
+Publisher   workers/broker on Celery; tests' own       rings the bell for a step
+Keys        workers/keyring; a dict in tests           a provider's key
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,7 +70,8 @@ class Return:
 
 
 class Limiter(Protocol):
-    """Shared leave to call deployments; all-or-nothing over a deployment's buckets."""
+    """Shared leave to call deployments. A call takes from all of a deployment's buckets or
+    from none; leave is given for the longest prefix of the calls asked for."""
 
     async def acquire(self, buckets: Buckets, tokens: Sequence[int]) -> Grant: ...
 
