@@ -5,8 +5,7 @@
     ├── InputError           a submitted file or a body is wrong; carries the bad lines
     ├── NotFoundError        no such job, deployment or file in this project
     ├── ConflictError        the thing asked for is not possible in the present state
-    ├── ServiceError         Postgres, the broker or an embedded service is not usable
-    └── StaleLeaseError      this process lost its lease; someone else has its work
+    └── ServiceError         Postgres, the broker or an embedded service is not usable
 
 What a *provider* did wrong is another tree: `providers/errors.py`.
 """
@@ -55,7 +54,3 @@ class ConflictError(BatchyardError):
 
 class ServiceError(BatchyardError):
     """A service that batchyard needs cannot be reached or used."""
-
-
-class StaleLeaseError(BatchyardError):
-    """The process' lease ran out and its chunks belong to another."""
