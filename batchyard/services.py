@@ -26,6 +26,7 @@ from batchyard.files import put_base_urls, settings_file
 from core.settings import ProviderSettings, Settings
 from providers.simulator.profile import load_profile
 from workers.broker import STEP_QUEUES, provider_queue
+from workers.signs import YARD_OPEN
 
 ROOT = Path(__file__).parents[1]
 FLOWER_USER = "batchyard"
@@ -286,7 +287,7 @@ def _worker(queues: list[str], threads: int, node: str) -> list[str]:
 
 def _control(base: _Base) -> Service:
     arguments = _worker(list(STEP_QUEUES), CONTROL_THREADS, "control")
-    return _celery(base, "worker-control", *arguments, says=b" ready.")
+    return _celery(base, "worker-control", *arguments, says=YARD_OPEN.encode())
 
 
 def _callers(base: _Base, count: int, managed: list[str]) -> list[Service]:
@@ -298,7 +299,7 @@ def _callers(base: _Base, count: int, managed: list[str]) -> list[Service]:
     for number in range(1, count + 1):
         name = f"worker-call-{number}"
         arguments = _worker(queues, threads, f"call{number}")
-        service = _celery(base, name, *arguments, says=b" ready.", keys=True)
+        service = _celery(base, name, *arguments, says=YARD_OPEN.encode(), keys=True)
         needs = (*service.depends_on, *managed)
         services.append(replace(service, depends_on=needs, grace_s=30.0))
     return services

@@ -33,15 +33,13 @@ from tasks.trace import traced
 from workers import environment
 from workers.keyring import Keyring
 from workers.limiter.redis_limiter import RedisLimiter
+from workers.signs import BROKEN_EXIT, LOST_LEASE_EXIT, NO_YARD_EXIT, YARD_OPEN
 
 log = structlog.get_logger()
 
 POOL_SIZE = 6
 MAX_CONNECTIONS = 2048
 DISPATCH_PAUSE = 0.5
-LOST_LEASE_EXIT = 75
-NO_YARD_EXIT = 76
-BROKEN_EXIT = 77
 
 
 @asynccontextmanager
@@ -223,4 +221,5 @@ class Process:
         async with open_yard(self._publisher, self._kind) as yard:
             _collect_seldom()
             self._opened.set_result(_Open(yard, asyncio.get_running_loop(), closing))
+            log.info(YARD_OPEN, process=yard.process_id)
             await closing.wait()

@@ -6,6 +6,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Queue
@@ -89,6 +90,8 @@ async def _serve(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.Strea
         return
     finally:
         writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def _reply(seen: Seen, path: str, writer: asyncio.StreamWriter) -> bool:
@@ -122,12 +125,13 @@ async def _run_until_stopped(seen: Seen, started: Queue[_Handle]) -> None:
     started.put(_Handle(port, asyncio.get_running_loop(), stop))
     await stop.wait()
     server.close()
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    # Aborted connections are let go of in the loop's next round.
-    await asyncio.sleep(0.01)
+    # A connection that was accepted a moment ago is served only in the loop's next rounds.
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture
