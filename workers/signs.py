@@ -1,0 +1,10 @@
+"""What a worker process tells whoever started it: one line of its log, and its exit codes."""
+
+from typing import Final
+
+YARD_OPEN: Final = "the yard is open"
+"""In its log, once it is registered and takes tickets. Celery's own "ready" comes earlier."""
+
+LOST_LEASE_EXIT: Final = 75
+NO_YARD_EXIT: Final = 76
+BROKEN_EXIT: Final = 77
