@@ -15,7 +15,8 @@ from batchyard.embedded.testing import RunningServices
 from db.record import Report
 from tests.conftest import DEPLOYMENTS, SETTINGS, Bell
 from workers import environment
-from workers.wiring import BROKEN_EXIT, NO_YARD_EXIT, Process, _after_commit
+from workers.signs import BROKEN_EXIT, NO_YARD_EXIT
+from workers.wiring import Process, _after_commit
 
 
 class Exited(BaseException):
