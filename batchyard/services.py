@@ -1,8 +1,8 @@
 """What `batchyard up` runs: the services of a yard, composed from its configuration.
 
     postgres ─► migrate ─┐
-    valkey ──────────────┼─► worker-control ─► beat, flower
-    simulator, model ────┴─► worker-call-1 … worker-call-n
+    valkey ──────────────┼─► beat, worker-control ────────┬─► flower
+    simulator, model ────┴─► worker-call-1 … worker-call-n ┘
 
 Each is a direct child of the supervisor. Provider keys reach only the call workers.
 """
@@ -134,7 +134,9 @@ def compose(
     if flower:
         port = home.port("flower")
         flower_url = f"http://127.0.0.1:{port}"
-        services.append(_flower(base, port))
+        # Flower asks once which queues there are: workers that come later it does not show.
+        workers_first = tuple(one.name for one in services if one.name.startswith("worker-"))
+        services.append(replace(_flower(base, port), depends_on=workers_first))
     return Layout(tuple(services), database_url, broker_url, flower_url)
 
 
