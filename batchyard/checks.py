@@ -90,8 +90,9 @@ def check_queues(settings: Settings, seen: Overview) -> list[Check]:
     """For each provider: work that is due has lanes, or at least tickets for lanes."""
     found = []
     for provider in settings.providers:
-        names = {n for n, one in settings.deployments.items() if one.provider == provider}
-        bound = [b for b in seen.backlog if b.deployment in names and b.status == "ready"]
+        mine = [name for name, one in settings.deployments.items() if one.provider == provider]
+        lines = {line for name in mine for line in settings.lines(name)}
+        bound = [b for b in seen.backlog if b.deployment in lines and b.status == "ready"]
         tickets = seen.tickets.get((provider, "queued"), 0)
         lanes = seen.tickets.get((provider, "running"), 0)
         age = max((b.age for b in bound), default=0.0)
@@ -108,17 +109,20 @@ def check_keys(settings: Settings) -> list[Check]:
     """Every provider's key can be found by its reference, here at least."""
     found = []
     for name, provider in settings.providers.items():
-        if provider.api_key is None:
-            continue
-        try:
-            resolve_secret(provider.api_key)
-        except ConfigError as error:
+        for number, reference in enumerate(provider.references, 1):
+            several = len(provider.references) > 1
             found.append(
-                Check(f"key of {name}", False, f"{provider.api_key}: not found", str(error))
+                _check_key(f"key {number} of {name}" if several else f"key of {name}", reference)
             )
-        else:
-            found.append(Check(f"key of {name}", True, f"{provider.api_key} is set"))
     return found
+
+
+def _check_key(name: str, reference: str) -> Check:
+    try:
+        resolve_secret(reference)
+    except ConfigError as error:
+        return Check(name, False, f"{reference}: not found", str(error))
+    return Check(name, True, f"{reference} is set")
 
 
 async def check_deployments(deployments: Mapping[str, Deployment]) -> list[Check]:

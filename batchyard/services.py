@@ -74,9 +74,11 @@ class _Base:
 
 def key_names(settings: Settings) -> frozenset[str]:
     """The environment variables that the providers' keys refer to."""
-    references = [one.api_key or "" for one in settings.providers.values()]
     return frozenset(
-        reference.removeprefix("env:") for reference in references if reference.startswith("env:")
+        reference.removeprefix("env:")
+        for provider in settings.providers.values()
+        for reference in provider.references
+        if reference.startswith("env:")
     )
 
 

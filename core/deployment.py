@@ -11,10 +11,12 @@ from core.ports import Buckets
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Provider + model + endpoint + limits, resolved from the configuration.
+    """A line: provider + model + endpoint + key + limits, resolved from the configuration.
 
     `api_key` is a reference (`env:NAME`, `file:/path`) or None; it is resolved
-    only inside worker processes. `price` is None where nobody knows it.
+    only inside worker processes. It is key `key_number` of the provider's `key_count`;
+    `key_buckets` are the limits of that key over all models, None where none are declared.
+    `price` is None where nobody knows it.
     """
 
     name: str
@@ -28,6 +30,18 @@ class Deployment:
     price: Price | None
     context: int | None
     headers: Mapping[str, str] = field(default_factory=dict)
+    key_number: int = 1
+    key_count: int = 1
+    key_buckets: Buckets | None = None
+
+    @property
+    def key_label(self) -> str:
+        """How its key is told to people: by its reference; empty where it needs none."""
+        if self.api_key is None:
+            return ""
+        if self.key_count == 1:
+            return f"key {self.api_key}"
+        return f"key {self.key_number} of {self.key_count} ({self.api_key})"
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

@@ -3,7 +3,7 @@
 Transport   providers/transport: pyreqwest, httpx      bytes in, bytes out
 Limiter     workers/limiter on Redis; tests' own       leave to call a deployment
 Publisher   workers/broker on Celery; tests' own       rings the bell for a step
-Keys        workers/keyring; a dict in tests           a provider's key
+Keys        workers/keyring; a dict in tests           the key that a reference names
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ class Publisher(Protocol):
 
 
 class Keys(Protocol):
-    """Gives a provider's API key, or None where it needs none. Only worker processes that
-    call models have one; tests hand in a dict."""
+    """Gives the API key that a reference (`env:NAME`, `file:/path`) leads to. Only worker
+    processes that call models have one; tests hand in a dict."""
 
-    def get(self, provider: str, /) -> str | None: ...
+    def get(self, reference: str, /) -> str | None: ...

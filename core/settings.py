@@ -23,6 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
+LINE_MARK: Final = "#"
+"""Between a deployment's name and the number of its line; no name can hold it."""
+
 _REFERENCE: Final = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)")
 # A server and a path: no user and password, which logs would show, and no query.
 _ADDRESS: Final = re.compile(
@@ -60,10 +63,55 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"There is {', '.join(sorted(names))}" if names else "There is none yet"
 
 
+def _reference(value: str) -> str:
+    if not _REFERENCE.fullmatch(value):
+        raise SettingsError(
+            Problem(
+                (),
+                "is not a reference to a key",
+                "Put the key in the environment and write api_key: env:NAME, "
+                "or in a file and write api_key: file:/path",
+            )
+        )
+    return value
+
+
+def configured_name(line: str) -> str:
+    """The deployment's name in the configuration: `mini` for the line `mini#2`."""
+    return line.partition(LINE_MARK)[0]
+
+
 class Strict(BaseModel):
     """Knows its fields and takes no others; never changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitSettings(Strict):
+    """Requests and tokens per minute, and calls at once; what is not declared is not limited,
+    except calls at once, which are 64 then."""
+
+    rpm: int | None = Field(default=None, gt=0)
+    tpm: int | None = Field(default=None, gt=0)
+    in_flight: int | None = Field(default=None, gt=0)
+
+
+class KeySettings(Strict):
+    """One of a provider's keys, by reference, and what its account allows over all models
+    together."""
+
+    key: str
+    limits: LimitSettings = LimitSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_short_for_a_key(cls, value: Any) -> Any:
+        return {"key": value} if isinstance(value, str) else value
+
+    @field_validator("key")
+    @classmethod
+    def _is_a_reference(cls, value: str) -> str:
+        return _reference(value)
 
 
 class ProviderSettings(Strict):
@@ -71,8 +119,9 @@ class ProviderSettings(Strict):
     `base_url` says where one listens already.
 
     `base_url` is what stands before `/chat/completions`; without one, kind `openai` is
-    OpenAI itself. `api_key` is a reference: `env:NAME` or `file:/path`. `timeout` is in
-    seconds for a whole call. `headers` go with every call and hold no secret. A key is sent
+    OpenAI itself. `api_key` is a reference: `env:NAME` or `file:/path`. `keys` are several of
+    them, of which each makes a line of every deployment. `timeout` is in seconds for a whole
+    call. `headers` go with every call and hold no secret. A key is sent
     over plain http only to this machine, or where `plain_http` allows it. `profile` is what
     a simulator simulates.
     """
@@ -80,6 +129,7 @@ class ProviderSettings(Strict):
     kind: Literal["openai", "simulator", "local"] = "openai"
     base_url: str | None = None
     api_key: str | None = None
+    keys: list[KeySettings] = Field(default_factory=list)
     timeout: float = Field(default=120.0, gt=0, le=900)
     headers: dict[str, str] = Field(default_factory=dict)
     plain_http: bool = False
@@ -103,16 +153,27 @@ class ProviderSettings(Strict):
     @field_validator("api_key")
     @classmethod
     def _is_a_reference(cls, value: str | None) -> str | None:
-        if value is not None and not _REFERENCE.fullmatch(value):
-            raise SettingsError(
-                Problem(
-                    (),
-                    "is not a reference to a key",
-                    "Put the key in the environment and write api_key: env:NAME, "
-                    "or in a file and write api_key: file:/path",
-                )
-            )
-        return value
+        return None if value is None else _reference(value)
+
+    @model_validator(mode="after")
+    def _has_each_key_once(self) -> "ProviderSettings":
+        if self.keys and self.api_key is not None:
+            fix = "List all of them under keys"
+            raise SettingsError(Problem(("api_key",), "stands beside keys", fix))
+        seen: set[str] = set()
+        for position, one in enumerate(self.keys):
+            if one.key in seen:
+                place = ("keys", position)
+                raise SettingsError(Problem(place, "is there already", "Name each key once"))
+            seen.add(one.key)
+        return self
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Where its keys are found; empty for a provider that needs none."""
+        if self.api_key is not None:
+            return (self.api_key,)
+        return tuple(one.key for one in self.keys)
 
     @field_validator("headers")
     @classmethod
@@ -135,15 +196,6 @@ class ProviderSettings(Strict):
                 Problem(("profile",), "only a simulator has a profile", "Use kind: simulator")
             )
         return self
-
-
-class LimitSettings(Strict):
-    """Requests and tokens per minute, and calls at once; what is not declared is not limited,
-    except calls at once, which are 64 then."""
-
-    rpm: int | None = Field(default=None, gt=0)
-    tpm: int | None = Field(default=None, gt=0)
-    in_flight: int | None = Field(default=None, gt=0)
 
 
 class PriceSettings(Strict):
@@ -228,6 +280,14 @@ class Settings(Strict):
         if problems:
             raise SettingsError(*problems)
         return self
+
+    def lines(self, deployment: str) -> tuple[str, ...]:
+        """What a deployment of the configuration is called by: its own name, or `mini#1`,
+        `mini#2`, … where its provider has several keys, in their order."""
+        keys = len(self.providers[self.deployments[deployment].provider].references)
+        if keys <= 1:
+            return (deployment,)
+        return tuple(f"{deployment}{LINE_MARK}{number}" for number in range(1, keys + 1))
 
     def digest(self) -> str:
         """A short fingerprint of the configuration, kept with every job."""

@@ -3,7 +3,7 @@ deployments that a configuration comes to."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,7 +12,14 @@ from core.deployment import Deployment
 from core.errors import ConfigError
 from core.money import Price
 from core.ports import Buckets
-from core.settings import DeploymentSettings, Problem, ProviderSettings, Settings
+from core.settings import (
+    LINE_MARK,
+    DeploymentSettings,
+    LimitSettings,
+    Problem,
+    ProviderSettings,
+    Settings,
+)
 from providers.config_file import read_settings, told
 from providers.prices import context_of, price_of
 from providers.transport.address import is_loopback
@@ -216,15 +223,46 @@ def _offline() -> dict[str, Any]:
 
 
 def resolve_deployments(settings: Settings, base_urls: Mapping[str, str]) -> dict[str, Deployment]:
-    """Every deployment by name, with its address, limits, price and window.
+    """Every deployment by name, with its address, key, limits, price and window. One whose
+    provider has several keys is there once for each of them (`Settings.lines`).
 
     `base_urls` says, by provider, where the simulator and the local model that `batchyard up`
     started listen. Raises ConfigError for a managed provider that listens nowhere.
     """
     return {
-        name: _resolve(name, one, settings.providers[one.provider], base_urls)
+        line.name: line
         for name, one in settings.deployments.items()
+        for line in _lines(settings, name, one, base_urls)
     }
+
+
+def _lines(
+    settings: Settings, name: str, one: DeploymentSettings, base_urls: Mapping[str, str]
+) -> list[Deployment]:
+    provider = settings.providers[one.provider]
+    names = settings.lines(name)
+    first = _resolve(name, one, provider, base_urls)
+    return [
+        replace(
+            first,
+            name=line,
+            buckets=replace(first.buckets, key=line),
+            api_key=reference,
+            key_number=number,
+            key_count=len(names),
+            key_buckets=_key_buckets(one.provider, provider, number),
+        )
+        for number, (line, reference) in enumerate(
+            zip(names, provider.references or (None,), strict=True), 1
+        )
+    ]
+
+
+def _key_buckets(name: str, provider: ProviderSettings, number: int) -> Buckets | None:
+    limits = provider.keys[number - 1].limits if provider.keys else LimitSettings()
+    if limits == LimitSettings():
+        return None
+    return Buckets(f"key:{name}{LINE_MARK}{number}", limits.rpm, limits.tpm, limits.in_flight)
 
 
 def _resolve(
@@ -242,7 +280,7 @@ def _resolve(
         base_url=base_url,
         model=deployment.model,
         timeout=provider.timeout,
-        api_key=provider.api_key,
+        api_key=None,
         buckets=Buckets(name, limits.rpm, limits.tpm, limits.in_flight or DEFAULT_IN_FLIGHT),
         price=_price(deployment, base_url),
         context=deployment.context or context_of(base_url, deployment.model),
@@ -280,7 +318,7 @@ def _check_plain_http(source: str, settings: Settings) -> None:
         )
         for name, provider in settings.providers.items()
         if provider.base_url is not None
-        and provider.api_key is not None
+        and provider.references
         and urlsplit(provider.base_url).scheme == "http"
         and not provider.plain_http
         and not is_loopback(urlsplit(provider.base_url).hostname or "")

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from core.settings import (
     DeploymentSettings,
+    KeySettings,
     LimitSettings,
     PriceSettings,
     Problem,
@@ -22,7 +23,7 @@ from core.settings import (
 
 Path = tuple[str | int, ...]
 
-_SECRET_KEYS: Final = frozenset({"api_key", "headers"})
+_SECRET_KEYS: Final = frozenset({"api_key", "keys", "headers"})
 _MUST: Final = re.compile(r"^Input should be ")
 _VALUE_CAP: Final = 60
 
@@ -70,6 +71,10 @@ def _model_at(path: Path) -> type[BaseModel]:
     match path:
         case ("providers", _):
             return ProviderSettings
+        case ("providers", _, "keys", _):
+            return KeySettings
+        case ("providers", _, "keys", _, "limits"):
+            return LimitSettings
         case ("deployments", _):
             return DeploymentSettings
         case ("deployments", _, "limits"):

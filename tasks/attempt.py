@@ -70,7 +70,8 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
 def _call(caller: Caller, entry: Entry, deployment: Deployment) -> HttpCall | ProviderError:
     """What is to be sent. Nothing that goes wrong here can cost money."""
     try:
-        key = caller.keys.get(deployment.provider)
+        reference = deployment.api_key
+        key = None if reference is None else caller.keys.get(reference)
     except ConfigError as error:
         return ProviderError(ErrorClass.CREDENTIAL_DEAD, None, "no_key", str(error))
     return adapter_for(deployment.kind).build(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from core.errors import ConfigError, InputError, LineProblem, NotFoundError
+from core.settings import configured_name
 from db import requests
 from db.connect import Connection
 from db.lifecycle import NewJob, Project, next_job_id, open_project, put_event, put_job
@@ -188,8 +189,9 @@ def _check_prices(ctx: Context, target: Target) -> None:
         if ctx.deployments[name].price is None:
             raise ConfigError(
                 f"A budget needs known prices, and nobody knows the price of {name!r}. Give "
-                f"deployments.{name}.price: {{input_per_mtok: …, output_per_mtok: …}} in "
-                "batchyard.yaml, or submit without a budget"
+                f"deployments.{configured_name(name)}.price: "
+                "{input_per_mtok: …, output_per_mtok: …} in batchyard.yaml, or submit without a "
+                "budget"
             )
 
 

@@ -59,7 +59,7 @@ async def open_yard(publisher: Publisher, kind: str) -> AsyncIterator[Yard]:
         )
         stack.push_async_callback(limiter.close)
         writer = Writer(pool, process_id, _after_commit(publisher))
-        caller = Caller(deployments, Keyring(settings), transport, limiter)
+        caller = Caller(deployments, Keyring(), transport, limiter)
         yard = Yard(context, process_id, writer, caller, asyncio.Event())
         vital = [_vital(_renew(yard)), _vital(writer.watch())]
         vital.append(_vital(_touch(limiter, settings.yard.heartbeat)))

@@ -12,8 +12,8 @@ from batchyard.cli.places import ConfigOption, relative, settings_path
 from batchyard.cli.show import ago, out, plain, table
 from batchyard.embedded.detached import cpu_seconds
 from batchyard.embedded.home import Home, YardRecord
-from core.settings import Settings
-from db.overview import Backlog, Overview, overview
+from core.settings import DeploymentSettings, Settings, configured_name
+from db.overview import Backlog, DeploymentState, Overview, overview
 from providers.catalog import load_settings
 
 # Headings by what is below them; ">" marks a column of numbers.
@@ -111,7 +111,7 @@ def _queues(settings: Settings, seen: Overview) -> list[dict[str, Any]]:
 
 
 def _provider_of(settings: Settings, deployment: str) -> str:
-    known = settings.deployments.get(deployment)
+    known = settings.deployments.get(configured_name(deployment))
     return known.provider if known else ""
 
 
@@ -132,21 +132,25 @@ def _counts(backlog: list[Backlog]) -> dict[str, Any]:
 
 def _deployments(settings: Settings, seen: Overview) -> list[dict[str, Any]]:
     states = {one.deployment: one for one in seen.deployments}
-    found = []
-    for name, deployment in settings.deployments.items():
-        state = states.get(name)
-        found.append(
-            {
-                "deployment": name,
-                "provider": deployment.provider,
-                "model": deployment.model,
-                "state": state.status if state else "open",
-                "reason": state.reason if state else "",
-                "left_s": round(state.left, 1) if state and state.left else None,
-                **_counts([one for one in seen.backlog if one.deployment == name]),
-            }
-        )
-    return found
+    return [
+        _deployment(line, deployment, states.get(line), seen)
+        for name, deployment in settings.deployments.items()
+        for line in settings.lines(name)
+    ]
+
+
+def _deployment(
+    name: str, deployment: DeploymentSettings, state: DeploymentState | None, seen: Overview
+) -> dict[str, Any]:
+    return {
+        "deployment": name,
+        "provider": deployment.provider,
+        "model": deployment.model,
+        "state": state.status if state else "open",
+        "reason": state.reason if state else "",
+        "left_s": round(state.left, 1) if state and state.left else None,
+        **_counts([one for one in seen.backlog if one.deployment == name]),
+    }
 
 
 def _show(console: Console, home: Home, told: dict[str, Any]) -> None:

@@ -93,7 +93,8 @@ def _source(start: Start, settings: Settings) -> str:
     found = start.config or Path(CONFIG_FILE)
     if found.is_file():
         return relative(found.resolve())
-    named = [f"{name} ({one.api_key})" for name, one in settings.providers.items() if one.api_key]
+    providers = settings.providers.items()
+    named = [f"{name} ({', '.join(one.references)})" for name, one in providers if one.references]
     if named:
         return f"no file; keys in the environment for {', '.join(named)}"
     return "no file and no key; simulated providers and the local model"

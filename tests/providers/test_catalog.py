@@ -66,6 +66,37 @@ def test_the_documented_shape_is_the_contract(file: Path) -> None:
     assert (bare.price, bare.context) == (None, 8192)
 
 
+KEYS = 'keys: ["env:LAB_KEY", {key: "env:LAB_KEY_2", limits: {rpm: 60}}]'
+
+
+def test_each_key_of_a_provider_is_a_line_of_its_deployments(file: Path) -> None:
+    settings = _loaded(file, _changed('api_key: "env:LAB_KEY"', KEYS))
+    deployments = resolve_deployments(settings, {})
+    assert list(deployments) == ["mini", "small#1", "small#2", "bare#1", "bare#2"]
+    first, second = deployments["small#1"], deployments["small#2"]
+    assert (first.api_key, second.api_key) == ("env:LAB_KEY", "env:LAB_KEY_2")
+    assert second.key_label == "key 2 of 2 (env:LAB_KEY_2)"
+    assert deployments["mini"].key_label == "key env:OPENAI_API_KEY"
+    assert (first.buckets.key, second.buckets.key) == ("small#1", "small#2")
+    assert (second.model, second.price) == (first.model, first.price)
+    # A key's own limits are the same buckets for all models.
+    assert first.key_buckets is None
+    assert second.key_buckets is not None
+    assert second.key_buckets.rpm == 60
+    assert deployments["bare#2"].key_buckets == second.key_buckets
+
+
+def test_one_key_under_keys_makes_no_numbers(file: Path) -> None:
+    settings = _loaded(file, _changed('api_key: "env:LAB_KEY"', 'keys: ["env:LAB_KEY"]'))
+    assert resolve_deployments(settings, {})["small"].api_key == "env:LAB_KEY"
+
+
+def test_settings_that_were_written_down_say_the_same(file: Path) -> None:
+    settings = _loaded(file, _changed('api_key: "env:LAB_KEY"', KEYS))
+    text = settings.model_dump_json(exclude_unset=True)
+    assert Settings.model_validate_json(text) == settings
+
+
 def test_a_file_is_found_by_variable_or_in_the_folder(
     file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -212,6 +243,22 @@ def _changed(old: str, new: str) -> str:
         ),
         ("9000/v1", "9000/v1/chat/completions", "Leave /chat/completions off"),
         ("  mini:", '  "mi ni":', "deployments.mi ni: cannot be a name"),
+        ("  mini:", '  "mini#1":', "deployments.mini#1: cannot be a name"),
+        (
+            "timeout: 90",
+            'keys: ["env:A"]',
+            "providers.lab.api_key: stands beside keys. List all of them under keys",
+        ),
+        (
+            'api_key: "env:LAB_KEY"',
+            'keys: ["env:A", "env:A"]',
+            "providers.lab.keys.1: is there already. Name each key once",
+        ),
+        (
+            'api_key: "env:LAB_KEY"',
+            'keys: [{key: "env:A", limit: {rpm: 1}}]',
+            "providers.lab.keys.0.limit: there is no such setting. Did you mean limits?",
+        ),
         (
             "  bare:",
             "  mini:",
@@ -240,6 +287,9 @@ def test_all_mistakes_are_told_at_once(file: Path) -> None:
     [
         ("env:LAB_KEY", "sk-verysecret"),
         ("env:LAB_KEY", "env:sk-verysecret"),
+        ('api_key: "env:LAB_KEY"', 'keys: ["sk-verysecret"]'),
+        ('api_key: "env:LAB_KEY"', "keys: [{key: sk-verysecret}]"),
+        ('api_key: "env:LAB_KEY"', "keys: sk-verysecret"),
         ("x-team: nlp", "authorization: Bearer sk-verysecret"),
         ("x-team: nlp", "x-api-key: sk-verysecret"),
         ("127.0.0.1:9000", "user:sk-verysecret@127.0.0.1:9000"),
@@ -260,6 +310,7 @@ def test_keys_cross_no_network_in_the_clear(file: Path) -> None:
     assert "plain_http: true" in _refused(file, text)
     _loaded(file, text.replace("timeout: 90", "timeout: 90, plain_http: true"))
     _loaded(file, text.replace('api_key: "env:LAB_KEY", ', ""))
+    assert "plain_http" in _refused(file, text.replace('api_key: "env:LAB_KEY"', KEYS))
     _loaded(file, text.replace("http://10", "https://10"))
 
 

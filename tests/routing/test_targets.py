@@ -46,3 +46,21 @@ def test_a_model_has_every_deployment_that_serves_it() -> None:
 def test_an_unknown_name_is_nothing() -> None:
     assert resolve_target("gpt-9", SETTINGS) is None
     assert known_targets(SETTINGS) == ["default", "large", "m-70b", "m-8b", "small", "twin"]
+
+
+def test_a_deployment_stands_for_its_lines_in_order() -> None:
+    keys = {"base_url": "http://127.0.0.1:9/v1", "keys": ["env:A", "env:B"]}
+    tree = SETTINGS.model_dump(exclude_unset=True)
+    tree["providers"]["two"] = keys
+    tree["deployments"]["large"]["provider"] = "two"
+    settings = Settings.model_validate(tree)
+    candidates = {
+        name: target.candidates
+        for name in ("default", "large", "m-70b")
+        if (target := resolve_target(name, settings)) is not None
+    }
+    assert candidates == {
+        "default": ("small", "large#1", "large#2"),
+        "large": ("large#1", "large#2", "small"),
+        "m-70b": ("large#1", "large#2"),
+    }

@@ -37,7 +37,7 @@ def deployment(name: str, *, price: Price | None = PRICE, kind: str = "openai") 
         base_url="http://127.0.0.1:1/v1",
         model="my-8b",
         timeout=10,
-        api_key=None,
+        api_key="env:KEY",
         buckets=Buckets(name, None, None, None),
         price=price,
         context=None,
@@ -75,7 +75,7 @@ class Wire:
         self.sent: list[HttpCall] = []
         self.pauses: list[float] = []
 
-    def get(self, provider: str, /) -> str | None:
+    def get(self, reference: str, /) -> str | None:
         if self.key is not None:
             raise self.key
         return None
