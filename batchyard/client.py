@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -17,12 +18,13 @@ import msgspec
 
 from batchyard.connection import Place, find_yard, open_context
 from batchyard.loops import LoopThread
-from core.ids import job_name, job_number
+from core.deadline import Deadline, parse_deadline, with_zone
+from core.ids import job_name, job_number, project_named
 from core.money import parse_usd
 from core.status import JobStatus
 from db.connect import Connection
 from db.jobs import JobView, job_view
-from db.lifecycle import find_project
+from db.projects import find_project
 from db.results import Format, stream_results
 from db.stories import ErrorGroup, errors_by_class
 from tasks import lifecycle
@@ -32,14 +34,14 @@ from tasks.submit import SubmitOptions
 from tasks.submit import submit as submit_step
 
 T = TypeVar("T")
-PROJECT = "default"
 
 
 class Job:
-    """A job of the yard, by its id (`job_12`). Nothing is kept here: every call asks."""
+    """A job of a project, by its id (`job_12`). Nothing is kept here: every call asks."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, project: str) -> None:
         self._number = number
+        self._project = project
 
     @property
     def id(self) -> str:
@@ -51,7 +53,7 @@ class Job:
 
     def status(self) -> JobView:
         """How it stands: status, counts, cost, by deployment, rate, ETA, and why it waits."""
-        return _ask(lambda conn, project: job_view(conn, project, self._number))
+        return self._ask(lambda conn, project: job_view(conn, project, self._number))
 
     def wait(self, timeout: float | None = None, poll: float = 0.5) -> JobView:
         """Its state once it has ended. Raises TimeoutError after `timeout` seconds; the job
@@ -79,7 +81,7 @@ class Job:
     def export(self, format: Format = "jsonl") -> Iterator[bytes]:  # noqa: A002
         """The results as blocks of whole lines, to write to a file."""
         session = _session()
-        stream = session.stream(self._number, format)
+        stream = session.stream(self._project, self._number, format)
         try:
             while block := session.run(anext(stream, b"")):
                 yield block
@@ -89,7 +91,7 @@ class Job:
 
     def errors(self) -> list[ErrorGroup]:
         """What went wrong, by class, with samples."""
-        return _ask(lambda conn, project: errors_by_class(conn, project, self._number))
+        return self._ask(lambda conn, project: errors_by_class(conn, project, self._number))
 
     def cancel(self) -> None:
         """Sends nothing more; what is in flight ends and is kept. Raises ConflictError when the
@@ -100,16 +102,24 @@ class Job:
         """Removes the ended job with its results. Raises ConflictError while it runs."""
         self._step(lifecycle.delete)
 
+    def _ask(self, read: Callable[[Connection, int], Awaitable[T]]) -> T:
+        session = _session()
+        return session.run(session.ask(self._project, read))
+
     def _step(self, step: Callable[[Context, int, int], Awaitable[object]]) -> None:
         session = _session()
-        session.run(session.step(step, self._number))
+        session.run(session.step(step, self._project, self._number))
 
 
-def submit(
+# All but the first by name only.
+def submit(  # noqa: PLR0913
     source: Source,
     *,
     route: str | None = None,
     budget: str | Decimal | float | None = None,
+    project: str | None = None,
+    weight: float = 1.0,
+    deadline: str | Deadline | None = None,
     name: str = "",
     metadata: Mapping[str, str] | None = None,
     skip_bad_lines: bool = False,
@@ -117,13 +127,20 @@ def submit(
     """Submits the lines of a file (a path, or "-" for standard input) or of an iterable of
     dicts and strings, where a string is a prompt.
 
-    `route` is for lines that name no model, `budget` is in dollars. Raises InputError with its
-    `problems` when the input is refused, ConfigError, NotFoundError and ServiceError.
+    `route` is for lines that name no model, `budget` is in dollars. `project` is by default
+    BATCHYARD_PROJECT or `default`; among its jobs this one gets by its `weight`. What is not
+    done by the `deadline` ("2h", an ISO time with its zone, a timedelta or a datetime) expires.
+    Raises InputError with its `problems` when the input is refused, ConfigError, NotFoundError
+    and ServiceError.
     """
+    if isinstance(deadline, datetime):
+        deadline = with_zone(deadline)
     options = SubmitOptions(
-        project=PROJECT,
+        project=project_named(project, os.environ),
         route=route,
         budget_nusd=None if budget is None else parse_usd(str(budget)),
+        weight=weight,
+        deadline=parse_deadline(deadline) if isinstance(deadline, str) else deadline,
         name=name,
         metadata=dict(metadata or {}),
         skip_bad_lines=skip_bad_lines,
@@ -131,14 +148,14 @@ def submit(
     # A loop of its own: the caller's iterable may itself ask the yard for something.
     apart = LoopThread("batchyard-submit")
     try:
-        return Job(apart.run(_submit(source, options)))
+        return Job(apart.run(_submit(source, options)), options.project)
     finally:
         apart.close()
 
 
-def job(job_id: str | int) -> Job:
-    """The job of this id (`"job_12"`, `"12"` or `12`). Raises NotFoundError."""
-    found = Job(job_number(job_id))
+def job(job_id: str | int, *, project: str | None = None) -> Job:
+    """The project's job of this id (`"job_12"`, `"12"` or `12`). Raises NotFoundError."""
+    found = Job(job_number(job_id), project_named(project, os.environ))
     found.status()
     return found
 
@@ -162,21 +179,29 @@ class _Session:
     def closed(self) -> bool:
         return self._loop.closed
 
-    async def ask(self, read: Callable[[Connection, int], Awaitable[T]]) -> T:
+    async def ask(self, project: str, read: Callable[[Connection, int], Awaitable[T]]) -> T:
         async with self._context.pool.connection() as conn:
-            return await read(conn, await find_project(conn, PROJECT))
+            return await read(conn, await find_project(conn, project))
 
     async def step(
-        self, step: Callable[[Context, int, int], Awaitable[object]], number: int
+        self,
+        step: Callable[[Context, int, int], Awaitable[object]],
+        project: str,
+        number: int,
     ) -> None:
         async with self._context.pool.connection() as conn:
-            project = await find_project(conn, PROJECT)
-        await step(self._context, project, number)
+            project_id = await find_project(conn, project)
+        await step(self._context, project_id, number)
 
-    async def stream(self, number: int, format: Format) -> AsyncGenerator[bytes, None]:  # noqa: A002
+    async def stream(
+        self,
+        project: str,
+        number: int,
+        format: Format,  # noqa: A002
+    ) -> AsyncGenerator[bytes, None]:
         async with self._context.pool.connection() as conn:
-            project = await find_project(conn, PROJECT)
-            async for block in stream_results(conn, project, number, format):
+            project_id = await find_project(conn, project)
+            async for block in stream_results(conn, project_id, number, format):
                 yield block
 
     def close(self) -> None:
@@ -215,8 +240,3 @@ class _Sessions:
 _sessions = _Sessions()
 atexit.register(_sessions.close)
 _session = _sessions.get
-
-
-def _ask(read: Callable[[Connection, int], Awaitable[T]]) -> T:
-    session = _session()
-    return session.run(session.ask(read))

@@ -1,8 +1,17 @@
-"""Jobs' ids as people and scripts write them."""
+"""Jobs' ids as people and scripts write them, and the project they are looked for in."""
+
+from collections.abc import Mapping
 
 from core.errors import NotFoundError
 
 PREFIX = "job_"
+DEFAULT_PROJECT = "default"
+PROJECT_VARIABLE = "BATCHYARD_PROJECT"
+
+
+def project_named(project: str | None, environ: Mapping[str, str]) -> str:
+    """The project that is asked for, else BATCHYARD_PROJECT, else `default`."""
+    return project or environ.get(PROJECT_VARIABLE) or DEFAULT_PROJECT
 
 
 def job_number(text: str | int) -> int:

@@ -8,6 +8,8 @@ Shape::
       small: {provider: lab, model: my-8b, limits: {in_flight: 64}}
     routes:
       default: {candidates: [small]}
+    projects:
+      research: {weight: 2, limits: {rpm: 600}}
 """
 
 import difflib
@@ -21,7 +23,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 LINE_MARK: Final = "#"
 """Between a deployment's name and the number of its line; no name can hold it."""
@@ -226,6 +229,14 @@ class RouteSettings(Strict):
     max_attempts: int = Field(default=6, ge=1, le=100)
 
 
+class ProjectSettings(Strict):
+    """Who shares the yard. Where projects wait for the same deployment, each gets of it in
+    proportion to its `weight`; `limits` hold for all its calls together, None is no limit."""
+
+    weight: float = Field(default=1.0, ge=0.01, le=100)
+    limits: LimitSettings = LimitSettings()
+
+
 class YardSettings(Strict):
     """How the yard itself runs. Seconds, unless the name says otherwise."""
 
@@ -254,6 +265,7 @@ class Settings(Strict):
     providers: dict[Name, ProviderSettings]
     deployments: dict[Name, DeploymentSettings]
     routes: dict[Name, RouteSettings]
+    projects: dict[Name, ProjectSettings] = Field(default_factory=dict)
     yard: YardSettings = YardSettings()
 
     @model_validator(mode="after")

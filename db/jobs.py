@@ -76,10 +76,13 @@ class Share:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _JobRow:
     id: int
+    project: str
     part: int
     name: str
     status: str
     stop: str | None
+    paused: bool
+    weight: float
     route: str
     round: int
     source: str

@@ -2,30 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 from psycopg.types.json import Jsonb
 
-from core.errors import NotFoundError
+from core.deadline import Deadline
+from core.errors import InputError, NotFoundError
 from core.status import JobStatus
-from db.connect import Connection, statements
+from db.connect import Connection, only_row, statements
 from db.parts import PARTITIONED, drop_part, is_own
+from db.projects import Project, put_account
 
 SQL = statements("lifecycle")
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """Who owns jobs, and the account that counts what they spend."""
-
-    id: int
-    account_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job whose requests have been read; `refused` of them failed at once. Money in
-    nano-dollars."""
+    nano-dollars; `deadline` is the database's time."""
 
     id: int
     project: Project
@@ -38,6 +33,8 @@ class NewJob:
     limit_nusd: int | None
     total: int
     refused: int
+    weight: float = 1.0
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +46,14 @@ class HeldJob:
     account_id: int
 
 
-async def open_project(conn: Connection, name: str) -> Project:
-    """The project and its account, made when they are new. Call it outside of a long
-    transaction: others of the same project would wait for its end."""
-    await conn.execute(SQL["put_project"], {"name": name})
-    id_ = await find_project(conn, name)
-    return Project(id_, await _account(conn, id_, "project", None))
-
-
-async def find_project(conn: Connection, name: str) -> int:
-    """The project's id. Raises NotFoundError for an unknown one."""
-    row = await (await conn.execute(SQL["project"], {"name": name})).fetchone()
-    if row is None:
-        raise NotFoundError(f"There is no project {name!r}. Submit a job to it first")
-    return int(row[0])
+async def time_of(conn: Connection, deadline: Deadline) -> datetime:
+    """The deadline by the database's clock. Raises InputError for one that has passed."""
+    is_time = isinstance(deadline, datetime)
+    params = {"at": deadline if is_time else None, "within": None if is_time else deadline}
+    at, passed = await only_row(conn, SQL["time_of"], params)
+    if passed:
+        raise InputError(f"The deadline {at:%Y-%m-%d %H:%M:%S %Z} has passed. Name a later one")
+    return cast(datetime, at)
 
 
 async def next_job_id(conn: Connection) -> int:
@@ -72,7 +63,7 @@ async def next_job_id(conn: Connection) -> int:
 
 async def put_job(conn: Connection, new: NewJob) -> None:
     """The job's row, in progress, and its account."""
-    account = await _account(conn, new.project.id, "job", new.limit_nusd, ref=str(new.id))
+    account = await put_account(conn, new.project.id, "job", new.limit_nusd, ref=str(new.id))
     params = {
         "job_id": new.id,
         "project_id": new.project.id,
@@ -85,6 +76,8 @@ async def put_job(conn: Connection, new: NewJob) -> None:
         "source": new.source,
         "config_digest": new.config_digest,
         "total": new.total,
+        "weight": new.weight,
+        "deadline": new.deadline,
     }
     await conn.execute(SQL["put_job"], params)
     if new.refused:
@@ -136,14 +129,5 @@ async def delete_job(conn: Connection, job_id: int, held: HeldJob) -> None:
         await conn.execute(SQL[name], where)
 
 
-async def _account(
-    conn: Connection, project: int, kind: str, limit_nusd: int | None, ref: str = ""
-) -> int:
-    params = {"project_id": project, "kind": kind, "ref": ref, "limit_nusd": limit_nusd}
-    await conn.execute(SQL["put_account"], params)
-    return await _one(conn, "account", params)
-
-
 async def _one(conn: Connection, name: str, params: Mapping[str, Any]) -> int:
-    [(value,)] = await (await conn.execute(SQL[name], params)).fetchall()
-    return int(value)
+    return int((await only_row(conn, SQL[name], dict(params)))[0])

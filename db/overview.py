@@ -73,6 +73,14 @@ async def overview(conn: Connection) -> Overview:
     )
 
 
-async def recent_jobs(conn: Connection, limit: int = 30) -> list[tuple[int, str, str]]:
-    """(id, status, name) of the newest jobs of all projects, for completion in a shell."""
-    return await (await conn.execute(SQL["recent_jobs"], {"limit": limit})).fetchall()
+async def recent_jobs(
+    conn: Connection, project_id: int, limit: int = 30
+) -> list[tuple[int, str, str]]:
+    """(id, status, name) of the project's newest jobs, for completion in a shell."""
+    params = {"project_id": project_id, "limit": limit}
+    return await (await conn.execute(SQL["recent_jobs"], params)).fetchall()
+
+
+async def project_names(conn: Connection) -> list[str]:
+    """The projects of the yard, by name."""
+    return [row[0] for row in await (await conn.execute(SQL["project_names"])).fetchall()]

@@ -8,6 +8,7 @@ for a large one (`db/parts.py`). Money is integer nano-dollars, times are the da
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -147,6 +148,7 @@ jobs = Table(
     Column("route", Text, nullable=False),
     Column("round", SmallInteger, nullable=False, server_default=text("1")),
     Column("weight", REAL, nullable=False, server_default=text("1")),
+    Column("paused", Boolean, nullable=False, server_default=text("false")),
     Column("total", Integer, nullable=False, server_default=ZERO),
     Column("source", Text, nullable=False, server_default=text("''")),
     Column("config_digest", Text, nullable=False, server_default=text("''")),

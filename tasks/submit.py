@@ -1,18 +1,29 @@
 """Submit: a file of lines becomes a job, its requests and its route chunks, or nothing at all."""
 
 import difflib
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 
+from core.deadline import Deadline
 from core.errors import ConfigError, InputError, LineProblem, NotFoundError
-from core.settings import configured_name
+from core.ids import DEFAULT_PROJECT
+from core.settings import NAME_PATTERN, ProjectSettings, Settings, configured_name, suggest
 from db import requests
 from db.connect import Connection
-from db.lifecycle import NewJob, Project, next_job_id, open_project, put_event, put_job
+from db.lifecycle import (
+    NewJob,
+    next_job_id,
+    put_event,
+    put_job,
+    time_of,
+)
 from db.parts import drop_part, is_own, part_for
+from db.projects import Project, open_project
 from db.requests import RequestBlocks, Row
 from routing.targets import DEFAULT_ROUTE, Target, known_targets, resolve_target
 from tasks.bell import ring
@@ -22,17 +33,21 @@ from tasks.lines import Source, estimate_lines, read_lines, source_name
 
 MAX_PROBLEMS = 100
 SPOOL = 4 * 2**20
+LEAST_WEIGHT, MOST_WEIGHT = 0.01, 100.0
 MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitOptions:
     """`route` is what lines without a model use; it may also name a deployment or a model.
-    `budget_nusd` is in nano-dollars."""
+    `budget_nusd` is in nano-dollars. `weight` is the job's among its project's jobs; what is
+    not done by the `deadline` is not called any more."""
 
-    project: str = "default"
+    project: str = DEFAULT_PROJECT
     route: str | None = None
     budget_nusd: int | None = None
+    weight: float = 1.0
+    deadline: Deadline | None = None
     name: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     skip_bad_lines: bool = False
@@ -46,9 +61,11 @@ async def submit(ctx: Context, source: Source, options: SubmitOptions) -> int:
     """
     _check_options(ctx, options)
     async with ctx.pool.connection() as conn:
-        project = await open_project(conn, options.project)
+        weighs = ctx.settings.projects.get(options.project, ProjectSettings()).weight
+        project = await open_project(conn, options.project, weighs)
+        deadline = None if options.deadline is None else await time_of(conn, options.deadline)
         part = await part_for(conn, estimate_lines(source))
-        taking = _Taking(ctx, source, options, part)
+        taking = _Taking(ctx, source, options, part, deadline)
         try:
             async with conn.transaction():
                 job_id, step = await taking.run(conn, project)
@@ -61,6 +78,12 @@ async def submit(ctx: Context, source: Source, options: SubmitOptions) -> int:
 
 
 def _check_options(ctx: Context, options: SubmitOptions) -> None:
+    _check_project(ctx.settings, options.project)
+    if not LEAST_WEIGHT <= options.weight <= MOST_WEIGHT:
+        raise InputError(
+            f"A job's weight is between {LEAST_WEIGHT} and {MOST_WEIGHT}, not {options.weight:g}. "
+            "1 is usual, a job of weight 2 gets twice as much as one of weight 1"
+        )
     route = options.route or DEFAULT_ROUTE
     if options.route and resolve_target(route, ctx.settings) is None:
         raise NotFoundError(f"There is no route {route!r}. {_suggestion(ctx, route)}")
@@ -72,14 +95,35 @@ def _check_options(ctx: Context, options: SubmitOptions) -> None:
         )
 
 
+def _check_project(settings: Settings, name: str) -> None:
+    """Where projects are configured, a misspelt one would be without its limits."""
+    if settings.projects and name not in (DEFAULT_PROJECT, *settings.projects):
+        raise NotFoundError(
+            f"There is no project {name!r} under projects. {suggest(name, settings.projects)}"
+        )
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InputError(
+            f"{name!r} cannot be a project's name. Use up to 64 letters, digits, dots, dashes "
+            "and underscores"
+        )
+
+
 class _Taking:
     """One submit's way through its transaction."""
 
-    def __init__(self, ctx: Context, source: Source, options: SubmitOptions, part: int) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        source: Source,
+        options: SubmitOptions,
+        part: int,
+        deadline: datetime | None,
+    ) -> None:
         self._ctx = ctx
         self._source = source
         self._options = options
         self._part = part
+        self._deadline = deadline
         self._route = options.route or DEFAULT_ROUTE
         self._problems: list[LineProblem] = []
 
@@ -111,6 +155,8 @@ class _Taking:
             limit_nusd=options.budget_nusd,
             total=total,
             refused=refused,
+            weight=options.weight,
+            deadline=self._deadline,
         )
 
     async def _copy(self, conn: Connection, blocks: RequestBlocks) -> Intake:

@@ -24,6 +24,7 @@ from core.errors import BatchyardError, ServiceError
 from core.ports import Publisher
 from db.connect import open_pool
 from db.processes import end, register, renew
+from db.projects import put_weights
 from db.record import Report
 from providers.transport import make_transport
 from tasks.attempt import Caller
@@ -78,6 +79,8 @@ async def _register(context: Context, kind: str) -> int:
     host, pid = socket.gethostname(), os.getpid()
     try:
         async with context.pool.connection() as conn:
+            projects = context.settings.projects
+            await put_weights(conn, {name: one.weight for name, one in projects.items()})
             return await register(conn, kind=kind, host=host, pid=pid, lease=lease)
     except UndefinedTable as error:
         raise ServiceError(

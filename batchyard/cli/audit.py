@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from batchyard.cli.complete import offer_jobs
+from batchyard.cli.complete import ProjectOption, offer_jobs
 from batchyard.cli.database import ask_project
 from batchyard.cli.failure import FAILED
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import out, plain
 from batchyard.embedded.home import Home
-from core.ids import job_name, job_number
+from core.ids import DEFAULT_PROJECT, job_name, job_number
 from core.money import usd_text
 from db.audit import AuditReport
 from db.audit import audit as look_over
@@ -22,6 +22,7 @@ def audit(
         str, typer.Argument(help="One job (default: all).", autocompletion=offer_jobs)
     ] = "",
     *,
+    project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonFlag = False,
 ) -> None:
     """Recompute every count and every cent from the raw rows, and compare: every request has
@@ -35,7 +36,7 @@ def audit(
       batchyard audit --json
     """
     number = job_number(job) if job else None
-    report = ask_project(Home.from_env(), lambda conn, project: look_over(conn, project, number))
+    report = ask_project(Home.from_env(), project, lambda conn, id_: look_over(conn, id_, number))
     if as_json:
         put_json(_told(report))
     else:

@@ -13,9 +13,7 @@ from batchyard.cli.places import database_url
 from batchyard.embedded.home import Home
 from core.errors import ServiceError
 from db.connect import Connection
-from db.lifecycle import find_project
-
-PROJECT = "default"
+from db.projects import find_project
 
 Found = TypeVar("Found")
 
@@ -30,12 +28,14 @@ def ask(home: Home, question: Callable[[Connection], Awaitable[Found]]) -> Found
     return asyncio.run(asked())
 
 
-def ask_project(home: Home, question: Callable[[Connection, int], Awaitable[Found]]) -> Found:
+def ask_project(
+    home: Home, project: str, question: Callable[[Connection, int], Awaitable[Found]]
+) -> Found:
     """What `question` finds for the project's id. Raises ServiceError, and NotFoundError
     before the first job."""
 
     async def asked(connection: Connection) -> Found:
-        return await question(connection, await find_project(connection, PROJECT))
+        return await question(connection, await find_project(connection, project))
 
     return ask(home, asked)
 

@@ -5,16 +5,18 @@ from typing import Any
 
 from rich.text import Text
 
-from batchyard.cli.complete import JobId
+from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import notes, out, plain
 from batchyard.embedded.home import Home
-from core.ids import job_name, job_number
+from core.ids import DEFAULT_PROJECT, job_name, job_number
 from db.stories import ErrorGroup, errors_by_class
 
 
-def errors(job: JobId, *, as_json: JsonFlag = False) -> None:
+def errors(
+    job: JobId, *, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonFlag = False
+) -> None:
     """Show what went wrong in a job, by class of error: how many calls ended so, how many
     requests failed for it in the end, and samples.
 
@@ -25,7 +27,7 @@ def errors(job: JobId, *, as_json: JsonFlag = False) -> None:
     """
     number = job_number(job)
     groups = ask_project(
-        Home.from_env(), lambda conn, project: errors_by_class(conn, project, number)
+        Home.from_env(), project, lambda conn, id_: errors_by_class(conn, id_, number)
     )
     if as_json:
         put_json({"id": job_name(number), "errors": [_group_json(group) for group in groups]})

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from batchyard.cli.complete import JobId
+from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
 from batchyard.cli.jobview import JobPanel, job_json, when
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import ago, out, plain
 from batchyard.embedded.home import Home
-from core.ids import job_name, job_number
+from core.ids import DEFAULT_PROJECT, job_name, job_number
 from core.money import usd_text
 from db.stories import Call, JobStory, Planned, RequestStory, job_story, request_story
 
@@ -22,6 +22,7 @@ def explain(
     job: JobId,
     custom_id: Annotated[str, typer.Argument(help="One request (default: the job).")] = "",
     *,
+    project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonFlag = False,
 ) -> None:
     """Tell the story of a job, or of one of its requests: what it asked for, who was to answer
@@ -37,14 +38,14 @@ def explain(
     number, home = job_number(job), Home.from_env()
     if custom_id:
         story = ask_project(
-            home, lambda conn, project: request_story(conn, project, number, custom_id)
+            home, project, lambda conn, id_: request_story(conn, id_, number, custom_id)
         )
         if as_json:
             put_json({"id": job_name(number), **_request_json(story)})
         else:
             _print(_request_lines(story))
         return
-    whole = ask_project(home, lambda conn, project: job_story(conn, project, number))
+    whole = ask_project(home, project, lambda conn, id_: job_story(conn, id_, number))
     if as_json:
         put_json(_job_json(whole))
     else:

@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from batchyard.cli.complete import JobId
+from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
 from batchyard.cli.jobview import JobPanel, cost_text, job_json, line_json, status_text, when
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import notes, out, plain, table
 from batchyard.embedded.home import Home
 from core.errors import NotFoundError
-from core.ids import job_name, job_number
+from core.ids import DEFAULT_PROJECT, job_name, job_number
 from db.jobs import JobLine, job_view, list_jobs
 
 
@@ -20,23 +20,23 @@ def jobs(
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000)] = 20,
     before: Annotated[str, typer.Option(help="Only jobs older than this one.")] = "",
     active: Annotated[bool, typer.Option("--active", help="Only those not ended.")] = False,
+    project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonFlag = False,
 ) -> None:
-    """List jobs, the newest first.
+    """List a project's jobs, the newest first.
 
     \b
     Examples:
       batchyard jobs
-      batchyard jobs --active
+      batchyard jobs --active --project research
       batchyard jobs -n 100 --json
     """
     older_than = job_number(before) if before else None
     try:
         lines = ask_project(
             Home.from_env(),
-            lambda conn, project: list_jobs(
-                conn, project, limit=limit, before=older_than, active=active
-            ),
+            project,
+            lambda conn, id_: list_jobs(conn, id_, limit=limit, before=older_than, active=active),
         )
     except NotFoundError:
         # The project comes with its first job.
@@ -66,7 +66,7 @@ def _row(line: JobLine) -> list[str]:
     ]
 
 
-def job(job: JobId, *, as_json: JsonFlag = False) -> None:
+def job(job: JobId, *, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonFlag = False) -> None:
     """Show a job: its status, how far it is, its rate and when it should be done, what it
     cost, each deployment's share, and, while it waits, what for.
 
@@ -76,7 +76,7 @@ def job(job: JobId, *, as_json: JsonFlag = False) -> None:
       batchyard job 12 --json
     """
     number = job_number(job)
-    view = ask_project(Home.from_env(), lambda conn, project: job_view(conn, project, number))
+    view = ask_project(Home.from_env(), project, lambda conn, id_: job_view(conn, id_, number))
     if as_json:
         put_json(job_json(view))
     else:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batchyard.cli.show import ago, plain, table
-from core.ids import job_name
+from core.ids import DEFAULT_PROJECT, job_name
 from core.money import usd_text
 from core.status import JobStatus
 from db.jobs import JobLine, JobView, Share
@@ -47,8 +47,12 @@ def job_json(view: JobView) -> dict[str, Any]:
     `unpriced` calls have a cost nobody knows, and `known_cost_usd` leaves those out."""
     return {
         "id": job_name(view.id),
+        "project": view.project,
         "name": view.name,
         "status": view.status,
+        "paused": view.paused,
+        "weight": view.weight,
+        "deadline": view.deadline,
         "route": view.route,
         "source": view.source,
         "metadata": view.metadata,
@@ -144,6 +148,10 @@ class JobPanel:
 
     def _facts(self) -> Iterator[str]:
         view = self._view
+        if view.project != DEFAULT_PROJECT:
+            yield f"project {view.project}"
+        if view.weight != 1:
+            yield f"weight {view.weight:g}"
         if view.failed:
             yield f"{plain(view.failed)} failed"
         stopped = view.counts.get(view.stop or "", 0)
@@ -153,6 +161,8 @@ class JobPanel:
         if view.open and self._rate > 0:
             yield f"about {ago(view.open / self._rate)} to go"
         yield f"{ago(view.seconds)} so far" if view.open else f"took {ago(view.seconds)}"
+        if view.deadline and view.open:
+            yield f"to be done by {when(view.deadline)}"
         cost = cost_text(view.cost_nusd, view.unpriced)
         yield f"{cost} of ${usd_text(view.limit_nusd)}" if view.limit_nusd else cost
 

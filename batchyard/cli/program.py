@@ -62,6 +62,7 @@ def batchyard(
     Environment:
       BATCHYARD_HOME          the state folder (default: .batchyard here)
       BATCHYARD_CONFIG        the configuration file
+      BATCHYARD_PROJECT       the project, where --project does not name one
       BATCHYARD_DATABASE_URL  your own Postgres instead of the embedded one
       BATCHYARD_BROKER_URL    your own broker instead of the embedded one
     """

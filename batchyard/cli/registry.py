@@ -33,6 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "errors": Entry(JOBS, "errors", "errors", "What went wrong in a job."),
     "cancel": Entry(JOBS, "ends", "cancel", "Stop a job; its results stay."),
     "delete": Entry(JOBS, "ends", "delete", "Remove an ended job and its results."),
+    "projects": Entry(JOBS, "projects", "projects", "Who shares the yard, and what each spent."),
     "explain": Entry(CHECK, "explain", "explain", "The story of a job or of one request."),
     "audit": Entry(CHECK, "audit", "audit", "Recompute every count and every cent."),
     "doctor": Entry(CHECK, "doctor", "doctor", "Check that all is there that a job needs."),

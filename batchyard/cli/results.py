@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from batchyard.cli.complete import JobId
+from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
 from batchyard.cli.output import JsonFlag, put_json, write
 from batchyard.cli.places import relative
 from batchyard.cli.show import notes, plain
 from batchyard.embedded.home import Home
 from core.errors import InputError
-from core.ids import job_number
+from core.ids import DEFAULT_PROJECT, job_number
 from db.connect import Connection
 from db.results import stream_results
 
@@ -28,6 +28,7 @@ def results(
     as_csv: Annotated[
         Literal["jsonl", "csv"], typer.Option("--format", help="How lines are written.")
     ] = "jsonl",
+    project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonFlag = False,
 ) -> None:
     """Fetch a job's results in the order of its input: OpenAI's batch output lines with a
@@ -44,10 +45,10 @@ def results(
     """
     number, home = job_number(job), Home.from_env()
     if output is None:
-        ask_project(home, lambda conn, project: _to_stdout(conn, project, number, as_csv))
+        ask_project(home, project, lambda conn, id_: _to_stdout(conn, id_, number, as_csv))
         return
     path = output
-    lines = ask_project(home, lambda conn, project: _to_file(conn, project, number, as_csv, path))
+    lines = ask_project(home, project, lambda conn, id_: _to_file(conn, id_, number, as_csv, path))
     count = max(0, lines - (as_csv == "csv"))
     if as_json:
         put_json({"path": str(output), "lines": count})

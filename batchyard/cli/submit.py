@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from batchyard.cli.complete import ProjectOption
 from batchyard.cli.output import JsonFlag, put_json, put_line
 from batchyard.cli.show import notes, plain
 from batchyard.cli.targets import offer_targets
@@ -12,10 +13,22 @@ from batchyard.cli.watch import watch_job
 from batchyard.client import submit as hand_in
 from batchyard.embedded.home import Home
 from core.errors import InputError
-from core.ids import job_number
+from core.ids import DEFAULT_PROJECT, job_number
+
+Weight = Annotated[
+    float, typer.Option(metavar="N", help="Among its project's jobs, 2 gets twice of 1.")
+]
+When = Annotated[
+    str | None,
+    typer.Option(metavar="WHEN", help="90m, 2h, 1d or a time; what is left then expires."),
+]
+Pairs = Annotated[
+    list[str] | None, typer.Option("-m", "--metadata", metavar="K=V", help="May be repeated.")
+]
 
 
-def submit(
+# One parameter an option.
+def submit(  # noqa: PLR0913
     file: Annotated[str, typer.Argument(help="JSONL, or - for stdin.", metavar="FILE")],
     *,
     route: Annotated[
@@ -27,10 +40,11 @@ def submit(
     budget: Annotated[
         str | None, typer.Option("-b", "--budget", metavar="USD", help="Spend no more than this.")
     ] = None,
+    project: ProjectOption = DEFAULT_PROJECT,
+    weight: Weight = 1.0,
+    deadline: When = None,
     name: Annotated[str, typer.Option(help="A name to know it by.")] = "",
-    metadata: Annotated[
-        list[str] | None, typer.Option("-m", "--metadata", metavar="K=V", help="May be repeated.")
-    ] = None,
+    metadata: Pairs = None,
     skip_bad_lines: Annotated[
         bool, typer.Option("--skip-bad-lines", help="Keep the good; the bad are failed results.")
     ] = False,
@@ -48,12 +62,16 @@ def submit(
     Examples:
       batchyard submit prompts.jsonl --budget 2.50 --watch
       batchyard submit prompts.jsonl --route cheap --name tuesday -m team=nlp
+      batchyard submit prompts.jsonl --project research --weight 2 --deadline 2h
       jq -c '{prompt: .text}' rows.json | batchyard submit - --json
     """
     job = hand_in(
         file,
         route=route,
         budget=budget,
+        project=project,
+        weight=weight,
+        deadline=deadline,
         name=name,
         metadata=_pairs(metadata or []),
         skip_bad_lines=skip_bad_lines,
@@ -64,7 +82,7 @@ def submit(
         put_line(job.id)
     if watch:
         sys.stdout.flush()
-        watch_job(Home.from_env(), job_number(job.id), as_json=as_json)
+        watch_job(Home.from_env(), project, job_number(job.id), as_json=as_json)
     elif not as_json:
         hint = f"{plain(job.status().total)} requests; look: batchyard watch {job.id}"
         notes().print(f"{hint}, then batchyard results {job.id} -o FILE")

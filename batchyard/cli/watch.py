@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import typer
 from rich.live import Live
 
-from batchyard.cli.complete import JobId
+from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
 from batchyard.cli.failure import FAILED
 from batchyard.cli.jobview import JobPanel, cost_text, job_json
@@ -16,7 +16,7 @@ from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import notes, out, plain
 from batchyard.embedded.home import Home
 from core.errors import ServiceError
-from core.ids import job_name, job_number
+from core.ids import DEFAULT_PROJECT, job_name, job_number
 from core.status import JobStatus
 from db.jobs import JobView, job_view
 
@@ -26,7 +26,9 @@ RATE_OVER_S = 10.0
 LINE_EVERY_S = 5.0
 
 
-def watch(job: JobId, *, as_json: JsonFlag = False) -> None:
+def watch(
+    job: JobId, *, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonFlag = False
+) -> None:
     """Watch a job until it ends: how far, how fast, what it cost, each deployment's share,
     and what it waits for. Ctrl-C ends the watching, not the job.
 
@@ -38,13 +40,13 @@ def watch(job: JobId, *, as_json: JsonFlag = False) -> None:
       batchyard watch job_12
       batchyard watch 12 --json | jq .completed
     """
-    watch_job(Home.from_env(), job_number(job), as_json=as_json)
+    watch_job(Home.from_env(), project, job_number(job), as_json=as_json)
 
 
-def watch_job(home: Home, number: int, *, as_json: bool) -> None:
+def watch_job(home: Home, project: str, number: int, *, as_json: bool) -> None:
     """Shows the job until it ends. Raises typer.Exit with 1 when it did not complete."""
     try:
-        view = _show(home, number, as_json=as_json)
+        view = _show(_views(home, project, number), as_json=as_json)
     except KeyboardInterrupt:
         name = job_name(number)
         notes().print(f"\n{name} goes on; see it again with `batchyard watch {name}`")
@@ -53,21 +55,21 @@ def watch_job(home: Home, number: int, *, as_json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _show(home: Home, number: int, *, as_json: bool) -> JobView:
+def _show(views: Iterator[tuple[JobView, float]], *, as_json: bool) -> JobView:
     if as_json:
-        return _as_lines_of_json(_views(home, number))
+        return _as_lines_of_json(views)
     if sys.stdout.isatty():
-        return _live(_views(home, number))
-    return _as_lines(_views(home, number))
+        return _live(views)
+    return _as_lines(views)
 
 
-def _views(home: Home, number: int) -> Iterator[tuple[JobView, float]]:
+def _views(home: Home, project: str, number: int) -> Iterator[tuple[JobView, float]]:
     """The job again and again until it has ended, with its rate of the last seconds."""
     views: deque[JobView] = deque()
     lost_at: float | None = None
     while True:
         try:
-            view = ask_project(home, lambda conn, project: job_view(conn, project, number))
+            view = ask_project(home, project, lambda conn, id_: job_view(conn, id_, number))
         except ServiceError:
             # Postgres restarts by itself, and a job outlives that.
             lost_at = lost_at or time.monotonic()

@@ -33,7 +33,7 @@ from batchyard.yard import Start, start_yard
 from core.errors import BatchyardError, ConflictError, ServiceError
 from core.status import JobStatus
 from db.audit import AuditReport, audit
-from db.lifecycle import find_project
+from db.projects import find_project
 
 POLL_S = 0.5
 PATIENCE_S = 300.0

@@ -17,10 +17,12 @@ where j.project_id = %(project_id)s and (%(before)s::bigint is null or j.id < %(
 order by j.id desc limit %(limit)s;
 
 -- name: job
-select j.id, j.part, j.name, j.status, j.stop, j.route, j.round, j.source, j.metadata,
+select j.id, p.name as project, j.part, j.name, j.status, j.stop, j.paused, j.weight, j.route, j.round, j.source, j.metadata,
   j.config_digest, j.total, j.created_at, j.in_progress_at, j.finalizing_at, j.stopping_at,
   j.ended_at, j.deadline, a.limit_nusd, a.spent_nusd, a.reserved_nusd, now() as read_at
-from jobs j join accounts a on a.id = j.account_id
+from jobs j
+join accounts a on a.id = j.account_id
+join projects p on p.id = j.project_id
 where j.project_id = %(project_id)s and j.id = %(job_id)s;
 
 -- name: shares

@@ -1,18 +1,10 @@
 -- A job's beginning, its stop by a user, and its removal.
 
--- name: put_project
-insert into projects (name) values (%(name)s) on conflict (name) do nothing;
-
--- name: project
-select id from projects where name = %(name)s;
-
--- name: put_account
-insert into accounts (project_id, kind, ref, limit_nusd)
-values (%(project_id)s, %(kind)s, %(ref)s, %(limit_nusd)s)
-on conflict (project_id, kind, ref) do nothing;
-
--- name: account
-select id from accounts where project_id = %(project_id)s and kind = %(kind)s and ref = %(ref)s;
+-- name: time_of
+with asked as (
+  select coalesce(%(at)s::timestamptz, clock_timestamp() + %(within)s::interval) as at
+)
+select at, at <= clock_timestamp() from asked;
 
 -- name: next_job
 select nextval(pg_get_serial_sequence('jobs', 'id'));
@@ -20,11 +12,11 @@ select nextval(pg_get_serial_sequence('jobs', 'id'));
 -- name: put_job
 -- Written after the requests: until the commit it holds a lock on the project's account.
 insert into jobs (id, project_id, account_id, project_account_id, part, name, metadata, status,
-  route, total, source, config_digest, in_progress_at)
+  route, total, source, config_digest, weight, deadline, in_progress_at)
 overriding system value
 values (%(job_id)s, %(project_id)s, %(account_id)s, %(project_account_id)s, %(part)s, %(name)s,
   %(metadata)s, 'in_progress', %(route)s, %(total)s, %(source)s, %(config_digest)s,
-  clock_timestamp());
+  %(weight)s, %(deadline)s, clock_timestamp());
 
 -- name: count_refused
 insert into job_counters (job_id, deployment, writer, failed)

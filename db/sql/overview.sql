@@ -29,4 +29,8 @@ from processes p order by p.id;
 select count(*) from jobs where ended_at is null;
 
 -- name: recent_jobs
-select id, status, name from jobs order by id desc limit %(limit)s;
+select id, status, name from jobs where project_id = %(project_id)s
+order by id desc limit %(limit)s;
+
+-- name: project_names
+select name from projects order by name;

@@ -72,6 +72,19 @@ def test_a_job_from_submit_to_results(yard) -> None:
         job.status()
 
 
+def test_a_job_belongs_to_its_project(yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = batchyard.submit(["a"], project="research", weight=2, deadline="2h")
+    view = job.status()
+    assert (view.project, view.weight, view.paused) == ("research", 2, False)
+    assert view.deadline is not None
+    with pytest.raises(NotFoundError):
+        batchyard.job(job.id)
+    assert batchyard.job(job.id, project="research").status().total == 1
+    monkeypatch.setenv("BATCHYARD_PROJECT", "research")
+    assert batchyard.job(job.id).status().total == 1
+    assert batchyard.submit(["b"]).status().project == "research"
+
+
 def test_files_are_submitted_by_path_or_name(yard, tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a"}\n')

@@ -15,10 +15,11 @@ from db.connect import Connection
 from db.dispatch import bind
 from db.finish import end_job
 from db.lease import claim
-from db.lifecycle import NewJob, next_job_id, open_project, put_job
+from db.lifecycle import NewJob, next_job_id, put_job
 from db.parts import part_for
 from db.planning import PlannedChunk, put_decisions, put_plan, take_route_chunk
 from db.processes import lock_orphans, put_back, register
+from db.projects import open_project
 from db.record import Report, commit
 from db.takeover import write_off
 

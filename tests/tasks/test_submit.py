@@ -1,11 +1,14 @@
 import asyncio
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.errors import ConfigError, InputError, NotFoundError
+from core.settings import ProjectSettings
 from db.parts import OWN_FIRST
 from tasks.context import Context
 from tasks.lines import estimate_lines
@@ -170,3 +173,46 @@ def test_an_own_part_is_estimated_from_the_size_of_a_file(tmp_path: Path) -> Non
     estimate = estimate_lines(path)
     assert estimate is not None
     assert 190_000 < estimate < 210_000
+
+
+def test_a_job_has_its_weight_and_a_deadline_of_the_databases_clock(inn) -> None:
+    inn.submit(["a"], weight=2.5, deadline=timedelta(hours=2))
+    inn.submit(["b"], deadline=datetime(2126, 12, 1, 8, tzinfo=UTC))
+    seconds = "round(extract(epoch from deadline - created_at) / 60)::int"
+    assert inn.rows(f"select weight, {seconds} from jobs order by id limit 1") == [(2.5, 120)]
+    assert inn.rows("select weight, deadline::text from jobs order by id offset 1") == [
+        (1, "2126-12-01 08:00:00+00")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"weight": 0}, "weight is between"),
+        ({"weight": float("nan")}, "weight is between"),
+        ({"deadline": timedelta()}, "has passed"),
+        ({"deadline": datetime(2020, 1, 1, tzinfo=UTC)}, "has passed"),
+        ({"project": "a b"}, "cannot be a project's name"),
+    ],
+)
+def test_what_no_job_can_be_is_refused(inn, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        inn.submit(["a"], **options)
+    assert inn.rows("select 1 from jobs") == []
+
+
+def test_a_misspelt_project_is_refused_where_projects_are_configured(inn) -> None:
+    settings = inn.settings.model_copy(update={"projects": {"research": ProjectSettings(weight=2)}})
+
+    async def hand_in(ctx: Context, project: str) -> int:
+        ctx = replace(ctx, settings=settings)
+        return await submit(ctx, ["a"], SubmitOptions(project=project))
+
+    with pytest.raises(NotFoundError, match="Did you mean research"):
+        inn.run(lambda ctx: hand_in(ctx, "resaerch"))
+    inn.run(lambda ctx: hand_in(ctx, "research"))
+    inn.run(lambda ctx: hand_in(ctx, "default"))
+    assert inn.rows("select name, weight from projects order by id") == [
+        ("default", 1),
+        ("research", 2),
+    ]

@@ -178,6 +178,7 @@ CREATE TABLE jobs (
     route TEXT NOT NULL,
     round SMALLINT DEFAULT 1 NOT NULL,
     weight REAL DEFAULT 1 NOT NULL,
+    paused BOOLEAN DEFAULT false NOT NULL,
     total INTEGER DEFAULT 0 NOT NULL,
     source TEXT DEFAULT '' NOT NULL,
     config_digest TEXT DEFAULT '' NOT NULL,
