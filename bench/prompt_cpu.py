@@ -79,9 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
     workers, flower = arguments.workers, not arguments.no_flower
     with fresh_yard(config, workers=workers, flower=flower) as yard:
         lines = yard.folder / "input.jsonl"
-        _write_input(lines, 500)
-        asyncio.run(_one_job(yard, lines, 500))
-        _write_input(lines, arguments.requests)
+        write_input(lines, 500)
+        asyncio.run(one_job(yard, lines, 500))
+        write_input(lines, arguments.requests)
         runs = [_measure(yard, lines, arguments) for _ in range(arguments.runs)]
     if arguments.json:
         print(json.dumps(_as_json(runs), indent=2))
@@ -115,7 +115,8 @@ def _body(number: int) -> dict[str, Any]:
     return {"messages": messages, "max_tokens": MAX_TOKENS}
 
 
-def _write_input(path: Path, requests: int) -> None:
+def write_input(path: Path, requests: int) -> None:
+    """As many lines of about 1 KB."""
     with path.open("w", encoding="utf-8") as file:
         for number in range(requests):
             file.write(json.dumps({"custom_id": f"r{number}", **_body(number)}) + "\n")
@@ -124,11 +125,12 @@ def _write_input(path: Path, requests: int) -> None:
 def _measure(yard: BenchYard, lines: Path, arguments: argparse.Namespace) -> Run:
     bodies = [json.dumps(_body(number)).encode() for number in range(arguments.requests // 4)]
     floor = measure_floor(yard.deployments["small"], bodies, arguments.in_flight)
-    figures = asyncio.run(_one_job(yard, lines, arguments.requests))
+    figures = asyncio.run(one_job(yard, lines, arguments.requests))
     return Run(**figures, floor_cpu_ms=floor.cpu_ms, floor_rate=floor.rate)
 
 
-async def _one_job(yard: BenchYard, lines: Path, requests: int) -> dict[str, Any]:
+async def one_job(yard: BenchYard, lines: Path, requests: int) -> dict[str, Any]:
+    """Submits the lines, waits for the job's end and says what it cost."""
     async with open_pool(yard.database_url) as pool:
         publisher = CeleryPublisher(make_app(yard.broker_url, yard.settings.providers))
         context = Context(yard.settings, yard.deployments, pool, publisher)
