@@ -20,13 +20,15 @@ _TEXT_CAP: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """`code` and `type` as sent, "" where missing. `retry_delay` is Google's, in seconds."""
+    """`code` and `type` as sent, "" where missing. `retry_delay` (seconds) and `daily`, which
+    says that a day's quota is used up, are Google's."""
 
     message: str = ""
     code: str = ""
     type: str = ""
     inner_code: str = ""
     retry_delay: float | None = None
+    daily: bool = False
 
     def any_of(self, codes: AbstractSet[str]) -> bool:
         """Whether one of the codes (lower case) was sent."""
@@ -63,6 +65,7 @@ def _from_fields(fields: Mapping[str, object]) -> ErrorBody:
         _word(fields.get("type")) or _word(fields.get("status")),
         _word(deeper.get("code")) if isinstance(deeper, Mapping) else "",
         _retry_delay(fields.get("details")),
+        _daily(fields.get("details")),
     )
 
 
@@ -93,6 +96,21 @@ def _retry_delay(details: object) -> float | None:
             continue
         return seconds if 0 < seconds < float("inf") else None
     return None
+
+
+def _daily(details: object) -> bool:
+    """Whether `google.rpc.QuotaFailure` names a limit such as GenerateRequestsPerDayPer..."""
+    violations = [
+        violation
+        for item in (details if isinstance(details, list) else ())
+        if isinstance(item, Mapping) and isinstance(item.get("violations"), list)
+        for violation in item["violations"]
+    ]
+    return any(
+        "perday" in _word(violation.get("quotaId")).lower()
+        for violation in violations
+        if isinstance(violation, Mapping)
+    )
 
 
 def _plain(body: bytes) -> str:

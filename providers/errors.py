@@ -3,15 +3,16 @@
     ProviderError
     ├── throttled        429, slow_down               pause the deployment, then the same candidate
     │                                                 again; costs the request no attempt
-    ├── overloaded       408 409 425 500 502 503 504  Retry-After, else back off; then the next
-    │                    529                          candidate
+    ├── overloaded       408 409 424 425 498 500 502  Retry-After, else back off; then the next
+    │                    503 504 529                  candidate; opens the deployment's breaker
     ├── transient        could not connect,           as overloaded; nothing was sent, so nothing
     │                    reset before the body went   can have been billed
     ├── unknown          read timeout, reset after    as overloaded; the charge stays booked as
     │                    sending                      unknown
-    ├── credential_dead  401 402 403                  the next candidate
-    ├── quota_dead       insufficient_quota,          the next candidate
-    │                    a spend limit
+    ├── credential_dead  401 402 403                  close what the key opens, tell the operator;
+    │                                                 the next candidate
+    ├── quota_dead       insufficient_quota,          park the deployment until its reset; the
+    │                    a spend limit, a daily one   next candidate
     ├── too_long         context_length_exceeded      the next candidate
     ├── refused          content_filter, refusal      final: a failed result of this class, with
     │                                                 the provider's code
@@ -19,8 +20,13 @@
     └── malformed        a success without sense      as overloaded; most likely billed
 
 Where a class asks for the next candidate and there is none, the request fails with that class
-and the provider's message. `tasks/decide.py` has the numbers. An answer that refuses with a
-success (HTTP 200) is an answer: its request is completed.
+and the provider's message; but for a dead key or quota it waits, because that is no fault of
+the request. `tasks/decide.py` has the numbers, `tasks/breaker.py` says when a deployment is
+closed. An answer that refuses with a success (HTTP 200) is an answer: its request is completed.
+
+A wait that the provider names (Retry-After, on any status) is kept, however long: the deployment
+is parked, not the request failed. The provider's own word on trying again (`x-should-retry`)
+goes before the table, where it is not about limits or keys.
 
 Read in the order: status, then code or type, text last, because texts change between
 versions of a server and codes seldom do. These are values and not exceptions: a bulk run
@@ -37,7 +43,7 @@ from core.deployment import Usage
 from core.errors import BatchyardError
 from providers.error_body import ErrorBody, read_error_body
 from providers.redact import redact
-from providers.retry_after import capped, retry_after
+from providers.retry_after import believed, retry_after
 
 
 class ErrorClass(StrEnum):
@@ -66,6 +72,11 @@ class ErrorClass(StrEnum):
         return self in _NEXT_CANDIDATE
 
     @property
+    def waits(self) -> bool:
+        """Whether a request without another candidate waits for an operator or a reset."""
+        return self in (ErrorClass.CREDENTIAL_DEAD, ErrorClass.QUOTA_DEAD)
+
+    @property
     def final(self) -> bool:
         """Whether the request has its result: no candidate would do better."""
         return self in (ErrorClass.BAD_REQUEST, ErrorClass.REFUSED)
@@ -86,8 +97,9 @@ class ProviderError:
     """One failed attempt.
 
     `status` is None where no answer came. `message` is redacted and may be shown to users.
-    `retry_after` is in seconds, `LONGEST_WAIT` at most. `billed` says that money may have been
-    spent; `usage` is what the provider counted, where it said so.
+    `retry_after` is in seconds. `billed` says that money may have been spent; `usage` is what
+    the provider counted, where it said so. `hopeless` says that the provider itself rules the
+    same call out.
     """
 
     error_class: ErrorClass
@@ -97,6 +109,7 @@ class ProviderError:
     retry_after: float | None = None
     billed: bool = False
     usage: Usage | None = None
+    hopeless: bool = False
 
 
 class TransportError(BatchyardError):
@@ -126,15 +139,26 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> ProviderEr
     error = read_error_body(body)
     wait = retry_after(headers)
     if wait is None:
-        wait = capped(error.retry_delay)
+        wait = believed(error.retry_delay)
     leaf = _leaf(status, error, wait)
+    advice = headers.get("x-should-retry", "").strip().lower()
+    if advice == "true" and leaf is ErrorClass.BAD_REQUEST:
+        leaf = ErrorClass.OVERLOADED
     message = redact(error.message) or _plain_message(status, headers)
-    code = error.code or error.type or f"http_{status}"
-    return ProviderError(leaf, status, redact(code), message, wait, leaf.may_be_billed)
+    return ProviderError(
+        leaf,
+        status,
+        redact(error.code or error.type or f"http_{status}"),
+        message,
+        wait,
+        leaf.may_be_billed,
+        hopeless=advice == "false" and leaf is ErrorClass.OVERLOADED,
+    )
 
 
 _CREDENTIAL_STATUS: Final = frozenset({401, 402, 403})
-_OVERLOADED_STATUS: Final = frozenset({408, 409, 425})
+# 424 is TGI's failed generation, 498 Groq's capacity of the flex tier.
+_OVERLOADED_STATUS: Final = frozenset({408, 409, 424, 425, 498})
 # Cloudflare's "a timeout occurred": the origin took the request and gave no answer in time.
 _ORIGIN_TIMEOUT: Final = 524
 
@@ -161,6 +185,19 @@ _REFUSED_CODES: Final = frozenset(
         "responsibleaipolicyviolation",
         "moderation_blocked",
         "invalid_prompt",
+    }
+)
+# Where a status other than 429 stands for a limit (a proxy's 403, a 503 to slow a ramp).
+_THROTTLE_CODES: Final = frozenset(
+    {
+        "slow_down",
+        "rate_limit_exceeded",
+        "rate_limit_error",
+        "ratelimitexceeded",
+        "userratelimitexceeded",
+        "too_many_requests",
+        "resource_exhausted",
+        "throttlingexception",
     }
 )
 _KEY_CODES: Final = frozenset({"invalid_api_key", "api_key_invalid", "authentication_error"})
@@ -204,7 +241,7 @@ def _leaf(status: int, error: ErrorBody, wait: float | None) -> ErrorClass:
 
 
 def _leaf_429(error: ErrorBody, wait: float | None) -> ErrorClass:
-    if error.any_of(_QUOTA_CODES):
+    if error.daily or error.any_of(_QUOTA_CODES):
         return ErrorClass.QUOTA_DEAD
     if _TOO_LONG_TEXT.search(error.message):
         return ErrorClass.TOO_LONG
@@ -219,12 +256,16 @@ def _leaf_credential(error: ErrorBody) -> ErrorClass:
         return ErrorClass.QUOTA_DEAD
     if error.any_of(_REFUSED_CODES) or _REFUSED_TEXT.search(error.message):
         return ErrorClass.REFUSED
+    if error.any_of(_THROTTLE_CODES):
+        return ErrorClass.THROTTLED
     return ErrorClass.CREDENTIAL_DEAD
 
 
 def _leaf_5xx(status: int, error: ErrorBody) -> ErrorClass:
-    if error.any_of(frozenset({"slow_down"})):
+    if error.any_of(_THROTTLE_CODES):
         return ErrorClass.THROTTLED
+    if error.any_of(_QUOTA_CODES):
+        return ErrorClass.QUOTA_DEAD
     if error.any_of(_TOO_LONG_CODES):
         return ErrorClass.TOO_LONG
     if status == _ORIGIN_TIMEOUT:
@@ -240,6 +281,7 @@ def _leaf_4xx(error: ErrorBody) -> ErrorClass:
         (_REFUSED_CODES, ErrorClass.REFUSED),
         (_QUOTA_CODES, ErrorClass.QUOTA_DEAD),
         (_KEY_CODES, ErrorClass.CREDENTIAL_DEAD),
+        (_THROTTLE_CODES, ErrorClass.THROTTLED),
     )
     for codes, leaf in by_code:
         if error.any_of(codes):

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-LONGEST_WAIT: Final = 900.0
-"""Seconds. Asking again is cheap; a deployment that waits for days by one header's mistake is
-not. Whoever wants more says so again."""
+LONGEST_WAIT: Final = 31 * 86_400.0
+"""Seconds: no quota is longer than a month. A wait beyond it is a mistake of whoever sent it
+(years, or milliseconds taken for seconds), and counts as no wait at all."""
 
 _MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms")
 # Nobody waits for thirty years: from here on a number is a moment, in seconds since 1970.
@@ -16,11 +16,11 @@ _EPOCH: Final = 1e9
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait, `LONGEST_WAIT` at most, or None where no wait is named.
+    """Seconds to wait, or None where no wait is named that can be believed.
 
     `retry-after-ms` (OpenAI) and `x-ms-retry-after-ms` (Azure) come before `retry-after`,
     which holds seconds or a date (RFC 9110 §10.2.3); some gateways send seconds since 1970.
-    Values that are not above zero name no wait. `now` is for tests.
+    Values that are not above zero, or above `LONGEST_WAIT`, name no wait. `now` is for tests.
     """
     now = now or datetime.now(UTC)
     for name in _MILLISECONDS:
@@ -34,9 +34,9 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     return _until(value, now) if seconds is None else _wait(seconds, now)
 
 
-def capped(seconds: float | None) -> float | None:
-    """A wait that was named elsewhere than in a header, `LONGEST_WAIT` at most."""
-    return None if seconds is None else min(seconds, LONGEST_WAIT)
+def believed(seconds: float | None) -> float | None:
+    """A wait that was named somewhere; None where it cannot be meant."""
+    return seconds if seconds is not None and 0 < seconds <= LONGEST_WAIT else None
 
 
 def _number(value: str | None) -> float | None:
@@ -50,7 +50,7 @@ def _number(value: str | None) -> float | None:
 def _wait(seconds: float, now: datetime) -> float | None:
     if seconds >= _EPOCH:
         seconds -= now.timestamp()
-    return capped(seconds) if seconds > 0 else None
+    return believed(seconds)
 
 
 def _until(value: str, now: datetime) -> float | None:
@@ -60,4 +60,4 @@ def _until(value: str, now: datetime) -> float | None:
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
-    return _wait(min((when - now).total_seconds(), LONGEST_WAIT), now)
+    return believed((when - now).total_seconds())

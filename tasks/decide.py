@@ -7,6 +7,10 @@
     next one     credential_dead, quota_dead, too_long; or three attempts were not enough;
                  or the same candidate has throttled it eight times running, or asks it to
                  wait for more than half a minute
+    waits        a dead key or quota, where there is no next one
+    spared       whatever cost nothing at a deployment that is known to be down: the request
+                 stays where it is, with all its attempts, until dispatch finds it another
+                 candidate or its own is back
 
 One budget of attempts (`Plan.max_attempts`) covers all candidates together.
 """
@@ -24,6 +28,8 @@ ATTEMPTS_PER_CANDIDATE = 3
 THROTTLES_PER_CANDIDATE = 8
 BASE_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+# What parks a deployment for longer is kept with the deployment, where an operator can end it.
+LONGEST_DELAY = 60.0
 PATIENCE = 30.0
 MOST_CALLS = 1000
 
@@ -55,23 +61,26 @@ def decide(
     *,
     jitter: float,
     known: Container[str] | None = None,
+    spared: bool = False,
 ) -> Again | Result:
     """`jitter` is a random number in [0, 1). Candidates that are not in `known`, because the
     configuration has lost them since the plan was made or a budget forbids them, are passed
-    over or left."""
+    over or left. `spared` says that the deployment is known to be down and nothing was billed."""
     leaf = error.error_class
     if leaf.final:
         return failure(error)
     if tried.calls + 1 >= MOST_CALLS:
         return failure(_weary(error))
+    gone = known is not None and plan.candidates[tried.candidate] not in known
+    if spared and not gone:
+        return Again(tried.candidate, tried.tries, _pause(error, tried, jitter), leaf)
     tries = tried.tries + int(leaf.spends_attempt)
     if tries >= plan.max_attempts:
         return failure(error)
     others = range(tried.candidate + 1, len(plan.candidates))
     following = [n for n in others if known is None or plan.candidates[n] in known]
-    gone = known is not None and plan.candidates[tried.candidate] not in known
-    leave = leaf.next_candidate or gone
-    if leave and not following:
+    leave = leaf.next_candidate or error.hopeless or gone
+    if leave and not following and (gone or not leaf.waits):
         return failure(error)
     if following and (leave or _slow(error) or _worn_out(leaf, tried, tries)):
         return Again(following[0], tries, 0.0, leaf)
@@ -103,7 +112,7 @@ def _pause(error: ProviderError, tried: Tried, jitter: float) -> float:
     """The provider's own word, else exponential backoff with full jitter
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)."""
     if error.retry_after is not None:
-        return error.retry_after
+        return min(error.retry_after, LONGEST_DELAY)
     ceiling = min(LONGEST_PAUSE, BASE_PAUSE * 2.0 ** min(tried.calls, 10))
     return ceiling * jitter
 

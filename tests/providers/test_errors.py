@@ -74,6 +74,11 @@ GOOGLE_MINUTE = json.dumps(
         }
     ]
 ).encode()
+GOOGLE_DAY = GOOGLE_MINUTE.replace(
+    b'"details": [',
+    b'"details": [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": '
+    b'[{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}, ',
+)
 AZURE_FILTER = json.dumps(
     {
         "error": {
@@ -110,8 +115,21 @@ CASES = [
     (404, _openai("no such model", "model_not_found"), ErrorClass.BAD_REQUEST),
     (422, b'{"detail":[{"loc":["body"],"msg":"field required"}]}', ErrorClass.BAD_REQUEST),
     (307, b"", ErrorClass.BAD_REQUEST),
+    (429, GOOGLE_DAY, ErrorClass.QUOTA_DEAD),
+    (429, _openai("x", "enforced_spend_limit_reached"), ErrorClass.QUOTA_DEAD),
+    (402, _openai("x", "insufficient_quota"), ErrorClass.QUOTA_DEAD),
+    (403, _openai("x", "quota_exceeded"), ErrorClass.QUOTA_DEAD),
+    (403, _openai("x", "rate_limit_exceeded"), ErrorClass.THROTTLED),
+    (403, _openai("flagged by moderation", "moderation_blocked"), ErrorClass.REFUSED),
+    (403, _openai("no", "unsupported_country_region_territory"), ErrorClass.CREDENTIAL_DEAD),
+    (401, _openai("no", None, "authentication_error"), ErrorClass.CREDENTIAL_DEAD),
+    (503, _openai("later", "server_is_overloaded"), ErrorClass.OVERLOADED),
+    (400, _openai("no more", "billing_hard_limit_reached"), ErrorClass.QUOTA_DEAD),
     (524, b"", ErrorClass.UNKNOWN),
-    *[(status, b"", ErrorClass.OVERLOADED) for status in (408, 409, 500, 502, 503, 504, 529)],
+    *[
+        (status, b"", ErrorClass.OVERLOADED)
+        for status in (408, 409, 424, 498, 500, 502, 503, 504, 529)
+    ],
 ]
 
 
@@ -163,14 +181,17 @@ EPOCH = round(NOW.timestamp())
     [
         ({"retry-after": "7"}, 7.0),
         ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after": "86400"}, LONGEST_WAIT),
-        ({"retry-after": "1e30"}, LONGEST_WAIT),
+        ({"retry-after": "86400"}, 86400.0),
+        ({"retry-after": str(LONGEST_WAIT)}, LONGEST_WAIT),
+        ({"retry-after": str(LONGEST_WAIT + 1)}, None),
+        ({"retry-after": "1e30"}, None),
         ({"retry-after": str(EPOCH + 20)}, 20.0),
-        ({"retry-after": str(EPOCH + 86400)}, LONGEST_WAIT),
+        ({"retry-after": str(EPOCH + 86400)}, 86400.0),
         ({"retry-after": str(EPOCH - 20)}, None),
         ({"retry-after-ms": f"{EPOCH + 20}000"}, 20.0),
-        ({"retry-after-ms": "1e40"}, LONGEST_WAIT),
-        ({"retry-after": "Mon, 23 Nov 2099 12:00:30 GMT"}, LONGEST_WAIT),
+        ({"retry-after-ms": "1e40"}, None),
+        ({"retry-after": "Tue, 24 Nov 2026 12:00:00 GMT"}, 86400.0),
+        ({"retry-after": "Mon, 23 Nov 2099 12:00:30 GMT"}, None),
         ({"retry-after": f"Mon, 23 Nov {10**20} 12:00:30 GMT"}, None),
         ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
         ({"x-ms-retry-after-ms": "1500"}, 1.5),
@@ -195,9 +216,27 @@ def test_googles_wait_is_read_from_the_body() -> None:
     assert classify(429, {}, GOOGLE_MINUTE).retry_after == 34.0
 
 
-def test_a_wait_in_the_body_has_the_same_limit() -> None:
-    body = GOOGLE_MINUTE.replace(b"34s", b"864000s")
-    assert classify(429, {}, body).retry_after == LONGEST_WAIT
+def test_a_wait_in_the_body_is_believed_as_far_as_one_in_a_header() -> None:
+    for seconds, wait in ((864_000, 864_000.0), (10**9, None)):
+        body = GOOGLE_MINUTE.replace(b"34s", f"{seconds}s".encode())
+        assert classify(429, {}, body).retry_after == wait
+
+
+@pytest.mark.parametrize(
+    ("status", "advice", "leaf", "hopeless"),
+    [
+        (400, "true", ErrorClass.OVERLOADED, False),
+        (503, "false", ErrorClass.OVERLOADED, True),
+        (503, "true", ErrorClass.OVERLOADED, False),
+        (429, "false", ErrorClass.THROTTLED, False),
+        (401, "true", ErrorClass.CREDENTIAL_DEAD, False),
+    ],
+)
+def test_the_providers_word_on_trying_again_counts(
+    status: int, advice: str, leaf: ErrorClass, hopeless: bool
+) -> None:
+    error = classify(status, {"x-should-retry": advice}, b"")
+    assert (error.error_class, error.hopeless) == (leaf, hopeless)
 
 
 def test_transport_errors_become_decisions() -> None:

@@ -1,6 +1,7 @@
 """Where a retry is decided: each class of error, and what no course of errors can do."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from core.work import Result
 from providers.errors import ErrorClass, ProviderError
 from tasks.decide import (
     ATTEMPTS_PER_CANDIDATE,
+    LONGEST_DELAY,
     LONGEST_PAUSE,
     MOST_CALLS,
     PATIENCE,
@@ -64,9 +66,31 @@ def test_first_error_of_each_class(leaf: ErrorClass, what: str, spent: int) -> N
     assert (decision.delay == 0) is (what == NEXT)
 
 
-@pytest.mark.parametrize("leaf", [leaf for leaf, what, _ in TABLE if what == NEXT])
-def test_what_only_another_candidate_can_mend_ends_with_the_last(leaf: ErrorClass) -> None:
-    assert isinstance(decide(error(leaf), Tried(1, 1, 1), plan(), jitter=0), Result)
+def test_what_only_another_candidate_can_mend_ends_with_the_last() -> None:
+    assert isinstance(decide(error(ErrorClass.TOO_LONG), Tried(1, 1, 1), plan(), jitter=0), Result)
+
+
+@pytest.mark.parametrize("leaf", [ErrorClass.CREDENTIAL_DEAD, ErrorClass.QUOTA_DEAD])
+def test_a_dead_key_or_quota_is_waited_for_where_nobody_else_answers(leaf: ErrorClass) -> None:
+    assert decide(error(leaf), Tried(1, 1, 1), plan(), jitter=0) == Again(1, 2, 0.0, leaf)
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf, what, _ in TABLE if what != FINAL])
+def test_a_deployment_that_is_down_costs_no_attempts(leaf: ErrorClass) -> None:
+    weary = Tried(0, 5, 40)
+    decision = decide(error(leaf), weary, plan(), jitter=0, spared=True)
+    assert decision == Again(0, 5, 0.0, leaf)
+
+
+def test_a_provider_that_rules_another_try_out_is_left() -> None:
+    hopeless = replace(error(ErrorClass.OVERLOADED), hopeless=True)
+    assert decide(hopeless, FRESH, plan(), jitter=0) == Again(1, 1, 0.0, ErrorClass.OVERLOADED)
+    assert isinstance(decide(hopeless, FRESH, plan(1), jitter=0), Result)
+
+
+def test_a_long_wait_is_the_deployments_not_the_requests() -> None:
+    decision = decide(error(ErrorClass.THROTTLED, 86_400.0), FRESH, plan(1), jitter=0)
+    assert decision == Again(0, 0, LONGEST_DELAY, ErrorClass.THROTTLED)
 
 
 def test_after_its_share_of_attempts_the_next_candidate_is_tried() -> None:
@@ -129,12 +153,12 @@ def test_pauses_grow_and_the_provider_has_the_last_word() -> None:
     assert pauses == sorted(pauses)
     assert 0 < pauses[0] < 1
     assert max(pauses) <= LONGEST_PAUSE
-    assert pause(3, retry_after=90.0) == 90.0
+    assert pause(3, retry_after=45.0) == 45.0
     assert pause(3, retry_after=0.0) == 0.0
 
 
 def test_candidates_that_the_configuration_has_lost_are_passed_over() -> None:
-    dead = error(ErrorClass.QUOTA_DEAD)
+    dead = error(ErrorClass.TOO_LONG)
     three = plan(3)
     decision = decide(dead, FRESH, three, jitter=0, known={"d0", "d2"})
     assert isinstance(decision, Again)
