@@ -13,7 +13,8 @@ from core.ports import Buckets, Grant, HttpCall, HttpReply, Return
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, LeasedChunk, Settled
 from providers.errors import TransportError
-from tasks.attempt import Caller, attempt
+from tasks.attempt import DEFAULT_THROTTLE, Caller, attempt
+from tasks.decide import LONGEST_DELAY
 
 BOUND = 700
 PRICE = Price(Decimal(1), Decimal(2))
@@ -138,8 +139,8 @@ def test_a_key_that_is_not_there_is_told_with_its_remedy() -> None:
     wire = Wire(reply(200), key=ConfigError("env:KEY is not set. Set it"))
     settled = call(wire, entry("small"), deployment("small"))
     assert (settled.error_class, settled.cost_nusd) == ("credential_dead", 0)
-    assert settled.result is not None
-    assert "Set it" in (settled.result.error or "")
+    assert "Set it" in (settled.error or "")
+    assert settled.move is not None
 
 
 def test_what_was_not_sent_cannot_have_been_billed() -> None:
@@ -148,12 +149,13 @@ def test_what_was_not_sent_cannot_have_been_billed() -> None:
     assert (settled.error_class, settled.cost_nusd) == ("transient", 0)
 
 
-def test_a_throttle_pauses_the_deployment_for_a_quarter_of_an_hour_at_most() -> None:
-    wire = Wire(reply(429, retry_after="1e30"))
-    settled = call(wire, entry("small"), deployment("small"))
-    assert wire.pauses == [900.0]
-    assert settled.move is not None
-    assert settled.move.delay == 900.0
+def test_a_throttle_pauses_the_deployment_for_as_long_as_it_says() -> None:
+    for said, pause in (("86400", 86_400.0), ("1e30", DEFAULT_THROTTLE)):
+        wire = Wire(reply(429, retry_after=said))
+        settled = call(wire, entry("small"), deployment("small"))
+        assert wire.pauses == [pause]
+        assert settled.move is not None
+        assert settled.move.delay <= LONGEST_DELAY
 
 
 def test_under_a_budget_nothing_falls_back_to_where_it_has_no_price() -> None:
@@ -166,8 +168,8 @@ def test_under_a_budget_nothing_falls_back_to_where_it_has_no_price() -> None:
         assert settled.move.deployment == expected
         assert (settled.move.bound > 0) is limited
     settled = call(Wire(dead), entry("small", "free", limited=True), *three)
-    assert settled.move is None
-    assert settled.result is not None
+    assert settled.move is not None
+    assert settled.move.deployment == "small"
 
 
 def test_under_a_budget_nothing_falls_back_without_a_bound() -> None:
