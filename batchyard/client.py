@@ -10,17 +10,17 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
 
-from batchyard.connection import Place, find_yard, open_context
+from batchyard.connection import open_context
+from batchyard.environment import Place, find_yard
 from batchyard.loops import LoopThread
-from core.deadline import Deadline, parse_deadline, with_zone
+from batchyard.options import submit_options
+from core.deadline import Deadline
 from core.ids import job_name, job_number, project_named
-from core.money import parse_usd
 from core.status import JobStatus
 from db.connect import Connection
 from db.jobs import JobView, job_view
@@ -133,16 +133,14 @@ def submit(  # noqa: PLR0913
     Raises InputError with its `problems` when the input is refused, ConfigError, NotFoundError
     and ServiceError.
     """
-    if isinstance(deadline, datetime):
-        deadline = with_zone(deadline)
-    options = SubmitOptions(
-        project=project_named(project, os.environ),
+    options = submit_options(
         route=route,
-        budget_nusd=None if budget is None else parse_usd(str(budget)),
+        budget=budget,
+        project=project,
         weight=weight,
-        deadline=parse_deadline(deadline) if isinstance(deadline, str) else deadline,
+        deadline=deadline,
         name=name,
-        metadata=dict(metadata or {}),
+        metadata=metadata,
         skip_bad_lines=skip_bad_lines,
     )
     # A loop of its own: the caller's iterable may itself ask the yard for something.

@@ -1,9 +1,9 @@
-"""`python -m bench [prompt-cpu|claims|peers]`: one bench, or the first two of them."""
+"""`python -m bench [prompt-cpu|claims|peers|volume]`: one bench, or the first two of them."""
 
 import argparse
 import sys
 
-from bench import claims, peers, prompt_cpu
+from bench import claims, peers, prompt_cpu, volume
 
 
 def main() -> int:
@@ -13,6 +13,7 @@ def main() -> int:
     prompt_cpu.add_arguments(benches.add_parser("prompt-cpu", help=prompt_cpu.HELP))
     claims.add_arguments(benches.add_parser("claims", help=claims.HELP))
     peers.add_arguments(benches.add_parser("peers", help=peers.HELP))
+    volume.add_arguments(benches.add_parser("volume", help=volume.HELP))
     arguments = parser.parse_args()
     if arguments.bench is not None:
         return int(arguments.run(arguments))

@@ -15,7 +15,8 @@ from batchyard.files import base_urls
 from batchyard.yard import Start, start_yard
 from core.deployment import Deployment
 from core.settings import Settings
-from providers.catalog import load_settings, resolve_deployments
+from providers.catalog import resolve_deployments
+from providers.configuration import load_settings
 
 
 @dataclass(frozen=True, slots=True)

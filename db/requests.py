@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import IO, NamedTuple
 
+from psycopg import sql
+
 from db.connect import Connection, statements
+from db.parts import is_own, partition_of
 
 SQL = statements("requests")
 ROUTE_CHUNK = 2000
@@ -37,11 +40,16 @@ class Row(NamedTuple):
 
 class RequestBlocks:
     """Turns rows into COPY blocks. The results of requests that are refused at once go to
-    `spool`, a temporary file, because one COPY at a time runs on a connection."""
+    `spool`, a temporary file, because one COPY at a time runs on a connection.
+
+    `in_order` says that every custom_id was longer than the one before, or as long and greater,
+    as those are that count upwards: then no two are equal, and nobody has to look."""
 
     def __init__(self, part: int, job_id: int, spool: IO[bytes]) -> None:
         self.total = 0
         self.refused = 0
+        self.in_order = True
+        self._last = b""
         self._part = part
         self._job_id = job_id
         self._pieces: list[bytes] = [HEADER]
@@ -52,6 +60,10 @@ class RequestBlocks:
     def add(self, line: int, row: Row) -> bool:
         """Packs a row; True when a block is full and `take` is due."""
         custom_id, target = row.custom_id.encode(), row.target.encode()
+        if self.in_order:
+            last, length = self._last, len(custom_id)
+            self.in_order = length > len(last) or (length == len(last) and custom_id > last)
+            self._last = custom_id
         pieces = self._pieces
         seq = self.total
         pieces += (
@@ -88,6 +100,15 @@ class RequestBlocks:
         self._refusals.seek(0)
         while block := self._refusals.read(BLOCK):
             yield block
+
+
+def copy_statement(part: int) -> bytes | sql.Composed:
+    """What takes the blocks: the tables' own COPY, or a new part's."""
+    if not is_own(part):
+        return SQL["copy_requests"]
+    return sql.SQL(SQL["copy_own_requests"].decode()).format(
+        requests=partition_of("requests", part)
+    )
 
 
 class Duplicate(NamedTuple):

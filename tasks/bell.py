@@ -1,11 +1,12 @@
 """Ringing for a step from outside the yard's own workers."""
 
-import structlog
+import logging
 
 from core.errors import ServiceError
 from tasks.context import Context
 
-log = structlog.get_logger()
+# Not structlog: it would be the largest part of what a submitting process imports here.
+log = logging.getLogger(__name__)
 
 
 async def ring(ctx: Context, step: str, job_id: int) -> None:
@@ -13,4 +14,4 @@ async def ring(ctx: Context, step: str, job_id: int) -> None:
     try:
         await ctx.publisher.publish(step, job_id)
     except (ServiceError, OSError) as error:
-        log.warning("bell not rung", step=step, job=job_id, reason=type(error).__name__)
+        log.warning("bell not rung: %s of job_%s (%s)", step, job_id, type(error).__name__)

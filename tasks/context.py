@@ -1,80 +1,20 @@
-"""What a step may use. `workers/wiring.py` builds it; tests build their own."""
+"""What every step may use: also one that only submits, which has no way to a model."""
 
-import asyncio
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from core.deployment import Deployment
 from core.ports import Publisher
 from core.settings import Settings
-from core.work import LeasedChunk
 from db.connect import Pool
-from tasks.attempt import Caller
-from tasks.record import Writer
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """For every step: the configuration, the database and the bell."""
+    """The configuration, the database and the bell. `workers/wiring.py` builds it for workers,
+    `batchyard` for those who ask; tests build their own."""
 
     settings: Settings
     deployments: Mapping[str, Deployment]
     pool: Pool
     publisher: Publisher
-
-
-@dataclass(slots=True)
-class Pulse:
-    """How regularly this process could renew its lease, in seconds of its own clock.
-
-    Where it could not, others could not either: for one more lease after such an outage a
-    lease that has run out says nothing about its owner.
-    """
-
-    last: float = math.inf
-    doubted_until: float = 0.0
-
-    def beat(self, now: float, lease: float) -> None:
-        """The lease was renewed."""
-        if now - self.last > lease / 2:
-            self.doubted_until = now + lease
-        self.last = now
-
-    def steady(self, now: float, lease: float) -> bool:
-        """Whether leases that have run out may be believed."""
-        return now - self.last <= lease / 2 and now >= self.doubted_until
-
-
-class Outputs:
-    """How many output tokens a call to each deployment brings lately: an exponentially
-    weighted mean, so that permits are taken for what a call will probably use."""
-
-    def __init__(self) -> None:
-        self._means: dict[str, float] = {}
-
-    def saw(self, deployment: str, tokens: int) -> None:
-        """One more answer."""
-        mean = self._means.get(deployment, float(tokens))
-        self._means[deployment] = mean + (tokens - mean) / 32
-
-    def expected(self, deployment: str) -> int:
-        """Tokens that the next answer probably has; a guess before the first."""
-        return math.ceil(self._means.get(deployment, 128.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Yard:
-    """For the steps that hold leases: besides the context, this process' own row, its one
-    writer, its way to the models, the sign that it is asked to stop, and what its lanes
-    hold: a lease that nobody here knows of is one whose grant was lost on the way."""
-
-    context: Context
-    process_id: int
-    writer: Writer
-    caller: Caller
-    stopping: asyncio.Event
-    tickets: set[int] = field(default_factory=set)
-    held: set[LeasedChunk] = field(default_factory=set)
-    pulse: Pulse = field(default_factory=Pulse)
-    outputs: Outputs = field(default_factory=Outputs)

@@ -25,8 +25,8 @@ from db.connect import Connection
 from db.dispatch import close_deployment, closed_deployments, end_lane, start_lane
 from db.lease import claim, disown, disown_unknown, read_entries
 from tasks.attempt import attempt
-from tasks.context import Yard
 from tasks.persist import persist
+from tasks.yard import Yard
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ from db.strays import fail_strays, lock_strays, lost_deployments, rebind
 from providers.errors import ErrorClass
 from providers.tokens import recounted
 from tasks.bounds import bound_nusd, guess_nusd, size_of
-from tasks.context import Yard
+from tasks.yard import Yard
 
 log = structlog.get_logger()
 

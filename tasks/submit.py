@@ -3,7 +3,7 @@
 import difflib
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,7 +22,7 @@ from db.lifecycle import (
     put_job,
     time_of,
 )
-from db.parts import drop_part, is_own, part_for
+from db.parts import attach_part, create_part, is_large, is_own, month_part, own_part
 from db.projects import Project, open_project
 from db.requests import RequestBlocks, Row
 from routing.targets import DEFAULT_ROUTE, Target, known_targets, resolve_target
@@ -35,6 +35,8 @@ MAX_PROBLEMS = 100
 SPOOL = 4 * 2**20
 LEAST_WEIGHT, MOST_WEIGHT = 0.01, 100.0
 MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
+
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +55,15 @@ class SubmitOptions:
     skip_bad_lines: bool = False
 
 
-async def submit(ctx: Context, source: Source, options: SubmitOptions) -> int:
+def _unseen(_: int) -> None:
+    """Nobody looks."""
+
+
+async def submit(
+    ctx: Context, source: Source, options: SubmitOptions, progress: Progress = _unseen
+) -> int:
     """Reads the source into a new job and rings for its routing; returns the job's id.
+    `progress` hears now and then, and at the end, how many requests have been read.
 
     Raises InputError when the input is refused (nothing is kept), NotFoundError for an unknown
     route, ConfigError when a budget meets a deployment of unknown price.
@@ -64,15 +73,12 @@ async def submit(ctx: Context, source: Source, options: SubmitOptions) -> int:
         weighs = ctx.settings.projects.get(options.project, ProjectSettings()).weight
         project = await open_project(conn, options.project, weighs)
         deadline = None if options.deadline is None else await time_of(conn, options.deadline)
-        part = await part_for(conn, estimate_lines(source))
-        taking = _Taking(ctx, source, options, part, deadline)
-        try:
-            async with conn.transaction():
-                job_id, step = await taking.run(conn, project)
-        except BaseException:
-            if is_own(part):
-                await drop_part(conn, part)
-            raise
+        job_id = await next_job_id(conn)
+        large = is_large(estimate_lines(source))
+        part = own_part(job_id) if large else await month_part(conn)
+        taking = _Taking(ctx, source, options, part, deadline, progress)
+        async with conn.transaction():
+            step = await taking.run(conn, project, job_id)
     await ring(ctx, step, job_id)
     return job_id
 
@@ -118,28 +124,34 @@ class _Taking:
         options: SubmitOptions,
         part: int,
         deadline: datetime | None,
+        progress: Progress,
     ) -> None:
         self._ctx = ctx
         self._source = source
         self._options = options
         self._part = part
         self._deadline = deadline
+        self._progress = progress
         self._route = options.route or DEFAULT_ROUTE
         self._problems: list[LineProblem] = []
 
-    async def run(self, conn: Connection, project: Project) -> tuple[int, str]:
-        """Everything between begin and commit: the job's id, and which step to ring for."""
-        job_id = await next_job_id(conn)
+    async def run(self, conn: Connection, project: Project, job_id: int) -> str:
+        """Everything between begin and commit; which step to ring for."""
         await requests.expect_many_rows(conn)
         with tempfile.SpooledTemporaryFile(SPOOL) as spool:
             blocks = RequestBlocks(self._part, job_id, spool)
+            if is_own(self._part):
+                await create_part(conn, self._part)
             intake = await self._copy(conn, blocks)
+            self._progress(blocks.total)
+            if is_own(self._part):
+                await attach_part(conn, self._part)
             refused = await self._refuse(conn, job_id, blocks)
         await put_job(conn, self._job(job_id, project, blocks.total, refused))
         chunks = await requests.put_route_chunks(conn, self._part, job_id, blocks.total)
         event = {"total": blocks.total, "refused": refused, "targets": intake.targets}
         await put_event(conn, job_id, "submitted", event)
-        return job_id, "route" if chunks else "finish"
+        return "route" if chunks else "finish"
 
     def _job(self, job_id: int, project: Project, total: int, refused: int) -> NewJob:
         options = self._options
@@ -161,7 +173,7 @@ class _Taking:
 
     async def _copy(self, conn: Connection, blocks: RequestBlocks) -> Intake:
         intake = Intake(self._resolve, self._route)
-        statement = requests.SQL["copy_requests"]
+        statement = requests.copy_statement(self._part)
         async with conn.cursor() as cursor, cursor.copy(statement) as copy:
             for number, line in read_lines(self._source):
                 row = intake.read(number, line) if isinstance(line, bytes) else line
@@ -177,6 +189,7 @@ class _Taking:
                         raise self._refusal()
                 if full:
                     await copy.write(blocks.take())
+                    self._progress(blocks.total)
             await copy.write(blocks.take() + requests.TRAILER)
         return intake
 
@@ -187,8 +200,12 @@ class _Taking:
             self._problems.append(LineProblem(1, "", "there is no line", fix, "empty_file"))
         if self._options.skip_bad_lines and blocks.total:
             await requests.copy_refusals(conn, blocks)
+            if blocks.in_order:
+                return blocks.refused
             return blocks.refused + await requests.refuse_duplicates(conn, self._part, job_id)
-        twice = await requests.duplicates(conn, self._part, job_id, MAX_PROBLEMS)
+        twice: list[requests.Duplicate] = []
+        if not blocks.in_order:
+            twice = await requests.duplicates(conn, self._part, job_id, MAX_PROBLEMS)
         self._problems += [
             LineProblem(
                 row,

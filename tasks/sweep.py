@@ -21,8 +21,8 @@ from db.processes import LeftBehind, forget_dead, lock_orphans, put_back
 from db.takeover import write_off
 from providers.errors import ErrorClass, ProviderError
 from tasks.attempt import go_on
-from tasks.context import Yard
 from tasks.strays import gather_strays
+from tasks.yard import Yard
 
 log = structlog.get_logger()
 

@@ -17,6 +17,7 @@ from tasks.finish import finish as finish_step
 from tasks.lane import run_slice
 from tasks.route import route as route_step
 from tasks.sweep import sweep as sweep_step
+from tasks.unrung import unrung as unrung_step
 from workers.broker import CeleryPublisher, make_app
 from workers.environment import broker_url, settings
 from workers.wiring import Process
@@ -33,6 +34,11 @@ app.conf.beat_schedule = {
         "task": "dispatch",
         "schedule": 1.0,
         "options": {"queue": "dispatch", "expires": 3},
+    },
+    "unrung": {
+        "task": "unrung",
+        "schedule": 1.0,
+        "options": {"queue": "ops", "expires": 3},
     },
     "sweep": {
         "task": "sweep",
@@ -56,6 +62,12 @@ def route(job_id: int) -> str:
 def dispatch(provider: str = "") -> str:
     """The dispatch step, for one provider or all."""
     return process.run(lambda yard: dispatch_step(yard.context, provider))
+
+
+@app.task(name="unrung", send_events=False)
+def unrung() -> str:
+    """The bell for jobs that nobody rang for."""
+    return process.run(lambda yard: unrung_step(yard.context))
 
 
 @app.task(name="call")

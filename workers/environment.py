@@ -15,7 +15,8 @@ from functools import cache
 from core.deployment import Deployment
 from core.errors import ServiceError
 from core.settings import Settings
-from providers.catalog import load_settings, resolve_deployments
+from providers.catalog import resolve_deployments
+from providers.configuration import load_settings
 
 
 @cache

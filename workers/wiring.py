@@ -28,9 +28,10 @@ from db.projects import put_weights
 from db.record import Report
 from providers.transport import make_transport
 from tasks.attempt import Caller
-from tasks.context import Context, Yard
+from tasks.context import Context
 from tasks.record import Writer
 from tasks.trace import traced
+from tasks.yard import Yard
 from workers import environment
 from workers.keyring import Keyring
 from workers.limiter.redis_limiter import RedisLimiter

@@ -14,7 +14,7 @@ from batchyard.cli.show import out
 from batchyard.embedded.home import Home
 from batchyard.services import check_profiles
 from core.settings import Settings
-from providers.catalog import load_settings
+from providers.configuration import load_settings
 
 app = new_app()
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from psycopg import AsyncConnection, OperationalError
 from psycopg.errors import UndefinedTable
@@ -26,6 +28,22 @@ def ask(home: Home, question: Callable[[Connection], Awaitable[Found]]) -> Found
             return await question(connection)
 
     return asyncio.run(asked())
+
+
+def run_interruptibly(work: Coroutine[Any, Any, Found]) -> Found:
+    """What `work` returns. Ctrl-C ends it even where it waits for a line of standard input:
+    asyncio's own handler would wait for the line first."""
+    if threading.current_thread() is not threading.main_thread():
+        return asyncio.run(work)
+    before = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        return asyncio.run(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def ask_project(

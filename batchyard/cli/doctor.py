@@ -17,7 +17,8 @@ from batchyard.embedded.home import Home, State, YardRecord
 from batchyard.files import base_urls
 from core.errors import ConfigError
 from core.settings import Settings
-from providers.catalog import load_settings, resolve_deployments
+from providers.catalog import resolve_deployments
+from providers.configuration import load_settings
 
 CONFIGURATION = "configuration"
 OUTSIDE = ("BATCHYARD_DATABASE_URL", "BATCHYARD_BROKER_URL")

@@ -32,6 +32,11 @@ def put_line(text: str) -> None:
     write(f"{text}\n".encode())
 
 
+def put_note(text: str) -> None:
+    """One line on stderr, for people."""
+    sys.stderr.write(f"{text}\n")
+
+
 def put_error(text: str, details: tuple[str, ...] = ()) -> None:
     """`error: …` on stderr, red where that is wanted, and its details below it."""
     colour = None if "NO_COLOR" not in os.environ else False

@@ -14,7 +14,7 @@ from batchyard.embedded.detached import cpu_seconds
 from batchyard.embedded.home import Home, YardRecord
 from core.settings import DeploymentSettings, Settings, configured_name
 from db.overview import Backlog, DeploymentState, Overview, overview
-from providers.catalog import load_settings
+from providers.configuration import load_settings
 
 # Headings by what is below them; ">" marks a column of numbers.
 SERVICES = {

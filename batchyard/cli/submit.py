@@ -1,19 +1,24 @@
 """`batchyard submit`."""
 
+import importlib
 import sys
 from typing import Annotated
 
 import typer
 
 from batchyard.cli.complete import ProjectOption
-from batchyard.cli.output import JsonFlag, put_json, put_line
-from batchyard.cli.show import notes, plain
+from batchyard.cli.database import run_interruptibly
+from batchyard.cli.output import JsonFlag, put_json, put_line, put_note
+from batchyard.cli.progress import Progress
 from batchyard.cli.targets import offer_targets
-from batchyard.cli.watch import watch_job
-from batchyard.client import submit as hand_in
 from batchyard.embedded.home import Home
+from batchyard.options import submit_options
+from batchyard.producer import open_producer
 from core.errors import InputError
-from core.ids import DEFAULT_PROJECT, job_number
+from core.ids import DEFAULT_PROJECT, job_name
+from tasks.lines import estimate_lines
+from tasks.submit import SubmitOptions
+from tasks.submit import submit as submit_step
 
 Weight = Annotated[
     float, typer.Option(metavar="N", help="Among its project's jobs, 2 gets twice of 1.")
@@ -65,8 +70,7 @@ def submit(  # noqa: PLR0913
       batchyard submit prompts.jsonl --project research --weight 2 --deadline 2h
       jq -c '{prompt: .text}' rows.json | batchyard submit - --json
     """
-    job = hand_in(
-        file,
+    options = submit_options(
         route=route,
         budget=budget,
         project=project,
@@ -76,16 +80,38 @@ def submit(  # noqa: PLR0913
         metadata=_pairs(metadata or []),
         skip_bad_lines=skip_bad_lines,
     )
+    number, total = _hand_in(file, options)
+    job = job_name(number)
     if as_json:
-        put_json({"id": job.id})
+        put_json({"id": job})
     else:
-        put_line(job.id)
+        put_line(job)
     if watch:
-        sys.stdout.flush()
-        watch_job(Home.from_env(), project, job_number(job.id), as_json=as_json)
+        _watch(project, number, as_json=as_json)
     elif not as_json:
-        hint = f"{plain(job.status().total)} requests; look: batchyard watch {job.id}"
-        notes().print(f"{hint}, then batchyard results {job.id} -o FILE")
+        look = f"look: batchyard watch {job}, then batchyard results {job} -o FILE"
+        put_note(f"{total:,} requests; {look}")
+
+
+def _hand_in(file: str, options: SubmitOptions) -> tuple[int, int]:
+    """The job's number and how many requests it has."""
+    progress = Progress("reading", estimate_lines(file))
+
+    async def submitted() -> int:
+        async with open_producer() as ctx:
+            return await submit_step(ctx, file, options, progress)
+
+    try:
+        return run_interruptibly(submitted()), progress.lines
+    finally:
+        progress.clear()
+
+
+def _watch(project: str, number: int, *, as_json: bool) -> None:
+    sys.stdout.flush()
+    # Only now: what draws tables has no place in memory beside a large file.
+    watching = importlib.import_module("batchyard.cli.watch")
+    watching.watch_job(Home.from_env(), project, number, as_json=as_json)
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from batchyard.cli.complete import Offer
 from batchyard.cli.places import settings_path
 from batchyard.embedded.home import Home
 from core.errors import BatchyardError
-from providers.catalog import load_settings
+from providers.configuration import load_settings
 
 
 def offer_targets(incomplete: str) -> Offer:

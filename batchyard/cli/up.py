@@ -21,7 +21,7 @@ from batchyard.embedded.home import Home, ServiceRecord, State, YardRecord
 from batchyard.services import check_profiles
 from batchyard.yard import Start, run_yard, start_yard
 from core.settings import Settings
-from providers.catalog import CONFIG_FILE, load_settings
+from providers.configuration import CONFIG_FILE, load_settings
 
 SETTLED = (State.READY, State.DONE)
 

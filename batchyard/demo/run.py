@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from batchyard.client import Job, submit
-from batchyard.connection import open_context, settings_in_force
+from batchyard.connection import open_context
 from batchyard.demo.plan import (
     BUDGET,
     LOCAL,
@@ -29,6 +29,7 @@ from batchyard.embedded.detached import stop
 from batchyard.embedded.errors import MissingBinariesError
 from batchyard.embedded.home import Home, YardRecord
 from batchyard.embedded.model import model_weights
+from batchyard.environment import settings_in_force
 from batchyard.yard import Start, start_yard
 from core.errors import BatchyardError, ConflictError, ServiceError
 from core.status import JobStatus

@@ -9,9 +9,6 @@ select exists (select from parts where id = %(part)s);
 -- name: lock
 select pg_advisory_xact_lock(hashtext('batchyard.parts'));
 
--- name: next_own
-select greatest(coalesce(max(id) + 1, 0), %(first)s) from parts;
-
 -- name: add
 insert into parts (id) values (%(part)s);
 

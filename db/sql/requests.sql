@@ -4,6 +4,11 @@
 copy requests (part, job_id, seq, custom_id, row, target, body, metadata, prompt_hash)
 from stdin (format binary);
 
+-- name: copy_own_requests
+-- Into a partition made in this transaction, and so frozen from the start.
+copy {requests} (part, job_id, seq, custom_id, row, target, body, metadata, prompt_hash)
+from stdin (format binary, freeze);
+
 -- name: copy_refused
 copy results (part, job_id, seq, round, status, error, commit_id) from stdin (format binary);
 

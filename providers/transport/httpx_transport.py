@@ -7,8 +7,8 @@ from typing import Final
 import httpx
 
 from core.ports import HttpCall, HttpReply
+from providers.address import LOOPBACK_NAMES
 from providers.errors import TransportError
-from providers.transport.address import LOOPBACK_NAMES
 from providers.transport.body import (
     ACCEPT_ENCODING,
     REPLY_CAP,

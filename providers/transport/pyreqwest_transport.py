@@ -16,8 +16,8 @@ from pyreqwest.http import Url
 from pyreqwest.response import Response
 
 from core.ports import HttpCall, HttpReply
+from providers.address import is_loopback
 from providers.errors import TransportError
-from providers.transport.address import is_loopback
 from providers.transport.body import (
     ACCEPT_ENCODING,
     REPLY_CAP,

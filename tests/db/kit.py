@@ -16,7 +16,7 @@ from db.dispatch import bind
 from db.finish import end_job
 from db.lease import claim
 from db.lifecycle import NewJob, next_job_id, put_job
-from db.parts import part_for
+from db.parts import month_part
 from db.planning import PlannedChunk, put_decisions, put_plan, take_route_chunk
 from db.processes import lock_orphans, put_back, register
 from db.projects import open_project
@@ -67,7 +67,7 @@ class Kit:
     ) -> int:
         """A job in progress, planned into chunks of `size` on `small`, all of them bound."""
         owner = await open_project(self.conn, project)
-        part = await part_for(self.conn, total)
+        part = await month_part(self.conn)
         job_id = await next_job_id(self.conn)
         where = {"part": part, "job_id": job_id, "total": total}
         async with self.conn.transaction():

@@ -20,10 +20,11 @@ from db.processes import register
 from db.record import Report
 from tasks import lane
 from tasks.attempt import Caller
-from tasks.context import Context, Yard
+from tasks.context import Context
 from tasks.lane import run_slice
 from tasks.record import Writer
 from tasks.sweep import sweep
+from tasks.yard import Yard
 from tests.db.kit import Kit
 
 BOUND = 1_000_000

@@ -26,7 +26,8 @@ from batchyard.yard import Start
 from core.settings import Settings
 from db.audit import AuditReport, audit
 from db.connect import open_pool
-from providers.catalog import load_settings, resolve_deployments
+from providers.catalog import resolve_deployments
+from providers.configuration import load_settings
 from tasks.context import Context
 from tasks.lifecycle import cancel
 from tasks.submit import SubmitOptions, submit

@@ -8,13 +8,12 @@ import pytest
 
 from core.errors import ConfigError
 from core.settings import Settings
-from providers.catalog import (
-    DEFAULT_IN_FLIGHT,
+from providers.catalog import DEFAULT_IN_FLIGHT, resolve_deployments
+from providers.configuration import (
     KNOWN_PROVIDERS,
     KnownProvider,
     default_settings,
     load_settings,
-    resolve_deployments,
 )
 from providers.prices import price_of
 from providers.simulator import load_profile

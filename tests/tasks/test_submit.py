@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import ConfigError, InputError, NotFoundError
 from core.settings import ProjectSettings
-from db.parts import OWN_FIRST
+from db.parts import is_own, own_part
 from tasks.context import Context
 from tasks.lines import estimate_lines
 from tasks.submit import SubmitOptions, submit
@@ -151,12 +151,35 @@ def test_a_large_job_has_a_part_of_its_own(inn, monkeypatch: pytest.MonkeyPatch)
     inn.submit(["a"] * 4)
     inn.submit(["a"] * 4)
     inn.submit(["a"] * 3)
-    parts = [row[0] for row in inn.rows("select part from jobs order by id")]
-    assert parts[:2] == [OWN_FIRST, OWN_FIRST + 1]
-    assert parts[2] < OWN_FIRST
+    jobs = inn.rows("select id, part from jobs order by id")
+    assert [part for _, part in jobs[:2]] == [own_part(id_) for id_, _ in jobs[:2]]
+    assert not is_own(jobs[2][1])
+    assert inn.rows("select custom_id from requests where job_id = %s", jobs[1][0])[3:] == [
+        ("request-4",)
+    ]
     with pytest.raises(InputError):
         inn.submit([b"{"] * 4)
     assert len(inn.rows("select id from parts")) == 3
+    assert len(inn.rows("select 1 from pg_class where relname ~ '^requests_p[0-9]+$'")) == 3
+
+
+def test_a_custom_id_twice_in_a_large_job_or_out_of_order_is_found(
+    inn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for large in (10, 3):
+        monkeypatch.setattr("db.parts.LARGE_JOB", large)
+        for names in (["a", "b", "c", "a"], ["b", "a", "b", "c"], ["a", "a", "b", "c"]):
+            with pytest.raises(InputError, match="already used"):
+                inn.submit([{"prompt": "x", "custom_id": name} for name in names])
+        with pytest.raises(InputError, match="already used on line 1"):
+            inn.submit([{"prompt": "x", "custom_id": "request-4"}, "a", "b", "c"])
+        inn.submit([{"prompt": "x", "custom_id": name} for name in ("z", "a1", "b", "a2")])
+
+
+def test_progress_hears_of_the_end(inn) -> None:
+    heard: list[int] = []
+    inn.run(lambda ctx: submit(ctx, ["a"] * 7, SubmitOptions(), heard.append))
+    assert heard == [7]
 
 
 def test_many_at_once_make_the_month_once(inn) -> None:

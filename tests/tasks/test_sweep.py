@@ -20,9 +20,10 @@ from db.finish import end_job
 from db.lifecycle import stop_job
 from db.record import Report
 from tasks.attempt import Caller
-from tasks.context import Context, Yard
+from tasks.context import Context
 from tasks.record import Writer
 from tasks.sweep import sweep
+from tasks.yard import Yard
 from tests.db.kit import BOUND, Kit, again, answered, connect, failed
 from workers.limiter.redis_limiter import RedisLimiter
 

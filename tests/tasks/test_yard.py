@@ -1,4 +1,4 @@
-from tasks.context import Pulse
+from tasks.yard import Pulse
 
 LEASE = 20.0
 

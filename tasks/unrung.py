@@ -1,0 +1,16 @@
+"""Unrung: asks for the routing of jobs that nobody rang for.
+
+Rung every second: a process that submits knows no broker, and a bell may be lost.
+"""
+
+from db.planning import unrouted_jobs
+from tasks.context import Context
+
+
+async def unrung(context: Context) -> str:
+    """Rings for each of them; returns one line on what was found."""
+    async with context.pool.connection() as conn:
+        jobs = await unrouted_jobs(conn)
+    for job_id in jobs:
+        await context.publisher.publish("route", job_id)
+    return f"{len(jobs)} jobs to route"
