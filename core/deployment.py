@@ -10,13 +10,23 @@ from core.ports import Buckets
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A GET that costs nothing and shows whether a server is up, every so many seconds."""
+
+    url: str
+    every: float
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """A line: provider + model + endpoint + key + limits, resolved from the configuration.
 
     `api_key` is a reference (`env:NAME`, `file:/path`) or None; it is resolved
     only inside worker processes. It is key `key_number` of the provider's `key_count`;
     `key_buckets` are the limits of that key over all models, None where none are declared.
-    `price` is None where nobody knows it.
+    `price` is None where nobody knows it. `quota_wait` is how many seconds a used-up quota
+    parks it where the provider names no time; `health` is how its server is watched, None
+    where it is not.
     """
 
     name: str
@@ -33,6 +43,8 @@ class Deployment:
     key_number: int = 1
     key_count: int = 1
     key_buckets: Buckets | None = None
+    quota_wait: float = 600.0
+    health: HealthCheck | None = None
 
     @property
     def key_label(self) -> str:

@@ -117,6 +117,15 @@ class KeySettings(Strict):
         return _reference(value)
 
 
+class HealthSettings(Strict):
+    """How a server of your own is watched: with a GET, without a key, every so many seconds.
+    `path` is the path on the server, such as /health; without one it is `/models` below the
+    `base_url`."""
+
+    path: str | None = Field(default=None, pattern=r"^/[^?#@\s]*$")
+    every: float = Field(default=10.0, ge=1, le=3600)
+
+
 class ProviderSettings(Strict):
     """Who serves. `simulator` and `local` are started by `batchyard up` itself, unless a
     `base_url` says where one listens already.
@@ -126,7 +135,9 @@ class ProviderSettings(Strict):
     them, of which each makes a line of every deployment. `timeout` is in seconds for a whole
     call. `headers` go with every call and hold no secret. A key is sent
     over plain http only to this machine, or where `plain_http` allows it. `profile` is what
-    a simulator simulates.
+    a simulator simulates. `quota_wait` (seconds) is how long a used-up quota parks a deployment
+    where the provider names no time. `health` watches a server of your own; `local` ones are
+    watched unless it is false.
     """
 
     kind: Literal["openai", "simulator", "local"] = "openai"
@@ -137,6 +148,8 @@ class ProviderSettings(Strict):
     headers: dict[str, str] = Field(default_factory=dict)
     plain_http: bool = False
     profile: dict[str, Any] = Field(default_factory=dict)
+    quota_wait: float = Field(default=600.0, gt=0, le=86_400)
+    health: HealthSettings | bool | None = None
 
     @field_validator("base_url")
     @classmethod
@@ -170,6 +183,14 @@ class ProviderSettings(Strict):
                 raise SettingsError(Problem(place, "is there already", "Name each key once"))
             seen.add(one.key)
         return self
+
+    @property
+    def watch(self) -> HealthSettings | None:
+        """How its server is watched; None where it is not."""
+        if isinstance(self.health, HealthSettings):
+            return self.health
+        wanted = self.kind == "local" if self.health is None else self.health
+        return HealthSettings() if wanted else None
 
     @property
     def references(self) -> tuple[str, ...]:

@@ -10,9 +10,14 @@
 
     attempt  ok · error · unknown ─► late · resolved   (the one change that is allowed)
 
+    deployment   open ─► cooling ─► probing ─► open     by itself: failures, limits, quota
+                 open ─► disabled ─► open               its key was refused; an operator opens it
+                 any  ─► paused · drained ─► open       by an operator
+
 `budget_exhausted` is batchyard's own word beside the OpenAI Batch API's statuses.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -80,6 +85,56 @@ class AttemptStatus(StrEnum):
     UNKNOWN = "unknown"
     LATE = "late"
     RESOLVED = "resolved"
+
+
+class DeploymentStatus(StrEnum):
+    """Whether a deployment gets work."""
+
+    OPEN = "open"
+    COOLING = "cooling"
+    PROBING = "probing"
+    DISABLED = "disabled"
+    PAUSED = "paused"
+    DRAINED = "drained"
+
+
+class Cause(StrEnum):
+    """Why a deployment is not open."""
+
+    LIMITS = "limits"
+    FAILURES = "failures"
+    THROTTLED = "throttled"
+    UNREACHABLE = "unreachable"
+    QUOTA = "quota"
+    KEY = "key"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a deployment stands, and why. `left` is in seconds, until it changes by itself."""
+
+    status: DeploymentStatus = DeploymentStatus.OPEN
+    cause: Cause | None = None
+    reason: str = ""
+    left: float | None = None
+
+    @property
+    def binds(self) -> bool:
+        """Whether new work may be bound to it."""
+        return self.status in (DeploymentStatus.OPEN, DeploymentStatus.PROBING)
+
+    @property
+    def sends(self) -> bool:
+        """Whether what is bound may be sent."""
+        return self.binds or self.status is DeploymentStatus.DRAINED
+
+    @property
+    def down(self) -> bool:
+        """Whether it is known not to work: what fails there says nothing about a request."""
+        if self.status is DeploymentStatus.COOLING:
+            return self.cause is not Cause.LIMITS
+        return self.status in (DeploymentStatus.PROBING, DeploymentStatus.DISABLED)
 
 
 class ResultStatus(StrEnum):

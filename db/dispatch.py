@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from db.connect import Connection, statements
+from db.health import turn
 
 SQL = statements("dispatch")
 
@@ -83,20 +84,10 @@ async def end_lane(conn: Connection, ticket: int) -> None:
 
 
 async def closed_deployments(conn: Connection) -> set[str]:
-    """Deployments that take no work now."""
+    """Deployments that get no new work now."""
     return {row[0] for row in await (await conn.execute(SQL["closed_deployments"])).fetchall()}
 
 
-async def close_deployment(
-    conn: Connection, deployment: str, *, status: str, reason: str, seconds: float | None
-) -> None:
-    """Keeps work away from a deployment for `seconds`, or until an operator opens it."""
-    await conn.execute(
-        SQL["close_deployment"],
-        {"deployment": deployment, "status": status, "reason": reason, "seconds": seconds},
-    )
-
-
 async def reopen_deployments(conn: Connection) -> None:
-    """Opens those whose pause is over."""
-    await conn.execute(SQL["open_deployments"])
+    """Ends the cooling that is over."""
+    await turn(conn)

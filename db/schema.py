@@ -95,16 +95,31 @@ providers = Table(
     _time("dispatched_at"),
 )
 
+# How a line stands, where it ever was anything but open. `trips` counts how often in a row its
+# breaker opened: each time for longer.
 deployment_state = Table(
     "deployment_state",
     metadata,
     Column("deployment", Text, primary_key=True),
     Column("status", Text, nullable=False, server_default=text("'open'")),
+    Column("cause", Text),
     Column("reason", Text, nullable=False, server_default=text("''")),
+    Column("trips", SmallInteger, nullable=False, server_default=ZERO),
     Column("margin", Double, nullable=False, server_default=text("1")),
     _time("until"),
     _time("updated_at", now=True),
-    CheckConstraint("status in ('open', 'cooling', 'disabled', 'drained')", name="status"),
+    CheckConstraint(
+        "status in ('open', 'cooling', 'probing', 'disabled', 'paused', 'drained')", name="status"
+    ),
+)
+
+# Health checks of self-hosted servers: whoever moves `checked_at` on makes the next one.
+provider_checks = Table(
+    "provider_checks",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("failures", Integer, nullable=False, server_default=ZERO),
+    _time("checked_at", now=True),
 )
 
 parts = Table(

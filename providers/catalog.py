@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
+from urllib.parse import urljoin
 
-from core.deployment import Deployment
+from core.deployment import Deployment, HealthCheck
 from core.errors import ConfigError
 from core.money import Price
 from core.ports import Buckets
@@ -86,7 +87,17 @@ def _resolve(
         price=_price(deployment, base_url),
         context=deployment.context or context_of(base_url, deployment.model),
         headers=provider.headers,
+        quota_wait=provider.quota_wait,
+        health=_health(provider, base_url),
     )
+
+
+def _health(provider: ProviderSettings, base_url: str) -> HealthCheck | None:
+    watch = provider.watch
+    if watch is None:
+        return None
+    url = f"{base_url}/models" if watch.path is None else urljoin(base_url, watch.path)
+    return HealthCheck(url, watch.every)
 
 
 def _base_url(name: str, provider: ProviderSettings, base_urls: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from core.settings import (
     DeploymentSettings,
+    HealthSettings,
     KeySettings,
     LimitSettings,
     PriceSettings,
@@ -71,6 +72,8 @@ def _model_at(path: Path) -> type[BaseModel]:
     match path:
         case ("providers", _):
             return ProviderSettings
+        case ("providers", _, "health", *_):
+            return HealthSettings
         case ("providers", _, "keys", _):
             return KeySettings
         case ("providers", _, "keys", _, "limits"):

@@ -7,7 +7,7 @@ built, sent and read, and what became of it is decided.
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -22,29 +22,33 @@ from providers.prices import cost_nusd
 from providers.tokens import recounted
 from tasks.bounds import bound_nusd, guess_nusd, size_of
 from tasks.decide import Tried, decide, failure
+from tasks.health import Health
 from tasks.trace import traced
 
 log = structlog.get_logger()
 
 DEFAULT_THROTTLE = 1.0
+# A server that asks for more than this is not there for anybody else either.
+LONG_WAIT = 5.0
 BROKE_DOWN = "batchyard could not deal with this request or its answer: see the worker's log"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a call needs: where to send, with which keys, and whom to tell of a 429."""
+    """What a call needs: where to send, with which keys, and whom to tell how it went."""
 
     deployments: Mapping[str, Deployment]
     keys: Keys
     transport: Transport
     limiter: Limiter
+    health: Health = field(default_factory=Health)
 
 
 async def attempt(caller: Caller, entry: Entry) -> Settled:
     """Sends one request to its chunk's deployment and settles it."""
     deployment = caller.deployments[entry.chunk.deployment]
-    started = time.perf_counter()
-    sent = False
+    began = time.monotonic()
+    sent = broken = False
     outcome: Reply | ProviderError
     try:
         call = _call(caller, entry, deployment)
@@ -56,15 +60,29 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     except Exception as error:  # noqa: BLE001
         # One request that trips over a defect of ours must not end its neighbours' calls.
         log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))
+        broken = True
         leaf = ErrorClass.UNKNOWN if sent else ErrorClass.TRANSIENT
         outcome = ProviderError(leaf, None, "internal", BROKE_DOWN, billed=sent)
-    latency_ms = round((time.perf_counter() - started) * 1000)
+    latency_ms = round((time.monotonic() - began) * 1000)
+    if not broken:
+        failed = None if isinstance(outcome, Reply) else outcome
+        caller.health.saw(deployment, failed, began)
     if isinstance(outcome, Reply):
         return _answered(entry, deployment, outcome, latency_ms)
-    if outcome.error_class is ErrorClass.THROTTLED:
-        pause = DEFAULT_THROTTLE if outcome.retry_after is None else outcome.retry_after
+    pause = _pause(outcome)
+    if pause:
         await caller.limiter.pause(deployment.buckets.key, pause)
     return _failed(caller, entry, deployment, outcome, latency_ms)
+
+
+def _pause(error: ProviderError) -> float:
+    """Seconds for which nobody should call the deployment; zero where only the request waits."""
+    wait = error.retry_after
+    if error.error_class is ErrorClass.THROTTLED:
+        return DEFAULT_THROTTLE if wait is None else wait
+    if error.error_class is ErrorClass.OVERLOADED and wait is not None and wait > LONG_WAIT:
+        return wait
+    return 0.0
 
 
 def _call(caller: Caller, entry: Entry, deployment: Deployment) -> HttpCall | ProviderError:
@@ -114,7 +132,14 @@ def _answered(entry: Entry, deployment: Deployment, reply: Reply, latency_ms: in
 def _failed(
     caller: Caller, entry: Entry, deployment: Deployment, error: ProviderError, latency_ms: int
 ) -> Settled:
-    onward = go_on(caller.deployments, entry, error, jitter=random.random())
+    down = caller.health.condition(deployment.name).down
+    onward = go_on(
+        caller.deployments,
+        entry,
+        error,
+        jitter=random.random(),
+        spared=down and not error.billed,
+    )
     return Settled(
         entry=entry,
         status=(
@@ -134,17 +159,23 @@ def _failed(
 
 
 def go_on(
-    deployments: Mapping[str, Deployment], entry: Entry, error: ProviderError, *, jitter: float
+    deployments: Mapping[str, Deployment],
+    entry: Entry,
+    error: ProviderError,
+    *,
+    jitter: float,
+    spared: bool = False,
 ) -> Move | Result:
     """What becomes of an entry whose call failed: its next chunk, at the bound of the
-    deployment it goes to, or its failed result. `jitter` is a random number in [0, 1).
+    deployment it goes to, or its failed result. `jitter` is a random number in [0, 1), `spared`
+    as in `decide`.
 
     Under a budget it goes only where its cost has a known bound.
     """
     chunk = entry.chunk
     tried = Tried(chunk.candidate, chunk.tries[entry.index], chunk.calls[entry.index])
     known = {name for name in chunk.plan.candidates if _may_call(chunk, deployments.get(name))}
-    decision = decide(error, tried, chunk.plan, jitter=jitter, known=known)
+    decision = decide(error, tried, chunk.plan, jitter=jitter, known=known, spared=spared)
     if isinstance(decision, Result):
         return decision
     name = chunk.plan.candidates[decision.candidate]

@@ -12,16 +12,16 @@ from db.connect import Connection
 from db.dispatch import (
     Work,
     bind,
-    closed_deployments,
     hold_provider,
     issue_tickets,
     live_lanes,
     observed_rate,
-    reopen_deployments,
     stamp_provider,
     waiting_work,
 )
+from db.health import conditions
 from tasks.context import Context
+from tasks.health import OPEN
 
 log = structlog.get_logger()
 
@@ -59,13 +59,12 @@ async def _serve(context: Context, provider: str, mine: list[Deployment]) -> str
         if not await hold_provider(conn, provider):
             return ""
         work = await waiting_work(conn, names)
-        if any(one.reopens for one in work.values()):
-            await reopen_deployments(conn)
-        closed = await closed_deployments(conn)
-        chunks = await _bind(conn, [d for d in mine if d.name not in closed], work)
+        standing = await conditions(conn)
+        binds = [d for d in mine if standing.get(d.name, OPEN).binds]
+        chunks = await _bind(conn, binds, work)
         if chunks:
             work = await waiting_work(conn, names)
-        due = sum(one.due for name, one in work.items() if name not in closed)
+        due = sum(one.due for name, one in work.items() if standing.get(name, OPEN).sends)
         tickets = await _tickets(conn, context, provider, due)
         if chunks or tickets:
             await stamp_provider(conn, provider)

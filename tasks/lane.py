@@ -22,7 +22,7 @@ from core.ports import Return
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
 from db.connect import Connection
-from db.dispatch import close_deployment, closed_deployments, end_lane, start_lane
+from db.dispatch import end_lane, start_lane
 from db.lease import claim, disown, disown_unknown, read_entries
 from tasks.attempt import attempt
 from tasks.persist import persist
@@ -106,6 +106,7 @@ class Lane:
         self._returned = asyncio.Event()
         self._feeding = True
         self._far: dict[str, float] = {}
+        self._served: set[str] = set()
         loop = asyncio.get_running_loop()
         self._deadline = loop.time() + yard.context.settings.yard.slice
 
@@ -135,7 +136,13 @@ class Lane:
 
     def _over(self) -> bool:
         late = asyncio.get_running_loop().time() >= self._deadline
-        return late or bool(self._far) or self._yard.stopping.is_set()
+        return late or bool(self._far) or self._yard.stopping.is_set() or self._shut()
+
+    def _shut(self) -> bool:
+        """Whether one of the deployments that it works for has been closed: what is unsent goes
+        back at once, for others to take."""
+        sends = self._yard.caller.health.sends
+        return any(not sends(name) for name in self._served)
 
     async def _feed(self) -> None:
         """Claims chunks and turns their entries into intended ones, a window at a time."""
@@ -157,8 +164,7 @@ class Lane:
         claimed: list[LeasedChunk] = []
         try:
             async with self._yard.context.pool.connection() as conn:
-                closed = await closed_deployments(conn)
-                claimed = await self._lease(conn, closed)
+                claimed = await self._lease(conn)
                 self._backlog.extend(await read_entries(conn, claimed))
         except OperationalError as error:
             log.warning("claim broken off", reason=type(error).__name__)
@@ -166,10 +172,12 @@ class Lane:
             return False
         return bool(claimed)
 
-    async def _lease(self, conn: Connection, closed: set[str]) -> list[LeasedChunk]:
-        for deployment in [d for d in self._deployments if d.name not in closed]:
+    async def _lease(self, conn: Connection) -> list[LeasedChunk]:
+        sends = self._yard.caller.health.sends
+        for deployment in [d for d in self._deployments if sends(d.name)]:
             chunks = await claim(conn, deployment.name, owner=self._yard.process_id, room=CLAIM)
             if chunks:
+                self._served.add(deployment.name)
                 self._chunks.update(chunks)
                 self._yard.held.update(chunks)
                 # The next claim begins with another deployment of the provider.
@@ -210,14 +218,14 @@ class Lane:
 
     async def _send_all(self, calls: asyncio.TaskGroup) -> None:
         """Sends what is intended as permits come, until the feeder is done or the slice is."""
-        limiter = self._yard.caller.limiter
+        limiter, health = self._yard.caller.limiter, self._yard.caller.health
         while (self._feeding or self._intended) and not self._over():
             if not self._intended:
                 await self._wait_changed()
                 continue
             ask = self._same_deployment()
             name = ask[0].chunk.deployment
-            buckets = self._yard.caller.deployments[name].buckets
+            buckets = health.buckets(self._yard.caller.deployments[name])
             output = self._yard.outputs.expected(name)
             for entry in ask:
                 entry.asked = entry.tokens + output
@@ -230,6 +238,8 @@ class Lane:
                 continue
             if grant.wait > FAR_AWAY:
                 self._far[name] = grant.wait
+                reason = f"its limits or a 429 give no permit for {grant.wait:.0f} s"
+                health.park(name, grant.wait, reason)
                 return
             await self._wait_permit(grant.wait, full=grant.full)
 
@@ -269,25 +279,16 @@ class Lane:
         self._backlog.clear()
         self._intended.clear()
         pool = self._yard.context.pool
-        if self._far:
-            await persist(pool, self._cool)
         if back:
             await self._yard.writer.give_back(back)
         # From here on this lane claims nothing and must not stand in another's way.
         await persist(pool, lambda conn: end_lane(conn, self._ticket))
         await self._yard.context.publisher.publish("dispatch", self._provider)
 
-    async def _cool(self, conn: Connection) -> None:
-        """Keeps work away from deployments whose next permit is far; shown wherever a user
-        may ask why it is slow."""
-        for name, wait in self._far.items():
-            reason = f"its limits or a 429 give no permit for {wait:.0f} s"
-            await close_deployment(conn, name, status="cooling", reason=reason, seconds=wait)
-
     def _unfinished(self, chunk: LeasedChunk, unsent: int) -> GiveBack:
-        wait = self._far.get(chunk.deployment, 0.0)
-        reason = "its slice was over" if not wait else f"{chunk.deployment} gives no permit"
-        return GiveBack(chunk, unsent=unsent, delay=wait, reason=reason)
+        sends = self._yard.caller.health.sends(chunk.deployment)
+        reason = "its slice was over" if sends else f"{chunk.deployment} takes no calls now"
+        return GiveBack(chunk, unsent=unsent, reason=reason)
 
     async def _wait_changed(self) -> None:
         self._changed.clear()
@@ -299,7 +300,7 @@ class Lane:
     async def _wait_permit(self, seconds: float, *, full: bool) -> None:
         """Sleeps for the limiter's time, or until a call of our own ends."""
         if not full:
-            await asyncio.sleep(seconds)
+            await self._yard.caller.health.nap(seconds)
             return
         self._returned.clear()
         try:

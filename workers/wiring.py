@@ -29,6 +29,7 @@ from db.record import Report
 from providers.transport import make_transport
 from tasks.attempt import Caller
 from tasks.context import Context
+from tasks.health import Health
 from tasks.record import Writer
 from tasks.trace import traced
 from tasks.yard import Yard
@@ -61,10 +62,11 @@ async def open_yard(publisher: Publisher, kind: str) -> AsyncIterator[Yard]:
         )
         stack.push_async_callback(limiter.close)
         writer = Writer(pool, process_id, _after_commit(publisher))
-        caller = Caller(deployments, Keyring(), transport, limiter)
+        caller = Caller(deployments, Keyring(), transport, limiter, Health(deployments))
         yard = Yard(context, process_id, writer, caller, asyncio.Event())
         vital = [_vital(_renew(yard)), _vital(writer.watch())]
         vital.append(_vital(_touch(limiter, settings.yard.heartbeat)))
+        vital.append(_vital(caller.health.keep(pool)))
         try:
             yield yard
         finally:

@@ -12,7 +12,7 @@ update providers set dispatched_at = now() where name = %(provider)s;
 
 -- name: work
 -- What waits for each deployment: chunks that are not bound, and bound requests, all and due.
--- The last column: whether a deployment's pause is over and its row does not say so yet.
+-- The last column: whether a deployment's cooling is over and its row does not say so yet.
 select u.deployment,
   exists (select from chunks c where c.deployment = u.deployment and c.status = 'planned'),
   coalesce(bound.total, 0), coalesce(bound.due, 0),
@@ -88,15 +88,4 @@ delete from lanes where id = %(id)s;
 
 -- name: closed_deployments
 select deployment from deployment_state
-where status <> 'open' and (until is null or until > now());
-
--- name: close_deployment
-insert into deployment_state (deployment, status, reason, until)
-values (%(deployment)s, %(status)s, %(reason)s, now() + %(seconds)s * interval '1 second')
-on conflict (deployment) do update set status = excluded.status, reason = excluded.reason,
-  until = greatest(deployment_state.until, excluded.until), updated_at = now()
-where deployment_state.status in ('open', 'cooling');
-
--- name: open_deployments
-update deployment_state set status = 'open', reason = '', until = null, updated_at = now()
-where status = 'cooling' and until <= now();
+where status not in ('open', 'probing') and (until is null or until > now());

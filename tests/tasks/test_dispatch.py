@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from db.dispatch import close_deployment
+from core.status import Cause
+from db.health import park
 from tasks.dispatch import dispatch
 from tasks.route import route
 
@@ -60,7 +61,7 @@ def test_the_lane_of_a_dead_process_does_not_count(inn: Any) -> None:
 def test_a_closed_deployment_gets_neither_work_nor_tickets_until_it_opens(inn: Any) -> None:
     async def cool(ctx: Any) -> None:
         async with ctx.pool.connection() as conn:
-            await close_deployment(conn, "small", status="cooling", reason="429", seconds=60.0)
+            await park(conn, ["small"], cause=Cause.LIMITS, reason="429", seconds=60.0)
 
     inn.run(cool)
     routed(inn, 10)

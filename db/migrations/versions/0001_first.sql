@@ -28,12 +28,14 @@ CREATE TABLE attempts (
 CREATE TABLE deployment_state (
     deployment TEXT NOT NULL,
     status TEXT DEFAULT 'open' NOT NULL,
+    cause TEXT,
     reason TEXT DEFAULT '' NOT NULL,
+    trips SMALLINT DEFAULT 0 NOT NULL,
     margin DOUBLE PRECISION DEFAULT 1 NOT NULL,
     until TIMESTAMP WITH TIME ZONE,
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_deployment_state PRIMARY KEY (deployment),
-    CONSTRAINT ck_deployment_state_status CHECK (status in ('open', 'cooling', 'disabled', 'drained'))
+    CONSTRAINT ck_deployment_state_status CHECK (status in ('open', 'cooling', 'probing', 'disabled', 'paused', 'drained'))
 );
 
 CREATE TABLE lanes (
@@ -91,6 +93,13 @@ CREATE TABLE projects (
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_projects PRIMARY KEY (id),
     CONSTRAINT uq_projects_name UNIQUE (name)
+);
+
+CREATE TABLE provider_checks (
+    provider TEXT NOT NULL,
+    failures INTEGER DEFAULT 0 NOT NULL,
+    checked_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_provider_checks PRIMARY KEY (provider)
 );
 
 CREATE TABLE providers (

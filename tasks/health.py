@@ -1,0 +1,202 @@
+"""What this process knows of the deployments' health, and what it has to say about it.
+
+The truth is `deployment_state`. A process reads it about twice a second; what its own calls
+find out holds here at once and is written down with the next reading. So all workers know of a
+closing within a second, and a claim asks nobody.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+from psycopg import OperationalError
+
+from core.deployment import Deployment
+from core.ports import Buckets
+from core.status import Cause, Condition, DeploymentStatus
+from db.connect import Connection, Pool
+from db.health import conditions, disable, heal, park, trip
+from providers.errors import ProviderError
+from tasks.breaker import Breaker, Verdict
+
+log = structlog.get_logger()
+
+REFRESH = 0.5
+PROBES = 3
+"""Calls at once, in the whole yard, to a deployment that is being probed."""
+OPEN = Condition()
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A verdict on these lines that is not written down yet."""
+
+    lines: tuple[str, ...]
+    verdict: Verdict
+
+
+class Health:
+    """The lines' conditions, and a breaker for each. `closings` counts, by deployment and
+    cause, how often this process closed one.
+    """
+
+    def __init__(
+        self,
+        deployments: Mapping[str, Deployment] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.closings: Counter[tuple[str, str]] = Counter()
+        self._deployments = deployments or {}
+        self._clock = clock
+        self._breakers: dict[str, Breaker] = {}
+        self._conditions: dict[str, Condition] = {}
+        self._since: dict[str, float] = {}
+        self._said: list[_Said] = []
+        self._wake = asyncio.Event()
+        self._closed = asyncio.Event()
+
+    def condition(self, deployment: str) -> Condition:
+        """How the deployment stands, as far as this process knows."""
+        return self._conditions.get(deployment, OPEN)
+
+    def sends(self, deployment: str) -> bool:
+        """Whether calls may be made to it now."""
+        return self.condition(deployment).sends
+
+    def buckets(self, deployment: Deployment) -> Buckets:
+        """Its limits; those of one that is being probed let a few calls through."""
+        if self.condition(deployment.name).status is DeploymentStatus.PROBING:
+            return replace(deployment.buckets, in_flight=PROBES)
+        return deployment.buckets
+
+    def saw(self, deployment: Deployment, error: ProviderError | None, began: float) -> None:
+        """A call that began at `began` has ended, with an answer where `error` is None."""
+        name = deployment.name
+        breaker = self._breakers.get(name)
+        if breaker is None:
+            breaker = self._breakers[name] = Breaker(deployment.quota_wait)
+        standing = self._conditions.get(name, OPEN)
+        if began < self._since.get(name, 0.0):
+            # It belongs to the time before the last change.
+            return
+        if standing.status is DeploymentStatus.PROBING:
+            verdict = breaker.probed(error, standing.cause)
+        elif standing.binds:
+            verdict = breaker.saw(error, self._clock())
+        else:
+            return
+        if verdict is not None:
+            self._say(self._meant(deployment, verdict), verdict)
+
+    def park(self, deployment: str, seconds: float, reason: str) -> None:
+        """Its next permit is that far away."""
+        if self.condition(deployment).binds:
+            status = DeploymentStatus.COOLING
+            self._say((deployment,), Verdict(status, Cause.LIMITS, reason, seconds))
+
+    async def nap(self, seconds: float) -> None:
+        """Sleeps, but not beyond the next closing of a deployment."""
+        self._closed.clear()
+        try:
+            await asyncio.wait_for(self._closed.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def keep(self, pool: Pool) -> None:
+        """Reads and writes `deployment_state` for as long as the process lives."""
+        while True:
+            self._wake.clear()
+            try:
+                async with pool.connection() as conn:
+                    await self.exchange(conn)
+            except OperationalError as error:
+                log.warning("health not exchanged", reason=type(error).__name__)
+                await asyncio.sleep(REFRESH)
+                continue
+            try:
+                await asyncio.wait_for(self._wake.wait(), REFRESH)
+            except TimeoutError:
+                continue
+
+    async def exchange(self, conn: Connection) -> None:
+        """Writes this process' verdicts down and reads how all stand."""
+        while self._said:
+            said = self._said[0]
+            changed = await _write(conn, said)
+            # Only now: should the connection be lost, it is said again.
+            self._said.remove(said)
+            self._tell(changed, said.verdict)
+        self._learn(await conditions(conn))
+
+    def _meant(self, deployment: Deployment, verdict: Verdict) -> tuple[str, ...]:
+        if not verdict.whole_key:
+            return (deployment.name,)
+        mine = (deployment.provider, deployment.api_key)
+        return tuple(
+            name for name, one in self._deployments.items() if (one.provider, one.api_key) == mine
+        ) or (deployment.name,)
+
+    def _say(self, lines: tuple[str, ...], verdict: Verdict) -> None:
+        label = self._key_label(lines[0]) if verdict.cause in (Cause.KEY, Cause.QUOTA) else ""
+        if label:
+            verdict = replace(verdict, reason=f"{verdict.reason}, {label}")
+        standing = Condition(verdict.status, verdict.cause, verdict.reason, verdict.seconds)
+        for line in lines:
+            self._set(line, standing)
+        self._said.append(_Said(lines, verdict))
+        self._wake.set()
+
+    def _key_label(self, line: str) -> str:
+        known = self._deployments.get(line)
+        return known.key_label if known is not None else ""
+
+    def _set(self, line: str, standing: Condition) -> None:
+        before = self.condition(line)
+        if standing.status is DeploymentStatus.OPEN:
+            self._conditions.pop(line, None)
+        else:
+            self._conditions[line] = standing
+        if standing.status is before.status:
+            return
+        self._since[line] = self._clock()
+        if line in self._breakers:
+            self._breakers[line].forget()
+        if before.sends and not standing.sends:
+            self._closed.set()
+
+    def _learn(self, read: Mapping[str, Condition]) -> None:
+        ours = {line for said in self._said for line in said.lines}
+        for line in (read.keys() | self._conditions.keys()) - ours:
+            self._set(line, read.get(line, OPEN))
+
+    def _tell(self, changed: list[str], verdict: Verdict) -> None:
+        for line in changed:
+            if verdict.status is DeploymentStatus.OPEN:
+                log.info("deployment open again", deployment=line)
+                continue
+            self.closings[line, str(verdict.cause)] += 1
+            tell = log.error if verdict.status is DeploymentStatus.DISABLED else log.warning
+            tell(
+                f"deployment {verdict.status}",
+                deployment=line,
+                cause=verdict.cause,
+                reason=verdict.reason,
+            )
+
+
+async def _write(conn: Connection, said: _Said) -> list[str]:
+    lines, verdict = said.lines, said.verdict
+    if verdict.status is DeploymentStatus.OPEN or verdict.cause is None:
+        return await heal(conn, lines)
+    cause, reason = verdict.cause, verdict.reason
+    if verdict.status is DeploymentStatus.DISABLED:
+        return await disable(conn, lines, cause=cause, reason=reason)
+    if verdict.seconds is not None:
+        return await park(conn, lines, cause=cause, reason=reason, seconds=verdict.seconds)
+    # Workers that met the same failure do not come back at the same moment.
+    jitter = random.uniform(0.8, 1.2)
+    return await trip(conn, lines, cause=cause, reason=reason, jitter=jitter)
