@@ -23,10 +23,12 @@ from batchyard.embedded.postgres import EmbeddedPostgres
 from batchyard.embedded.service import Restart, Service, plain_environment
 from batchyard.embedded.valkey import EmbeddedValkey
 from batchyard.files import put_base_urls, settings_file
+from batchyard.watching import metrics_address
 from core.settings import ProviderSettings, Settings
 from providers.simulator.profile import load_profile
 from workers.broker import STEP_QUEUES, provider_queue
 from workers.signs import YARD_OPEN
+from workers.telemetry.endpoint import VARIABLE as METRICS_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 FLOWER_USER = "batchyard"
@@ -206,6 +208,7 @@ def _simulator(
         cwd=home.run,
         ready=partial(_listens, port),
         port=port,
+        metrics=port,
     )
 
 
@@ -271,6 +274,13 @@ def _celery(base: _Base, name: str, *args: str, says: bytes, keys: bool = False)
     )
 
 
+def _watched(base: _Base, service: Service) -> Service:
+    """The service with a place for its `/metrics`."""
+    port = base.home.port(f"metrics.{service.name}")
+    where = metrics_address(base.settings.yard.metrics.host, port)
+    return replace(service, env={**(service.env or {}), METRICS_VARIABLE: where}, metrics=port)
+
+
 def _migrate(base: _Base) -> Service:
     return Service(
         name="migrate",
@@ -291,7 +301,8 @@ def _worker(queues: list[str], threads: int, node: str) -> list[str]:
 
 def _control(base: _Base) -> Service:
     arguments = _worker(list(STEP_QUEUES), CONTROL_THREADS, "control")
-    return _celery(base, "worker-control", *arguments, says=YARD_OPEN.encode())
+    service = _celery(base, "worker-control", *arguments, says=YARD_OPEN.encode())
+    return _watched(base, service)
 
 
 def _callers(base: _Base, count: int, managed: list[str]) -> list[Service]:
@@ -305,13 +316,14 @@ def _callers(base: _Base, count: int, managed: list[str]) -> list[Service]:
         arguments = _worker(queues, threads, f"call{number}")
         service = _celery(base, name, *arguments, says=YARD_OPEN.encode(), keys=True)
         needs = (*service.depends_on, *managed)
-        services.append(replace(service, depends_on=needs, grace_s=30.0))
+        services.append(_watched(base, replace(service, depends_on=needs, grace_s=30.0)))
     return services
 
 
 def _beat(base: _Base) -> Service:
     schedule = str(base.home.run / "beat")
-    return _celery(base, "beat", "beat", "-s", schedule, "--loglevel=INFO", says=b"Starting...")
+    arguments = ["beat", "-s", schedule, "--loglevel=INFO"]
+    return _watched(base, _celery(base, "beat", *arguments, says=b"Starting..."))
 
 
 def _flower(base: _Base, port: int) -> Service:
@@ -330,4 +342,5 @@ def _flower(base: _Base, port: int) -> Service:
         prepare=None,
         ready=partial(_listens, port),
         port=port,
+        metrics=port,
     )

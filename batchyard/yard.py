@@ -18,6 +18,7 @@ from batchyard.embedded.errors import HomeLockedError, ServiceStartError
 from batchyard.embedded.home import Home, State, YardRecord
 from batchyard.embedded.supervisor import Supervisor
 from batchyard.services import compose, import_path
+from batchyard.watching import SUPERVISOR, put_targets, serve_supervisor
 from core.settings import Settings
 from db.processes import expire
 
@@ -71,6 +72,9 @@ def run_yard(
             flower=start.flower,
         )
         _log_to(home.log(LOG))
+        host, port = settings.yard.metrics.host, home.port(f"metrics.{SUPERVISOR}")
+        put_targets(home, host, layout.services, port)
+        serve_supervisor(home, host, port)
         Supervisor(
             home,
             layout.services,

@@ -258,6 +258,13 @@ class ProjectSettings(Strict):
     limits: LimitSettings = LimitSettings()
 
 
+class MetricsSettings(Strict):
+    """Where `/metrics` listens: on loopback, so that only this machine sees it. `host` is an
+    address of this machine, 0.0.0.0 for all of them."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+
+
 class YardSettings(Strict):
     """How the yard itself runs. Seconds, unless the name says otherwise."""
 
@@ -266,6 +273,7 @@ class YardSettings(Strict):
     heartbeat: float = Field(default=5.0, gt=0)
     slice: float = Field(default=45.0, gt=0, le=300)
     lanes: int = Field(default=16, ge=1, le=256)
+    metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="after")
     def _beats_within_the_lease(self) -> "YardSettings":

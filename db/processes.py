@@ -9,9 +9,11 @@ from db.connect import Connection, only_row, statements
 SQL = statements("processes")
 
 
-async def register(conn: Connection, *, kind: str, host: str, pid: int, lease: float) -> int:
+async def register(
+    conn: Connection, *, kind: str, host: str, pid: int, lease: float, controls: bool = False
+) -> int:
     """A new process row, leased for `lease` seconds; returns its id, which is never reused."""
-    params = {"kind": kind, "host": host, "pid": pid, "lease": lease}
+    params = {"kind": kind, "host": host, "pid": pid, "lease": lease, "controls": controls}
     return int((await only_row(conn, SQL["register"], params))[0])
 
 

@@ -61,7 +61,8 @@ projects = Table(
     _time("created_at", now=True),
 )
 
-# One row a process; its lease covers everything the process owns.
+# One row a process; its lease covers everything the process owns. `controls`: it takes the
+# tickets of dispatch.
 processes = Table(
     "processes",
     metadata,
@@ -69,6 +70,7 @@ processes = Table(
     Column("kind", Text, nullable=False),
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
+    Column("controls", Boolean, nullable=False, server_default=text("false")),
     _time("started_at", now=True),
     _time("renewed_at", now=True),
     Column("lease_until", DateTime(timezone=True), nullable=False),

@@ -23,6 +23,7 @@ from providers.tokens import recounted
 from tasks.bounds import bound_nusd, guess_nusd, size_of
 from tasks.decide import Tried, decide, failure
 from tasks.health import Health
+from tasks.meters import Meters
 from tasks.trace import traced
 
 log = structlog.get_logger()
@@ -35,13 +36,15 @@ BROKE_DOWN = "batchyard could not deal with this request or its answer: see the 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a call needs: where to send, with which keys, and whom to tell how it went."""
+    """What a call needs: where to send, with which keys, whom to tell how it went, and what counts
+    it."""
 
     deployments: Mapping[str, Deployment]
     keys: Keys
     transport: Transport
     limiter: Limiter
     health: Health = field(default_factory=Health)
+    meters: Meters = field(default_factory=Meters)
 
 
 async def attempt(caller: Caller, entry: Entry) -> Settled:
@@ -71,6 +74,7 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         return _answered(entry, deployment, outcome, latency_ms)
     pause = _pause(outcome)
     if pause:
+        caller.meters.paused(deployment.name, pause)
         await caller.limiter.pause(deployment.buckets.key, pause)
     return _failed(caller, entry, deployment, outcome, latency_ms)
 
@@ -104,10 +108,14 @@ def _call(caller: Caller, entry: Entry, deployment: Deployment) -> HttpCall | Pr
 async def _exchange(
     caller: Caller, call: HttpCall, deployment: Deployment
 ) -> Reply | ProviderError:
+    flying = caller.meters.flying
+    flying[deployment.name] += 1
     try:
         answer = await caller.transport.send(call)
     except TransportError as error:
         return from_transport(error)
+    finally:
+        flying[deployment.name] -= 1
     return adapter_for(deployment.kind).parse(answer.status, answer.headers, answer.body)
 
 

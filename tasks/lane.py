@@ -162,10 +162,14 @@ class Lane:
         """Whether there is a backlog now. A claim that Postgres broke off ends the claiming;
         calls in flight and what is intended go on."""
         claimed: list[LeasedChunk] = []
+        meters = self._yard.meters
         try:
-            async with self._yard.context.pool.connection() as conn:
-                claimed = await self._lease(conn)
-                self._backlog.extend(await read_entries(conn, claimed))
+            with meters.claims.timed():
+                async with self._yard.context.pool.connection() as conn:
+                    claimed = await self._lease(conn)
+                    entries = await read_entries(conn, claimed)
+            self._backlog.extend(entries)
+            meters.claimed += len(entries)
         except OperationalError as error:
             log.warning("claim broken off", reason=type(error).__name__)
             await self._unclaim(claimed)
@@ -196,7 +200,8 @@ class Lane:
         entries = [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
         groups = [list(group) for _, group in groupby(entries, key=lambda e: e.chunk.id)]
         windows = [Window(group[0].chunk, len(group)) for group in groups]
-        await self._yard.writer.intend(windows)
+        with self._yard.meters.windows.timed():
+            await self._yard.writer.intend(windows)
         back = []
         for group, window in zip(groups, windows, strict=True):
             self._intended.extend(group[: window.granted])

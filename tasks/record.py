@@ -10,6 +10,7 @@ answer must not end the process, and the next that calls it, and so on.
 
 import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -24,6 +25,7 @@ from db.record import Report, commit, was_committed
 from db.reread import reread
 from providers.errors import ErrorClass, ProviderError
 from tasks.decide import failure
+from tasks.meters import Meters
 
 log = structlog.get_logger()
 
@@ -42,16 +44,28 @@ AfterCommit = Callable[[Report], Awaitable[None]]
 class Writer:
     """Gathers for `GATHER` seconds or `FULL` replies, then commits."""
 
-    def __init__(self, pool: Pool, process_id: int, after_commit: AfterCommit) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        process_id: int,
+        after_commit: AfterCommit,
+        meters: Meters | None = None,
+    ) -> None:
         self._pool = pool
         self._owner = process_id
         self._after_commit = after_commit
+        self._meters = meters or Meters()
         self._numbers = itertools.count(1)
         self._batch = Batch()
         self._waiting: list[asyncio.Future[None]] = []
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
         self._task = asyncio.create_task(self._run())
+
+    @property
+    def queue(self) -> int:
+        """Calls that wait for the next commit."""
+        return len(self._batch.settled)
 
     def next_commit_id(self) -> int:
         """A commit id that no other process and no other commit has."""
@@ -132,6 +146,7 @@ class Writer:
         try:
             return await self._commit_whole(batch)
         except REFUSED as error:
+            self._meters.commit_troubles["refused"] += 1
             log.error("commit refused, committing its parts", **_why(error))
         report = Report()
         for settled in batch.settled:
@@ -154,6 +169,12 @@ class Writer:
     async def _commit_whole(self, batch: Batch) -> Report:
         """Commits, however often the connection is lost on the way. Before it writes again
         it asks whether the last try took effect."""
+        began = time.perf_counter()
+        report = await self._commit_surely(batch)
+        self._meters.committed(batch, report.stale, time.perf_counter() - began)
+        return report
+
+    async def _commit_surely(self, batch: Batch) -> Report:
         commit_id = self.next_commit_id()
         unsure = False
         refused: Exception | None = None
@@ -172,6 +193,7 @@ class Writer:
                 # A lost try may take effect while the next one waits for its locks.
                 refused = error
             except OperationalError as error:
+                self._meters.commit_troubles["interrupted"] += 1
                 log.warning("commit interrupted, trying again", reason=type(error).__name__)
                 await asyncio.sleep(RETRY_PAUSE)
 

@@ -74,6 +74,7 @@ async def _take_over(yard: Yard) -> int | None:
         )
         for left in orphans:
             await put_back(conn, left)
+    yard.meters.wrote_off(settled)
     log.warning("took over a dead process' chunks", chunks=len(orphans), in_doubt=len(settled))
     await yard.context.publisher.publish("dispatch", "")
     return len(settled)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from core.work import LeasedChunk
 from tasks.attempt import Caller
 from tasks.context import Context
+from tasks.meters import Meters
 from tasks.record import Writer
 
 
@@ -64,3 +65,8 @@ class Yard:
     held: set[LeasedChunk] = field(default_factory=set)
     pulse: Pulse = field(default_factory=Pulse)
     outputs: Outputs = field(default_factory=Outputs)
+
+    @property
+    def meters(self) -> Meters:
+        """What this process counts about its own work."""
+        return self.caller.meters

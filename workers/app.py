@@ -20,6 +20,7 @@ from tasks.sweep import sweep as sweep_step
 from tasks.unrung import unrung as unrung_step
 from workers.broker import CeleryPublisher, make_app
 from workers.environment import broker_url, settings
+from workers.telemetry.watching import watch_beat, watch_worker
 from workers.wiring import Process
 
 
@@ -54,43 +55,57 @@ process = Process(CeleryPublisher(app))
 @app.task(name="route")
 def route(job_id: int) -> str:
     """The route step of a job."""
-    return process.run(lambda yard: route_step(yard.context, job_id))
+    return process.run("route", lambda yard: route_step(yard.context, job_id), job=job_id)
 
 
 # Rung every second: their events would push all others out of Flower.
 @app.task(name="dispatch", send_events=False)
 def dispatch(provider: str = "") -> str:
     """The dispatch step, for one provider or all."""
-    return process.run(lambda yard: dispatch_step(yard.context, provider))
+    return process.run("dispatch", lambda yard: dispatch_step(yard.context, provider))
 
 
 @app.task(name="unrung", send_events=False)
 def unrung() -> str:
     """The bell for jobs that nobody rang for."""
-    return process.run(lambda yard: unrung_step(yard.context))
+    return process.run("unrung", lambda yard: unrung_step(yard.context))
 
 
 @app.task(name="call")
 def call(provider: str, ticket: int) -> str:
     """One slice of a provider's work."""
-    return process.run(lambda yard: run_slice(yard, provider, ticket))
+    return process.run(
+        "call", lambda yard: run_slice(yard, provider, ticket), provider=provider, ticket=ticket
+    )
 
 
 @app.task(name="finish")
 def finish(job_id: int) -> str:
     """The end of a job, if it is over."""
-    return process.run(lambda yard: finish_step(yard.context, job_id))
+    return process.run("finish", lambda yard: finish_step(yard.context, job_id), job=job_id)
 
 
 @app.task(name="sweep", send_events=False)
 def sweep() -> str:
     """One round of looking for what was lost."""
-    return process.run(sweep_step)
+    return process.run("sweep", sweep_step)
 
 
 @signals.worker_ready.connect
 def _open(sender: Any, **_: object) -> None:
-    process.start(str(sender.hostname))
+    controls = "dispatch" in sender.app.amqp.queues.consume_from
+    process.start(str(sender.hostname), controls=controls)
+    watch_worker(process, controls=controls)
+
+
+@signals.beat_init.connect
+def _tick(**_: object) -> None:
+    watch_beat(process)
+
+
+@signals.before_task_publish.connect
+def _count_bell(sender: str, **_: object) -> None:
+    process.meters.rang(sender)
 
 
 @signals.worker_shutting_down.connect

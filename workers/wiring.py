@@ -14,11 +14,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 import uvloop
 from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
+from structlog.contextvars import bound_contextvars
 
 from core.errors import BatchyardError, ServiceError
 from core.ports import Publisher
@@ -30,6 +32,7 @@ from providers.transport import make_transport
 from tasks.attempt import Caller
 from tasks.context import Context
 from tasks.health import Health
+from tasks.meters import Meters
 from tasks.record import Writer
 from tasks.trace import traced
 from tasks.yard import Yard
@@ -43,17 +46,22 @@ log = structlog.get_logger()
 POOL_SIZE = 6
 MAX_CONNECTIONS = 2048
 DISPATCH_PAUSE = 0.5
+PATIENCE = 5.0
+
+Answer = TypeVar("Answer")
 
 
 @asynccontextmanager
-async def open_yard(publisher: Publisher, kind: str) -> AsyncIterator[Yard]:
+async def open_yard(
+    publisher: Publisher, kind: str, meters: Meters, *, controls: bool
+) -> AsyncIterator[Yard]:
     """Everything a step may use, with this process registered and its lease renewed."""
     settings = environment.settings()
     deployments = environment.deployments()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(environment.database_url(), POOL_SIZE))
         context = Context(settings, deployments, pool, publisher)
-        process_id = await _register(context, kind)
+        process_id = await _register(context, kind, controls=controls)
         transport = make_transport("pyreqwest", max_connections=MAX_CONNECTIONS)
         stack.push_async_callback(transport.close)
         # As long as the lease: by then the sweep has taken over what this process held.
@@ -61,8 +69,8 @@ async def open_yard(publisher: Publisher, kind: str) -> AsyncIterator[Yard]:
             environment.limiter_url(), holder=str(process_id), expiry=settings.yard.lease
         )
         stack.push_async_callback(limiter.close)
-        writer = Writer(pool, process_id, _after_commit(publisher))
-        caller = Caller(deployments, Keyring(), transport, limiter, Health(deployments))
+        writer = Writer(pool, process_id, _after_commit(publisher), meters)
+        caller = Caller(deployments, Keyring(), transport, limiter, Health(deployments), meters)
         yard = Yard(context, process_id, writer, caller, asyncio.Event())
         vital = [_vital(_renew(yard)), _vital(writer.watch())]
         vital.append(_vital(_touch(limiter, settings.yard.heartbeat)))
@@ -77,14 +85,16 @@ async def open_yard(publisher: Publisher, kind: str) -> AsyncIterator[Yard]:
                 await end(conn, process_id)
 
 
-async def _register(context: Context, kind: str) -> int:
+async def _register(context: Context, kind: str, *, controls: bool) -> int:
     lease = context.settings.yard.lease
     host, pid = socket.gethostname(), os.getpid()
     try:
         async with context.pool.connection() as conn:
             projects = context.settings.projects
             await put_weights(conn, {name: one.weight for name, one in projects.items()})
-            return await register(conn, kind=kind, host=host, pid=pid, lease=lease)
+            return await register(
+                conn, kind=kind, host=host, pid=pid, lease=lease, controls=controls
+            )
     except UndefinedTable as error:
         raise ServiceError(
             "the database does not have batchyard's tables. Run `batchyard migrate`"
@@ -175,25 +185,49 @@ class Process:
     """The bridge from Celery's threads to the process' one loop."""
 
     def __init__(self, publisher: Publisher) -> None:
+        self.meters = Meters()
         self._publisher = publisher
         self._kind = "worker"
+        self._controls = False
         self._lock = threading.Lock()
         self._opened: Future[_Open] = Future()
         self._thread: threading.Thread | None = None
 
-    def start(self, kind: str | None = None) -> None:
-        """Opens the yard if it is not open yet; `kind` is how `ps` names this process."""
+    def start(self, kind: str | None = None, *, controls: bool = False) -> None:
+        """Opens the yard if it is not open yet; `kind` is how `ps` names this process, `controls`
+        says that it takes the tickets of dispatch."""
         with self._lock:
             if self._thread is None:
-                self._kind = kind or self._kind
+                self._kind, self._controls = kind or self._kind, controls
                 self._thread = threading.Thread(target=self._live, name="yard", daemon=True)
                 self._thread.start()
 
-    def run(self, step: Callable[[Yard], Coroutine[None, None, str]]) -> str:
-        """Runs a step on the loop and waits for its line. Called from Celery's threads."""
+    def run(
+        self, name: str, step: Callable[[Yard], Coroutine[None, None, str]], **about: int | str
+    ) -> str:
+        """Runs a step on the loop and waits for its line. Called from Celery's threads.
+        `about` (job, provider, ticket) stands in every log line of the step."""
         self.start()
         opened = self._opened.result()
-        return asyncio.run_coroutine_threadsafe(step(opened.yard), opened.loop).result()
+        provider = str(about.get("provider", ""))
+        with bound_contextvars(step=name, **about), self.meters.stepping(name, provider):
+            return asyncio.run_coroutine_threadsafe(step(opened.yard), opened.loop).result()
+
+    @property
+    def yard(self) -> Yard | None:
+        """The open yard; None while it is being opened."""
+        return self._opened.result().yard if self._opened.done() else None
+
+    def ask(self, question: Callable[[Yard], Coroutine[None, None, Answer]]) -> Answer:
+        """What `question` finds on the loop. Raises TimeoutError when that takes longer than
+        five seconds, or the yard is not open."""
+        opened = self._opened.result(timeout=PATIENCE)
+        found = asyncio.run_coroutine_threadsafe(question(opened.yard), opened.loop)
+        try:
+            return found.result(timeout=PATIENCE)
+        except TimeoutError:
+            found.cancel()
+            raise
 
     def stop_claiming(self) -> None:
         """Lanes end their slices now; calls in flight go on to their end."""
@@ -224,7 +258,8 @@ class Process:
 
     async def _main(self) -> None:
         closing = asyncio.Event()
-        async with open_yard(self._publisher, self._kind) as yard:
+        opening = open_yard(self._publisher, self._kind, self.meters, controls=self._controls)
+        async with opening as yard:
             _collect_seldom()
             self._opened.set_result(_Open(yard, asyncio.get_running_loop(), closing))
             log.info(YARD_OPEN, process=yard.process_id)

@@ -22,6 +22,7 @@ SERVICES = {
     "STATE": "state",
     ">PID": "pid",
     ">PORT": "port",
+    ">METRICS": "metrics",
     ">RESTARTS": "restarts",
     ">CPU S": "cpu_s",
 }
@@ -88,6 +89,7 @@ def _services(home: Home, running: YardRecord | None) -> list[dict[str, Any]]:
             "state": one.state,
             "pid": one.pid,
             "port": one.port,
+            "metrics": one.metrics,
             "restarts": one.restarts,
             "cpu_s": round(cpu.get(one.name, 0.0), 2),
         }

@@ -54,13 +54,15 @@ class Secrets(msgspec.Struct, frozen=True):
 class ServiceRecord(msgspec.Struct, frozen=True):
     """One child as seen by the supervisor.
 
-    `cpu_ended_s` counts user plus system seconds of its ended incarnations only.
+    `cpu_ended_s` counts user plus system seconds of its ended incarnations only. `metrics` is
+    the port of its `/metrics`.
     """
 
     name: str
     state: State
     pid: int | None = None
     port: int | None = None
+    metrics: int | None = None
     restarts: int = 0
     cpu_ended_s: float = 0.0
     last_exit: str | None = None

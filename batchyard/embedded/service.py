@@ -29,7 +29,8 @@ class Service:
     (both in the supervisor's thread: they should be quick and may raise EmbeddedError).
     `env` is the complete environment, None inherits the supervisor's. `stop_signal` asks for a
     clean end, followed by SIGKILL after `grace_s` seconds. `death_signal` reaches the child when
-    the supervisor is killed. `plain_user`: not as root. `port` is only recorded.
+    the supervisor is killed. `plain_user`: not as root. `port` is only recorded, and so is
+    `metrics`, the port of its `/metrics`.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Service:
     restart: Restart = Restart.ALWAYS
     plain_user: bool = False
     port: int | None = None
+    metrics: int | None = None
 
 
 def plain_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -72,6 +72,7 @@ class Slot:
             state=self.state,
             pid=self.pid,
             port=self.service.port,
+            metrics=self.service.metrics,
             restarts=self._restarts,
             cpu_ended_s=round(self._cpu_ended_s, 4),
             last_exit=self._last_exit,

@@ -1,8 +1,9 @@
 -- Process rows and their leases; what a dead process leaves behind.
 
 -- name: register
-insert into processes (kind, host, pid, lease_until)
-values (%(kind)s, %(host)s, %(pid)s, now() + %(lease)s * interval '1 second') returning id;
+insert into processes (kind, host, pid, controls, lease_until)
+values (%(kind)s, %(host)s, %(pid)s, %(controls)s, now() + %(lease)s * interval '1 second')
+returning id;
 
 -- name: renew
 update processes set renewed_at = now(), lease_until = now() + %(lease)s * interval '1 second'

@@ -17,6 +17,7 @@ from typing_extensions import override
 MAX_BODY = 64 * 1024 * 1024
 MAX_HEAD = 64 * 1024
 MAX_PIPELINED = 128
+JSON = "application/json"
 
 _REASONS = {
     200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
@@ -55,12 +56,12 @@ class Exchange:
         self.body = b""
         self.on_lost: Callable[[], None] | None = None
 
-    def reply(self, status: int, body: bytes, head: str = "") -> None:
+    def reply(self, status: int, body: bytes, head: str = "", kind: str = JSON) -> None:
         """Sends the reply once all earlier ones on this connection are out."""
         reason = _REASONS.get(status, "Unknown")
         close = "" if self._keep_alive else "connection: close\r\n"
         self._sent = (
-            f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\n"
+            f"HTTP/1.1 {status} {reason}\r\ncontent-type: {kind}\r\n"
             f"content-length: {len(body)}\r\n{head}{close}\r\n"
         ).encode("latin-1", "replace") + body
         self.on_lost = None

@@ -6,6 +6,7 @@
     POST /<provider>/config                 a JSON merge patch (RFC 7386) of its profile
     POST /<provider>/reset                  new stats, faults clock from zero
     GET  /stats, POST /reset                the same over all providers
+    GET  /metrics                           all providers, for Prometheus
 
 The provider named "", or the only one, is also served without its prefix.
 """
@@ -20,6 +21,7 @@ import msgspec
 from core.errors import ConfigError, ServiceError
 from providers.simulator.exchange import BadAskError, Problem, Wire
 from providers.simulator.http import Connection, Exchange, error_body
+from providers.simulator.metrics import CONTENT_TYPE, new_registry, render
 from providers.simulator.profile import ANY_MODEL, Profile, load_profile
 from providers.simulator.provider import Ending, OpenCalls, Outcome, Provider
 from providers.simulator.stats import Stats
@@ -98,6 +100,8 @@ class SimulatorServer:
         everyone = list(self.providers.values())
         route("GET", "/stats", self._stats_handler(everyone))
         route("POST", "/reset", self._reset_handler(everyone))
+        series = new_registry(everyone)
+        route("GET", "/metrics", lambda it: it.reply(200, render(series), kind=CONTENT_TYPE))
         return routes
 
     def _handle(self, exchange: Exchange) -> None:
@@ -320,4 +324,4 @@ async def serve(
     return server
 
 
-RESERVED = ("v1", "stats", "reset", "config")
+RESERVED = ("v1", "stats", "reset", "config", "metrics")

@@ -80,6 +80,7 @@ CREATE TABLE processes (
     kind TEXT NOT NULL,
     host TEXT NOT NULL,
     pid INTEGER NOT NULL,
+    controls BOOLEAN DEFAULT false NOT NULL,
     started_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     renewed_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     lease_until TIMESTAMP WITH TIME ZONE NOT NULL,
