@@ -24,9 +24,10 @@ class Deployment:
     `api_key` is a reference (`env:NAME`, `file:/path`) or None; it is resolved
     only inside worker processes. It is key `key_number` of the provider's `key_count`;
     `key_buckets` are the limits of that key over all models, None where none are declared.
-    `price` is None where nobody knows it. `quota_wait` is how many seconds a used-up quota
-    parks it where the provider names no time; `health` is how its server is watched, None
-    where it is not.
+    `counts_asked` says that the output that a call may have counts against token limits, not
+    what it had. `price` is None where nobody knows it. `quota_wait` is how many seconds a
+    used-up quota parks it where the provider names no time; `health` is how its server is
+    watched, None where it is not.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Deployment:
     key_buckets: Buckets | None = None
     quota_wait: float = 600.0
     health: HealthCheck | None = None
+    counts_asked: bool = False
 
     @property
     def key_label(self) -> str:

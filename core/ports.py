@@ -41,43 +41,75 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """The limits of one deployment. None means undeclared."""
+    """The limits of one scope: a deployment's line, a provider's key, a project. Requests and
+    tokens are per minute, input and output tokens apart or (`tpm`) together; None means
+    undeclared."""
 
     key: str
-    rpm: int | None
-    tpm: int | None
-    in_flight: int | None
+    rpm: int | None = None
+    tpm: int | None = None
+    in_flight: int | None = None
+    input_tpm: int | None = None
+    output_tpm: int | None = None
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """The tokens that a permit is asked for."""
+
+    input: int = 0
+    output: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """Leave for the first `granted` of the calls asked for. When it is fewer than asked,
     `wait` is the seconds after which asking again is worth while; `full` says that only the
-    end of calls in flight can help, which may come sooner."""
+    end of calls in flight can help, which may come sooner. `epoch` goes with every call: a 429
+    counts against the limits that its permit was given under."""
 
     granted: int
     wait: float = 0.0
     full: bool = False
+    epoch: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
-    """What comes back to a deployment's buckets: calls that ended, and tokens that were
-    reserved too many (positive) or too few (negative, the bucket goes into debt)."""
+class Return(msgspec.Struct, frozen=True, gc=False):
+    """What comes back to the buckets: calls that ended; permits of calls that were not sent;
+    tokens that were reserved too many (positive) or too few (negative: the bucket goes into
+    debt and recovers before it grants again). `latency_ms` where the call was answered."""
 
-    calls: int
-    tokens: int
+    calls: int = 0
+    requests: int = 0
+    input: int = 0
+    output: int = 0
+    latency_ms: int | None = None
 
 
 class Limiter(Protocol):
-    """Shared leave to call deployments. A call takes from all of a deployment's buckets or
-    from none; leave is given for the longest prefix of the calls asked for."""
+    """Shared leave to call deployments.
 
-    async def acquire(self, buckets: Buckets, tokens: Sequence[int]) -> Grant: ...
+    A call takes from the buckets of all its scopes or from none; leave is given for the longest
+    prefix of the calls asked for. The first scope is the deployment's line: it is the one that
+    is paused, and that learns from answers.
+    """
 
-    async def give_back(self, buckets: Buckets, back: Return) -> None: ...
+    async def acquire(
+        self, scopes: Sequence[Buckets], asks: Sequence[Ask], *, express: bool = False
+    ) -> Grant:
+        """`express` calls may take the share that is kept from all others."""
 
-    async def pause(self, key: str, seconds: float) -> None: ...
+    def give_back(self, scopes: Sequence[Buckets], back: Return) -> None:
+        """Told with the next question, or soon."""
+
+    def hear(self, key: str, headers: Mapping[str, str]) -> None:
+        """What the provider says of its limits, in an answer's headers (lower case)."""
+
+    async def pause(self, key: str, seconds: float, epoch: int = -1) -> None:
+        """Nobody calls the line for this long. `epoch` is the throttled call's, where the limits
+        are to learn from it."""
+
+    def paused(self, key: str) -> float:
+        """Seconds for which the line is paused, as far as this process knows."""
 
     async def close(self) -> None: ...
 

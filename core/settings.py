@@ -91,11 +91,14 @@ class Strict(BaseModel):
 
 
 class LimitSettings(Strict):
-    """Requests and tokens per minute, and calls at once; what is not declared is not limited,
-    except calls at once, which are 64 then."""
+    """Requests and tokens per minute, and calls at once. Tokens are counted together (`tpm`),
+    or input and output apart where the provider does so. What is not declared is not limited:
+    for a deployment, it is learnt from what the provider says and from its 429s."""
 
     rpm: int | None = Field(default=None, gt=0)
     tpm: int | None = Field(default=None, gt=0)
+    input_tpm: int | None = Field(default=None, gt=0)
+    output_tpm: int | None = Field(default=None, gt=0)
     in_flight: int | None = Field(default=None, gt=0)
 
 
@@ -231,11 +234,17 @@ class PriceSettings(Strict):
 
 class DeploymentSettings(Strict):
     """Provider + model + limits: what can be called. `price` and `context` (tokens) are looked
-    up where they are not given."""
+    up where they are not given.
+
+    `counts` says what the provider counts against token limits: the output that a call may
+    have (`asked`) or what it had (`used`). Without it: `asked` for OpenAI, Azure and the
+    simulator, `used` for all others.
+    """
 
     provider: Name
     model: str = Field(min_length=1)
     limits: LimitSettings = LimitSettings()
+    counts: Literal["asked", "used"] | None = None
     price: PriceSettings | None = None
     context: int | None = Field(default=None, gt=0)
 
@@ -266,13 +275,15 @@ class MetricsSettings(Strict):
 
 
 class YardSettings(Strict):
-    """How the yard itself runs. Seconds, unless the name says otherwise."""
+    """How the yard itself runs. Seconds, unless the name says otherwise. `express_share` of
+    every limit is kept for express requests."""
 
     workers: int = Field(default=1, ge=1, le=64)
     lease: float = Field(default=20.0, gt=0)
     heartbeat: float = Field(default=5.0, gt=0)
     slice: float = Field(default=45.0, gt=0, le=300)
     lanes: int = Field(default=16, ge=1, le=256)
+    express_share: float = Field(default=0.1, ge=0, le=0.5)
     metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="after")

@@ -1,12 +1,17 @@
 """Work in hand: the chunks a lane has leased, and what became of their entries."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
 from core.deployment import Usage
+from core.ids import DEFAULT_PROJECT
 from core.plan import Plan
+from core.ports import Ask
 from core.status import AttemptStatus, ResultStatus
+
+NOTHING_ASKED: Final = Ask()
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +39,7 @@ class LeasedChunk:
     bounds: list[int]
     accounts: tuple[int, int]
     limited: bool
+    project: str = DEFAULT_PROJECT
     sent: int = 0
     open: int = 0
     ended: bool = False
@@ -51,12 +57,13 @@ class LeasedChunk:
 @dataclass(slots=True, eq=False)
 class Entry:
     """One request of a leased chunk, with what is sent. `body` is JSON without its model;
-    `asked` are the tokens that its permit was taken for."""
+    `asked` are the tokens that its permit was taken for, in which `epoch` of the limits."""
 
     chunk: LeasedChunk
     index: int
     body: bytes
-    asked: int = 0
+    asked: Ask = NOTHING_ASKED
+    epoch: int = 0
 
     @property
     def seq(self) -> int:

@@ -32,7 +32,8 @@ async def claim(conn: Connection, deployment: str, *, owner: int, room: int) -> 
             bounds=row[12],
             accounts=(row[13], row[14]),
             limited=row[15],
-            plan=Plan.from_body(row[16]),
+            project=row[16],
+            plan=Plan.from_body(row[17]),
         )
         for row in await cursor.fetchall()
     ]

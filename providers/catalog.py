@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from core.deployment import Deployment, HealthCheck
 from core.errors import ConfigError
@@ -19,9 +19,12 @@ from core.settings import (
 from providers.configuration import OPENAI_URL
 from providers.prices import context_of, price_of
 
-DEFAULT_IN_FLIGHT: Final = 64
-"""Calls at once to a deployment that declares no limit: enough for one self-hosted server's
-batch, and few enough not to be a flood."""
+_COUNT_ASKED: Final = (
+    "api.openai.com",
+    ".openai.azure.com",
+    ".services.ai.azure.com",
+    "api.cerebras.ai",
+)
 
 
 def resolve_deployments(settings: Settings, base_urls: Mapping[str, str]) -> dict[str, Deployment]:
@@ -64,7 +67,22 @@ def _key_buckets(name: str, provider: ProviderSettings, number: int) -> Buckets 
     limits = provider.keys[number - 1].limits if provider.keys else LimitSettings()
     if limits == LimitSettings():
         return None
-    return Buckets(f"key:{name}{LINE_MARK}{number}", limits.rpm, limits.tpm, limits.in_flight)
+    return _buckets(f"key:{name}{LINE_MARK}{number}", limits)
+
+
+def _buckets(key: str, limits: LimitSettings) -> Buckets:
+    return Buckets(
+        key, limits.rpm, limits.tpm, limits.in_flight, limits.input_tpm, limits.output_tpm
+    )
+
+
+def project_buckets(settings: Settings) -> dict[str, Buckets]:
+    """The limits of every project that has some, by its name."""
+    return {
+        name: _buckets(f"project:{name}", one.limits)
+        for name, one in settings.projects.items()
+        if one.limits != LimitSettings()
+    }
 
 
 def _resolve(
@@ -74,7 +92,6 @@ def _resolve(
     base_urls: Mapping[str, str],
 ) -> Deployment:
     base_url = _base_url(deployment.provider, provider, base_urls)
-    limits = deployment.limits
     return Deployment(
         name=name,
         provider=deployment.provider,
@@ -83,12 +100,13 @@ def _resolve(
         model=deployment.model,
         timeout=provider.timeout,
         api_key=None,
-        buckets=Buckets(name, limits.rpm, limits.tpm, limits.in_flight or DEFAULT_IN_FLIGHT),
+        buckets=_buckets(name, deployment.limits),
         price=_price(deployment, base_url),
         context=deployment.context or context_of(base_url, deployment.model),
         headers=provider.headers,
         quota_wait=provider.quota_wait,
         health=_health(provider, base_url),
+        counts_asked=_counts_asked(deployment, provider, base_url),
     )
 
 
@@ -98,6 +116,18 @@ def _health(provider: ProviderSettings, base_url: str) -> HealthCheck | None:
         return None
     url = f"{base_url}/models" if watch.path is None else urljoin(base_url, watch.path)
     return HealthCheck(url, watch.every)
+
+
+def _counts_asked(
+    deployment: DeploymentSettings, provider: ProviderSettings, base_url: str
+) -> bool:
+    """Some charge a call's whole output limit when it comes in
+    (https://learn.microsoft.com/azure/ai-services/openai/how-to/quota,
+    https://inference-docs.cerebras.ai/support/rate-limits)."""
+    if deployment.counts is not None:
+        return deployment.counts == "asked"
+    host = urlsplit(base_url).hostname or ""
+    return provider.kind == "simulator" or host.endswith(_COUNT_ASKED)
 
 
 def _base_url(name: str, provider: ProviderSettings, base_urls: Mapping[str, str]) -> str:

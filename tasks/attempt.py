@@ -4,6 +4,7 @@ Money and permit are taken before (`lane` does it a window at a time); here the 
 built, sent and read, and what became of it is decided.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import structlog
 
 from core.deployment import Deployment, Reply, Usage
 from core.errors import ConfigError
-from core.ports import HttpCall, Keys, Limiter, Transport
+from core.ports import Buckets, HttpCall, Keys, Limiter, Transport
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, LeasedChunk, Move, Result, Settled
 from providers.adapters import adapter_for
@@ -31,13 +32,14 @@ log = structlog.get_logger()
 DEFAULT_THROTTLE = 1.0
 # A server that asks for more than this is not there for anybody else either.
 LONG_WAIT = 5.0
+LONGEST_HOLD = 5.0
 BROKE_DOWN = "batchyard could not deal with this request or its answer: see the worker's log"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """What a call needs: where to send, with which keys, whom to tell how it went, and what counts
-    it."""
+    it. `projects` are the limits of those projects that have some."""
 
     deployments: Mapping[str, Deployment]
     keys: Keys
@@ -45,11 +47,15 @@ class Caller:
     limiter: Limiter
     health: Health = field(default_factory=Health)
     meters: Meters = field(default_factory=Meters)
+    projects: Mapping[str, Buckets] = field(default_factory=dict)
 
 
 async def attempt(caller: Caller, entry: Entry) -> Settled:
-    """Sends one request to its chunk's deployment and settles it."""
+    """Sends one request to its chunk's deployment and settles it. What was paused since its
+    permit was granted waits for the pause, `LONGEST_HOLD` seconds at most."""
     deployment = caller.deployments[entry.chunk.deployment]
+    if (pause := caller.limiter.paused(deployment.buckets.key)) > 0:
+        await asyncio.sleep(min(pause, LONGEST_HOLD))
     began = time.monotonic()
     sent = broken = False
     outcome: Reply | ProviderError
@@ -75,7 +81,9 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     pause = _pause(outcome)
     if pause:
         caller.meters.paused(deployment.name, pause)
-        await caller.limiter.pause(deployment.buckets.key, pause)
+        throttled = outcome.error_class is ErrorClass.THROTTLED
+        epoch = entry.epoch if throttled else -1
+        await caller.limiter.pause(deployment.buckets.key, pause, epoch)
     return _failed(caller, entry, deployment, outcome, latency_ms)
 
 
@@ -116,6 +124,7 @@ async def _exchange(
         return from_transport(error)
     finally:
         flying[deployment.name] -= 1
+    caller.limiter.hear(deployment.buckets.key, answer.headers)
     return adapter_for(deployment.kind).parse(answer.status, answer.headers, answer.body)
 
 

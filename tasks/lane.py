@@ -18,13 +18,13 @@ import structlog
 from psycopg import OperationalError
 
 from core.money import to_usd
-from core.ports import Return
-from core.status import AttemptStatus, ResultStatus
+from core.status import ResultStatus
 from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
 from db.connect import Connection
 from db.dispatch import end_lane, start_lane
 from db.lease import claim, disown, disown_unknown, read_entries
 from tasks.attempt import attempt
+from tasks.permits import Permits
 from tasks.persist import persist
 from tasks.yard import Yard
 
@@ -93,6 +93,7 @@ class Lane:
     def __init__(self, yard: Yard, provider: str, ticket: int) -> None:
         self.tally = Tally()
         self._yard = yard
+        self._permits = Permits(yard.caller, yard.outputs)
         self._ticket = ticket
         self._provider = provider
         mine = [d for d in yard.context.deployments.values() if d.provider == provider]
@@ -223,18 +224,14 @@ class Lane:
 
     async def _send_all(self, calls: asyncio.TaskGroup) -> None:
         """Sends what is intended as permits come, until the feeder is done or the slice is."""
-        limiter, health = self._yard.caller.limiter, self._yard.caller.health
+        health = self._yard.caller.health
         while (self._feeding or self._intended) and not self._over():
             if not self._intended:
                 await self._wait_changed()
                 continue
-            ask = self._same_deployment()
+            ask = self._same_scopes()
             name = ask[0].chunk.deployment
-            buckets = health.buckets(self._yard.caller.deployments[name])
-            output = self._yard.outputs.expected(name)
-            for entry in ask:
-                entry.asked = entry.tokens + output
-            grant = await limiter.acquire(buckets, [entry.asked for entry in ask])
+            grant = await self._permits.acquire(ask)
             for _ in range(grant.granted):
                 self._flying += 1
                 calls.create_task(self._call(self._intended.popleft()))
@@ -248,31 +245,20 @@ class Lane:
                 return
             await self._wait_permit(grant.wait, full=grant.full)
 
-    def _same_deployment(self) -> Sequence[Entry]:
-        name = self._intended[0].chunk.deployment
-        return list(takewhile(lambda entry: entry.chunk.deployment == name, self._intended))
+    def _same_scopes(self) -> Sequence[Entry]:
+        first = self._permits.scopes(self._intended[0])
+        return list(takewhile(lambda e: self._permits.scopes(e) == first, self._intended))
 
     async def _call(self, entry: Entry) -> None:
-        name = entry.chunk.deployment
-        buckets = self._yard.caller.deployments[name].buckets
-        spare = 0
+        settled: Settled | None = None
         try:
             settled = await attempt(self._yard.caller, entry)
-            spare = self._spare(settled)
         finally:
-            await self._yard.caller.limiter.give_back(buckets, Return(1, spare))
+            self._permits.give_back(entry, settled)
             self._flying -= 1
             self._returned.set()
         self.tally.add(settled)
         self._yard.writer.settle(settled)
-
-    def _spare(self, settled: Settled) -> int:
-        """Tokens of the permit that were not used; below zero where more were."""
-        usage, entry = settled.usage, settled.entry
-        if usage is None:
-            return entry.asked if settled.status is AttemptStatus.ERROR else 0
-        self._yard.outputs.saw(entry.chunk.deployment, usage.output_tokens)
-        return entry.asked - usage.input_tokens - usage.output_tokens
 
     async def _end_claims(self) -> None:
         """Gives back what was claimed and not sent, and asks for the next lane at once, so

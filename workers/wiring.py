@@ -28,6 +28,7 @@ from db.connect import open_pool
 from db.processes import end, register, renew
 from db.projects import put_weights
 from db.record import Report
+from providers.catalog import project_buckets
 from providers.transport import make_transport
 from tasks.attempt import Caller
 from tasks.context import Context
@@ -66,11 +67,22 @@ async def open_yard(
         stack.push_async_callback(transport.close)
         # As long as the lease: by then the sweep has taken over what this process held.
         limiter = RedisLimiter(
-            environment.limiter_url(), holder=str(process_id), expiry=settings.yard.lease
+            environment.limiter_url(),
+            holder=str(process_id),
+            expiry=settings.yard.lease,
+            share=settings.yard.express_share,
         )
         stack.push_async_callback(limiter.close)
         writer = Writer(pool, process_id, _after_commit(publisher), meters)
-        caller = Caller(deployments, Keyring(), transport, limiter, Health(deployments), meters)
+        caller = Caller(
+            deployments,
+            Keyring(),
+            transport,
+            limiter,
+            Health(deployments),
+            meters,
+            project_buckets(settings),
+        )
         yard = Yard(context, process_id, writer, caller, asyncio.Event())
         vital = [_vital(_renew(yard)), _vital(writer.watch())]
         vital.append(_vital(_touch(limiter, settings.yard.heartbeat)))

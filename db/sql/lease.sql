@@ -20,11 +20,12 @@ with due as (
 )
 select t.id, t.fence, t.job_id, t.part, t.round, t.plan_id, t.candidate, t.deployment, t.seqs,
   t.tries, t.calls, t.tokens, t.bounds, j.account_id, j.project_account_id,
-  (a.limit_nusd is not null or p.limit_nusd is not null), plans.body
+  (a.limit_nusd is not null or p.limit_nusd is not null), projects.name, plans.body
 from taken t
 join jobs j on j.id = t.job_id
 join accounts a on a.id = j.account_id
 join accounts p on p.id = j.project_account_id
+join projects on projects.id = j.project_id
 join plans on plans.id = t.plan_id
 order by t.not_before, t.id;
 

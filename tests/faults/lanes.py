@@ -3,14 +3,14 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from random import Random
 
 from core.deployment import Deployment
 from core.money import Price
-from core.ports import Buckets, Grant, HttpCall, HttpReply, Return
+from core.ports import Ask, Buckets, Grant, HttpCall, HttpReply, Return
 from core.settings import Settings
 from db.audit import AuditReport, audit
 from db.connect import Pool, open_pool
@@ -93,18 +93,26 @@ class Permits:
     def __init__(self) -> None:
         self.breaks = 0
 
-    async def acquire(self, buckets: Buckets, tokens: Sequence[int]) -> Grant:
+    async def acquire(
+        self, scopes: Sequence[Buckets], asks: Sequence[Ask], *, express: bool = False
+    ) -> Grant:
         await asyncio.sleep(0)
         if self.breaks:
             self.breaks -= 1
             raise RuntimeError("the limiter has broken down")
-        return Grant(len(tokens))
+        return Grant(len(asks))
 
-    async def give_back(self, buckets: Buckets, back: Return) -> None:
+    def give_back(self, scopes: Sequence[Buckets], back: Return) -> None:
         return
 
-    async def pause(self, key: str, seconds: float) -> None:
+    def hear(self, key: str, headers: Mapping[str, str]) -> None:
         return
+
+    async def pause(self, key: str, seconds: float, epoch: int = -1) -> None:
+        return
+
+    def paused(self, key: str) -> float:
+        return 0.0
 
     async def close(self) -> None:
         return

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import ConfigError
 from core.settings import Settings
-from providers.catalog import DEFAULT_IN_FLIGHT, resolve_deployments
+from providers.catalog import resolve_deployments
 from providers.configuration import (
     KNOWN_PROVIDERS,
     KnownProvider,
@@ -61,7 +61,7 @@ def test_the_documented_shape_is_the_contract(file: Path) -> None:
     assert small.headers == {"x-team": "nlp"}
     assert small.price is not None
     assert (small.price.input_per_mtok, small.price.source) == (Decimal("0.10"), "configured")
-    assert small.buckets.in_flight == DEFAULT_IN_FLIGHT
+    assert small.buckets.in_flight is None
     assert (bare.price, bare.context) == (None, 8192)
 
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from core.deployment import Deployment
 from core.errors import ConfigError
 from core.money import Price
 from core.plan import Plan
-from core.ports import Buckets, Grant, HttpCall, HttpReply, Return
+from core.ports import Ask, Buckets, Grant, HttpCall, HttpReply, Return
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, LeasedChunk, Settled
 from providers.errors import TransportError
@@ -75,6 +75,7 @@ class Wire:
         self.key = key
         self.sent: list[HttpCall] = []
         self.pauses: list[float] = []
+        self.heard: list[dict[str, str]] = []
 
     def get(self, reference: str, /) -> str | None:
         if self.key is not None:
@@ -87,14 +88,22 @@ class Wire:
             raise self.answer
         return self.answer
 
-    async def acquire(self, buckets: Buckets, tokens: Sequence[int]) -> Grant:
-        return Grant(len(tokens))
+    async def acquire(
+        self, scopes: Sequence[Buckets], asks: Sequence[Ask], *, express: bool = False
+    ) -> Grant:
+        return Grant(len(asks))
 
-    async def give_back(self, buckets: Buckets, back: Return) -> None:
+    def give_back(self, scopes: Sequence[Buckets], back: Return) -> None:
         return
 
-    async def pause(self, key: str, seconds: float) -> None:
+    def hear(self, key: str, headers: Mapping[str, str]) -> None:
+        self.heard.append(dict(headers))
+
+    async def pause(self, key: str, seconds: float, epoch: int = -1) -> None:
         self.pauses.append(seconds)
+
+    def paused(self, key: str) -> float:
+        return 0.0
 
     async def close(self) -> None:
         return

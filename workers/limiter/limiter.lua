@@ -1,77 +1,271 @@
--- Leave for the longest prefix of the calls asked for, over all buckets of one deployment.
+-- Leave for the longest prefix of the calls asked for, over the buckets of all their scopes (a
+-- deployment's line, its provider key, a project): a call takes from all of them or from none.
 --
--- KEYS  1 state (hash: requests, tokens, at), 2 pause (string: until, ms), 3 in flight (hash:
---       holder -> calls), 4 holders (hash: holder -> last seen, ms)
--- ARGV  1 rpm, 2 tpm, 3 in flight (0 = undeclared), 4 share of a second that a bucket holds,
---       5 holder, 6 holder expiry ms, 7 calls that the holder has in flight, 8 tokens to put
---       back, 9.. tokens of each call asked for
--- Answers {granted, wait ms, full (0 or 1)}. The clock is the server's.
+-- KEYS  1 holders (hash: process -> last seen, ms); then per scope its state (hash) and its calls
+--       in flight (hash: holder -> calls). One cluster slot.
+-- ARGV  1 JSON, built and described in `books.py`
+-- Answers {granted, wait ms, full (0 or 1), living holders, then per scope: pause ms, epoch, calls
+--       at once, and the rates in force a minute: requests, tokens, input, output}; 0 is no limit.
+--       The clock is the server's.
 --
--- A bucket fills at the declared rate and holds about a second of it, strictly less than any
--- provider's, so that a burst never trips the provider. A new bucket starts empty. A call that
--- is larger than half a bucket may go when the bucket is half full, which then goes into debt:
--- were it to wait for more, smaller calls would drain the bucket before it for ever.
+-- A bucket fills at its rate and holds about a second of it, strictly less than any provider's,
+-- so that a burst never trips the provider. A new bucket starts empty. A call that is larger than
+-- half a bucket may go when the bucket is half full, which then goes into debt: were it to wait
+-- for more, smaller calls would drain the bucket before it for ever.
+--
+-- The express share is the lowest part of a bucket: batch calls leave it where it is, which costs
+-- them no rate, and express calls take it. Of the calls at once, which do not refill, it is kept
+-- only while express calls have been asked for within the last minute.
 --
 -- A holder says how many calls it has in flight and not how many came or went, so that an
 -- answer that was lost on the way leaves nothing behind.
+--
+-- Where a scope adapts, a 429 of the present epoch cuts it and begins the next epoch, so that the
+-- calls that were under way already cut nothing more. What is cut is the factor on what was
+-- declared or told: on its rates, or on its calls at once where there is no rate; else the window
+-- of calls at once. Then it grows: fast up to where the last 429 was, slowly beyond. A window
+-- begins small and doubles until its first 429, or until answers take so much longer that calls
+-- evidently queue at the provider.
 
-local now = redis.call('TIME')
-now = now[1] * 1000 + math.floor(now[2] / 1000)
-local rpm, tpm, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local span, holder, expiry = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local mine, back = tonumber(ARGV[7]), tonumber(ARGV[8])
-local asked = #ARGV - 8
+local SPAN = 1.0           -- seconds of its rate that a bucket holds
+local WORTH = 0.05         -- seconds of a rate that are worth waking for
+local CUT, DEEP_CUT, HALVE = 0.9, 0.75, 0.5
+local SOON = 3000          -- ms; a cut so soon after the last one is a deep one
+local HOLD = 250           -- ms; after a cut, for the provider's own bucket to recover
+local NEAR = 0.9           -- of the knee, where growth turns slow
+local FAST, SLOW = 0.25, 0.005
+local CALM = 30000         -- ms without a cut that double the slow growth
+local LEAST_FACTOR = 0.05
+local FIRST_WINDOW, MOST_WINDOW = 16, 1024
+local CROWDED, DRIFT = 2.5, 0.005
+local EXPRESS_SEEN = 60000 -- ms
+local KEPT = 3600000       -- ms that an unused scope is remembered
 
-local state = redis.call('HMGET', KEYS[1], 'requests', 'tokens', 'at')
-local at = tonumber(state[3]) or now
-local passed = math.max(0, now - at) / 60000
-local most_requests = math.max(1, rpm * span / 60)
-local most_tokens = tpm * span / 60
-local requests = math.min(most_requests, (tonumber(state[1]) or 0) + rpm * passed)
-local tokens = math.min(most_tokens, (tonumber(state[2]) or 0) + tpm * passed + back)
+local ask = cjson.decode(ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local DIMENSIONS = {'requests', 'tokens', 'input', 'output'}
 
-local flying = 0
-if most > 0 then
-  redis.call('HSET', KEYS[3], holder, mine)
-  redis.call('HSET', KEYS[4], holder, now)
-  local seen = redis.call('HGETALL', KEYS[4])
+local function living_holders()
+  redis.call('HSET', KEYS[1], ask.holder, now)
+  local seen = redis.call('HGETALL', KEYS[1])
+  local living, count = {}, 0
   for i = 1, #seen, 2 do
-    if now - tonumber(seen[i + 1]) > expiry then
-      redis.call('HDEL', KEYS[3], seen[i])
-      redis.call('HDEL', KEYS[4], seen[i])
+    if now - tonumber(seen[i + 1]) > ask.expiry then
+      redis.call('HDEL', KEYS[1], seen[i])
+    else
+      living[seen[i]], count = true, count + 1
     end
   end
-  for _, calls in ipairs(redis.call('HVALS', KEYS[3])) do flying = flying + tonumber(calls) end
+  redis.call('PEXPIRE', KEYS[1], KEPT)
+  return living, count
 end
 
-local granted, wait, full = 0, 0, 0
-local pause = tonumber(redis.call('GET', KEYS[2])) or 0
-if asked > 0 and pause > now then
-  wait = pause - now
-else
-  for i = 1, asked do
-    local need = tonumber(ARGV[8 + i])
-    if most > 0 and flying >= most then full = 1; break end
-    if rpm > 0 and requests < 1 then
-      -- Worth waking for several at once: as many as are asked for, at most 50 ms of them.
-      local some = math.min(asked - granted, math.max(1, rpm / 1200))
-      wait = math.ceil((some - requests) * 60000 / rpm)
-      break
+local function read_state(key)
+  local fields = redis.call('HGETALL', key)
+  local state = {}
+  for i = 1, #fields, 2 do state[fields[i]] = tonumber(fields[i + 1]) end
+  return state
+end
+
+local function count_flying(key, living, mine)
+  redis.call('HSET', key, ask.holder, mine)
+  local flying, entries = 0, redis.call('HGETALL', key)
+  for i = 1, #entries, 2 do
+    if living[entries[i]] then
+      flying = flying + tonumber(entries[i + 1])
+    else
+      redis.call('HDEL', key, entries[i])
     end
-    local enough = math.min(need, most_tokens / 2)
-    if tpm > 0 and tokens < enough then
-      wait = math.ceil((enough - tokens) * 60000 / tpm)
-      break
-    end
-    granted, flying = granted + 1, flying + 1
-    if rpm > 0 then requests = requests - 1 end
-    if tpm > 0 then tokens = tokens - need end
+  end
+  return flying
+end
+
+-- Whether answers take so much longer than they did that calls evidently queue at the provider.
+local function is_crowded(state, scope, seconds)
+  if scope.answered > 0 then
+    local mean = scope.answered_ms / scope.answered
+    local last = state.latency or mean
+    state.latency = last + (mean - last) * math.min(1, scope.answered / 16)
+    state.quick = math.min(state.latency, (state.quick or state.latency) * (1 + DRIFT * seconds))
+  end
+  return (state.latency or 0) > CROWDED * (state.quick or 0)
+end
+
+local function cut(state, knob, value, least)
+  local by = now - (state.cut_at or 0) < SOON and DEEP_CUT or CUT
+  if knob == 'window' and state.slow ~= 0 then by = HALVE end
+  state[knob .. '_knee'], state.cut_at = value, now
+  if knob == 'window' then state.slow = 0 end
+  state.epoch = math.max(state.epoch, state.throttled) + 1
+  state.pause = math.max(state.pause or 0, now + HOLD)
+  return math.max(least, value * by)
+end
+
+local function grown(state, knob, value, seconds)
+  local growth = SLOW * (1 + (now - (state.cut_at or now)) / CALM)
+  if value < NEAR * (state[knob .. '_knee'] or 0) then growth = FAST end
+  return value * (1 + growth * seconds)
+end
+
+local function adapt_factor(state, seconds)
+  if (state.throttled or -1) >= state.epoch then
+    state.factor = cut(state, 'factor', state.factor, LEAST_FACTOR)
+  elseif #ask.asks > 0 then
+    state.factor = math.min(1, grown(state, 'factor', state.factor, seconds))
   end
 end
 
-redis.call('HSET', KEYS[1], 'requests', tostring(requests), 'tokens', tostring(tokens),
-  'at', now)
-redis.call('PEXPIRE', KEYS[1], 600000)
-if most > 0 and granted > 0 then redis.call('HSET', KEYS[3], holder, mine + granted) end
+local function adapt_window(state, scope, seconds)
+  local crowded = is_crowded(state, scope, seconds)
+  local wanted = now - (state.full_at or 0) < 1000
+  if (state.throttled or -1) >= state.epoch then
+    state.window = cut(state, 'window', state.window, 1)
+  elseif crowded then
+    if state.slow ~= 0 then state.slow, state.window_knee = 0, state.window end
+  elseif wanted and state.slow ~= 0 then
+    state.window = state.window + scope.answered
+  elseif wanted then
+    state.window = grown(state, 'window', state.window, seconds)
+  end
+  state.window = math.min(MOST_WINDOW, state.window)
+end
+
+-- Sets the state's factor or its window after what the provider said and what is asked for.
+local function adapt(state, scope, declared)
+  local seconds = math.min(1000, now - (state.grown_at or now)) / 1000
+  state.factor, state.window = state.factor or 1, state.window or FIRST_WINDOW
+  state.grown_at = now
+  if declared then adapt_factor(state, seconds) else adapt_window(state, scope, seconds) end
+end
+
+local function rate_in_force(declared, told, factor)
+  local rate = declared
+  if told > 0 and (rate == 0 or told < rate) then rate = told end
+  return rate * factor
+end
+
+-- What the headers of the latest answer said: a limit to keep, and that less is left than we
+-- believe. They never raise what was declared.
+local function hear(state, scope)
+  if scope.told_requests > 0 then state.told_requests = scope.told_requests end
+  if scope.told_tokens > 0 then state.told_tokens = scope.told_tokens end
+end
+
+local function fill(state, scope)
+  local declared = {scope.rpm, scope.tpm, scope.input_tpm, scope.output_tpm}
+  local told = {state.told_requests or 0, state.told_tokens or 0, 0, 0}
+  local back = {scope.back_requests, scope.back_input + scope.back_output, scope.back_input,
+    scope.back_output}
+  local left = {scope.left_requests, scope.left_tokens, -1, -1}
+  local rated = false
+  for d = 1, 4 do rated = rated or declared[d] > 0 or told[d] > 0 end
+  if scope.adapts then adapt(state, scope, rated or scope.in_flight > 0) end
+  local passed = math.max(0, now - (state.at or now)) / 60000
+  local buckets = {}
+  for d, name in ipairs(DIMENSIONS) do
+    local rate = rate_in_force(declared[d], told[d], state.factor or 1)
+    local holds = rate * SPAN / 60
+    if d == 1 then holds = math.max(1.5, holds) end
+    local level = math.min(holds, (state[name] or 0) + rate * passed + back[d])
+    if left[d] >= 0 then level = math.min(level, left[d]) end
+    local kept = ask.express and 0 or ask.share * (d == 1 and holds - 1 or holds)
+    buckets[d] = {rate = rate, holds = holds, level = level, kept = kept}
+  end
+  return buckets, rated
+end
+
+local function calls_at_once(state, scope, rated)
+  local most = scope.in_flight
+  if scope.adapts and not rated then
+    most = most > 0 and math.max(1, math.floor(most * state.factor)) or math.floor(state.window)
+  end
+  local open = most
+  if ask.express then
+    state.express_at = now
+  elseif most > 1 and now - (state.express_at or 0) < EXPRESS_SEEN then
+    open = most - math.max(1, math.floor(ask.share * most))
+  end
+  return most, open
+end
+
+local living, holders = living_holders()
+local scopes, paused = {}, 0
+for n, scope in ipairs(ask.scopes) do
+  local state = read_state(KEYS[2 * n])
+  state.epoch = state.epoch or 0
+  hear(state, scope)
+  local buckets, rated = fill(state, scope)
+  local most, open = calls_at_once(state, scope, rated)
+  local flying = count_flying(KEYS[2 * n + 1], living, scope.mine)
+  scopes[n] = {state = state, buckets = buckets, most = most, open = open, flying = flying}
+  paused = math.max(paused, (state.pause or 0) - now)
+end
+
+local function needs(n)
+  local input, output = ask.asks[n][1], ask.asks[n][2]
+  return {1, input + output, input, output}
+end
+
+-- Milliseconds until the bucket has enough for the call, and for some of those after it; 0 now.
+local function wait_of(bucket, need, pending, small)
+  if bucket.rate == 0 then return 0 end
+  local enough = small and need or math.min(need, bucket.holds / 2)
+  if bucket.level >= enough + bucket.kept then return 0 end
+  local some = math.min(pending, bucket.rate * WORTH / 60, bucket.holds - bucket.kept)
+  local missing = math.max(enough, some) + bucket.kept - bucket.level
+  return math.ceil(missing * 60000 / bucket.rate)
+end
+
+local pending = {0, 0, 0, 0}
+for n = 1, #ask.asks do
+  for d, need in ipairs(needs(n)) do pending[d] = pending[d] + need end
+end
+
+local granted, wait, full = 0, math.max(0, paused), 0
+if paused <= 0 then
+  for n = 1, #ask.asks do
+    local need = needs(n)
+    for _, one in ipairs(scopes) do
+      if one.most > 0 and one.flying >= one.open then
+        full, one.state.full_at = 1, now
+      end
+      for d = 1, 4 do
+        wait = math.max(wait, wait_of(one.buckets[d], need[d], pending[d], d == 1))
+      end
+    end
+    if full == 1 or wait > 0 then break end
+    for _, one in ipairs(scopes) do
+      one.flying = one.flying + 1
+      for d = 1, 4 do one.buckets[d].level = one.buckets[d].level - need[d] end
+    end
+    for d = 1, 4 do pending[d] = pending[d] - need[d] end
+    granted = granted + 1
+  end
+end
 if full == 1 then wait = 50 end
-return {granted, math.max(wait, granted < asked and 1 or 0), full}
+
+local answer = {granted, granted < #ask.asks and math.max(1, wait) or 0, full, holders}
+for n, one in ipairs(scopes) do
+  local state, fields = one.state, {}
+  state.at, state.most = now, one.most
+  for d, name in ipairs(DIMENSIONS) do
+    state[name] = one.buckets[d].rate > 0 and one.buckets[d].level or nil
+    state[name .. '_rate'] = one.buckets[d].rate
+  end
+  for name, value in pairs(state) do
+    fields[#fields + 1] = name
+    fields[#fields + 1] = string.format('%.17g', value)
+  end
+  redis.call('HSET', KEYS[2 * n], unpack(fields))
+  redis.call('PEXPIRE', KEYS[2 * n], KEPT)
+  if granted > 0 then
+    redis.call('HSET', KEYS[2 * n + 1], ask.holder, ask.scopes[n].mine + granted)
+  end
+  redis.call('PEXPIRE', KEYS[2 * n + 1], KEPT)
+  answer[#answer + 1] = math.max(0, (state.pause or 0) - now)
+  answer[#answer + 1] = state.epoch
+  answer[#answer + 1] = one.most
+  for d = 1, 4 do answer[#answer + 1] = math.floor(one.buckets[d].rate) end
+end
+return answer

@@ -1,14 +1,15 @@
 """The limiter on Redis or Valkey: one script call per window of calls.
 
-Ended calls and unused tokens are gathered here and travel with the next script call, or on
-their own after `LINGER` seconds. While the server is away nobody gets leave: it is the
-supervisor's or the operator's next restart away, and calls without limits cost money.
+Ended calls, unused tokens and what providers say of their limits are gathered here and travel
+with the next script call, or on their own after `LINGER` seconds. A process that was told to
+wait asks no more until then, however many of its lanes want to. While the server is away the
+process goes on with its share (`local_share.py`).
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
@@ -17,119 +18,210 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from core.ports import Buckets, Grant, Return
+from core.ports import Ask, Buckets, Grant, Return
+from workers.limiter.books import FIELDS, Book, question
+from workers.limiter.local_share import LocalShare, grant_locally
 
 log = structlog.get_logger()
 
-BURST_SECONDS = 1.0
 HOLDER_EXPIRY = 30.0
-LINGER = 0.05
+LINGER = 0.1
 FULL_WAIT = 0.05
 AWAY = 0.5
-
-
-@dataclass(slots=True)
-class _Books:
-    """What this process knows of one deployment: its calls in flight, tokens to put back, and
-    whether the server has not been told yet."""
-
-    buckets: Buckets
-    flying: int = 0
-    back: int = 0
-    changed: bool = False
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+LONGEST_DRY = 0.25
+SERVER_PATIENCE = 2.0
+PREFIX = "batchyard:{limits}:"
 
 
 class RedisLimiter:
-    """Implements `core.ports.Limiter`. `holder` names this process among those in flight; its
-    calls stop counting when it has not been heard of for `expiry` seconds."""
+    """Implements `core.ports.Limiter`. `holder` names this process among those that share the
+    limits; its calls stop counting when it has not been heard of for `expiry` seconds. `share`
+    of every limit is kept for express calls."""
 
-    def __init__(self, url: str, holder: str, *, expiry: float = HOLDER_EXPIRY) -> None:
+    def __init__(
+        self, url: str, holder: str, *, expiry: float = HOLDER_EXPIRY, share: float = 0.0
+    ) -> None:
         # No retries: a script that ran and whose answer was lost must not run twice.
         self._redis = Redis.from_url(
-            url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
+            url,
+            socket_timeout=SERVER_PATIENCE,
+            socket_connect_timeout=SERVER_PATIENCE,
+            retry=Retry(NoBackoff(), 0),
         )
         self._script = self._redis.register_script(_script("limiter"))
         self._pause_script = self._redis.register_script(_script("pause"))
         self._holder = holder
         self._expiry_ms = int(expiry * 1000)
-        self._books: dict[str, _Books] = {}
+        self._share = share
+        self._books: dict[str, Book] = {}
+        self._dry: dict[tuple[str, ...], tuple[float, float]] = {}
+        self._shares: dict[str, LocalShare] | None = None
         self._lingering: asyncio.Task[None] | None = None
-        self._paused: dict[str, float] = {}
+        self._watching: asyncio.Task[None] | None = None
 
-    async def acquire(self, buckets: Buckets, tokens: Sequence[int]) -> Grant:
-        paused = self._paused.get(buckets.key, 0.0) - time.monotonic()
-        if tokens and paused > 0:
-            return Grant(0, paused)
-        books = self._books.setdefault(buckets.key, _Books(buckets))
-        # One question at a time: the next one must count what this one is granted.
-        async with books.lock:
-            room = len(tokens)
-            if buckets.in_flight:
-                room = min(room, buckets.in_flight - books.flying)
-            if tokens and room <= 0:
+    async def acquire(
+        self, scopes: Sequence[Buckets], asks: Sequence[Ask], *, express: bool = False
+    ) -> Grant:
+        """Leave for the longest prefix of the calls; never under a pause that is known here,
+        even one that was learnt after the server gave its leave."""
+        books = [self._book(scope, adapts=n == 0) for n, scope in enumerate(scopes)]
+        line, keys = books[0], tuple(scope.key for scope in scopes)
+        if line.pause > 0:
+            return Grant(0, line.pause)
+        async with AsyncExitStack() as stack:
+            # One question at a time: the next one must count what this one is granted.
+            for book in sorted(books, key=lambda book: book.buckets.key):
+                await stack.enter_async_context(book.lock)
+            now = time.monotonic()
+            ask_again, ready = self._dry.get(keys, (0.0, 0.0))
+            if now < ask_again and not express:
+                return Grant(0, ready - now)
+            room = min([len(asks), *(book.room for book in books if book.room is not None)])
+            if room == 0:
                 # Full by our own calls alone: there is nothing to ask.
                 return Grant(0, FULL_WAIT, full=True)
-            grant = await self._ask(buckets, books, tokens[:room])
-        if grant.granted == room < len(tokens):
-            return Grant(room, FULL_WAIT, full=True)
+            grant = await self._ask(books, asks[:room], express=express)
+            if not grant.full and not express:
+                now = time.monotonic()
+                self._dry[keys] = (now + min(grant.wait, LONGEST_DRY), now + grant.wait)
+        if grant.granted and line.pause > 0:
+            self._put_back(books, asks[: grant.granted])
+            return Grant(0, line.pause)
+        if grant.granted == room < len(asks):
+            return Grant(room, FULL_WAIT, True, grant.epoch)
         return grant
 
-    async def _ask(self, buckets: Buckets, books: _Books, tokens: Sequence[int]) -> Grant:
-        back, books.back, books.changed = books.back, 0, False
-        args: tuple[int | float | str, ...] = (
-            buckets.rpm or 0,
-            buckets.tpm or 0,
-            buckets.in_flight or 0,
-            BURST_SECONDS,
-            self._holder,
-            self._expiry_ms,
-            books.flying,
-            back,
-            *tokens,
-        )
-        try:
-            granted, wait, full = await self._script(keys=_keys(buckets.key), args=args)
-        except RedisError as error:
-            books.back += back
-            books.changed = True
-            log.warning("limiter away", reason=type(error).__name__)
-            return Grant(0, AWAY)
-        books.flying += granted
-        return Grant(granted, wait / 1000, bool(full))
+    def _book(self, scope: Buckets, *, adapts: bool) -> Book:
+        book = self._books.get(scope.key)
+        if book is None:
+            book = self._books[scope.key] = Book(scope, adapts)
+        book.buckets = scope
+        return book
 
-    async def give_back(self, buckets: Buckets, back: Return) -> None:
-        books = self._books.setdefault(buckets.key, _Books(buckets))
-        books.flying = max(0, books.flying - back.calls)
-        books.back += back.tokens
-        books.changed = True
+    async def _ask(self, books: Sequence[Book], asks: Sequence[Ask], *, express: bool) -> Grant:
+        if self._shares is not None:
+            return self._grant_locally(books, asks)
+        answer = await self._run_script(books, asks, express=express)
+        if answer is None:
+            return self._grant_locally(books, asks)
+        granted, wait, full, _ = answer[:4]
+        for book in books:
+            book.flying += granted
+        return Grant(granted, wait / 1000, bool(full), books[0].epoch)
+
+    async def _run_script(
+        self, books: Sequence[Book], asks: Sequence[Ask], *, express: bool = False
+    ) -> list[int] | None:
+        """The script's answer, its word on every scope taken in; None where the server is
+        away."""
+        said = [book.tell() for book in books]
+        text = question(self._holder, self._expiry_ms, self._share, said, asks, express=express)
+        keys = [f"{PREFIX}holders", *(key for book in books for key in _keys(book.buckets.key))]
+        try:
+            answer: list[int] = await self._script(keys=keys, args=[text])
+        except RedisError as error:
+            for book, one in zip(books, said, strict=True):
+                book.untold(one)
+            self._go_on_alone(type(error).__name__)
+            return None
+        for n, book in enumerate(books):
+            begins = 4 + n * FIELDS
+            book.learn(answer[begins : begins + FIELDS], holders=answer[3])
+        return answer
+
+    def _put_back(self, books: Sequence[Book], asks: Sequence[Ask]) -> None:
+        """Permits that nobody used."""
+        tokens_in, tokens_out = sum(a.input for a in asks), sum(a.output for a in asks)
+        self.give_back(
+            [book.buckets for book in books], Return(len(asks), len(asks), tokens_in, tokens_out)
+        )
+
+    def give_back(self, scopes: Sequence[Buckets], back: Return) -> None:
+        """Told with the next question, or soon."""
+        for n, scope in enumerate(scopes):
+            self._book(scope, adapts=n == 0).take_back(back)
         if self._lingering is None or self._lingering.done():
             self._lingering = asyncio.create_task(self._linger())
 
     async def _linger(self) -> None:
-        while changed := [books for books in self._books.values() if books.changed]:
+        while changed := [book for book in self._books.values() if book.changed]:
             await asyncio.sleep(LINGER)
-            for books in changed:
-                if books.changed:
-                    await self.acquire(books.buckets, ())
+            await self._report(changed)
+
+    async def _report(self, books: Sequence[Book]) -> None:
+        for book in books:
+            async with book.lock:
+                if book.changed and self._shares is None:
+                    await self._run_script([book], ())
+
+    def hear(self, key: str, headers: Mapping[str, str]) -> None:
+        """Only the latest headers are read, and only when something is asked: a reply costs
+        nothing here."""
+        book = self._books.get(key)
+        if book is not None:
+            book.heard = headers
 
     async def touch(self) -> None:
         """Says that this process lives, so that its calls in flight keep counting."""
-        for books in [books for books in self._books.values() if books.buckets.in_flight]:
-            await self.acquire(books.buckets, ())
+        for book in self._books.values():
+            book.changed = True
+        await self._report(list(self._books.values()))
 
-    async def pause(self, key: str, seconds: float) -> None:
-        """Nobody calls the deployment for this long; a longer pause is never cut short."""
-        until = time.monotonic() + seconds
-        self._paused[key] = max(until, self._paused.get(key, 0.0))
+    async def pause(self, key: str, seconds: float, epoch: int = -1) -> None:
+        """Nobody calls the line for this long; a longer pause is never cut short. What adds
+        nothing to the last pause is not told again."""
+        book = self._books.setdefault(key, Book(Buckets(key), adapts=True))
+        if seconds <= book.pause and epoch <= book.throttled:
+            return
+        book.pause_for(seconds)
+        book.throttled = max(book.throttled, epoch)
         try:
-            await self._pause_script(keys=_keys(key)[1:2], args=(int(seconds * 1000) + 1,))
+            await self._pause_script(keys=_keys(key)[:1], args=(int(seconds * 1000) + 1, epoch))
         except RedisError as error:
             log.warning("pause not shared", deployment=key, reason=type(error).__name__)
 
+    def paused(self, key: str) -> float:
+        """Seconds for which the line is paused, as far as this process knows."""
+        book = self._books.get(key)
+        return 0.0 if book is None else book.pause
+
+    def _grant_locally(self, books: Sequence[Book], asks: Sequence[Ask]) -> Grant:
+        shares = []
+        for book in books:
+            if book.word is None or self._shares is None:
+                # Never heard of these limits: nobody knows what this process' share is.
+                return Grant(0, AWAY)
+            key = book.buckets.key
+            if key not in self._shares:
+                self._shares[key] = LocalShare(book, book.word, time.monotonic())
+            shares.append(self._shares[key])
+        granted, wait, full = grant_locally(shares, asks)
+        return Grant(granted, wait, full, books[0].epoch)
+
+    def _go_on_alone(self, reason: str) -> None:
+        if self._shares is None:
+            self._shares = {}
+            log.warning("limiter away, going on with this process' share", reason=reason)
+            self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Lasts until the server answers; then its buckets are told what was used meanwhile."""
+        while True:
+            await asyncio.sleep(AWAY)
+            try:
+                await self._redis.time()
+            except RedisError:
+                continue
+            shares, self._shares = self._shares or {}, None
+            for share in shares.values():
+                share.settle()
+            log.info("limiter back")
+            return
+
     async def close(self) -> None:
-        if self._lingering is not None:
-            self._lingering.cancel()
+        for task in (self._lingering, self._watching):
+            if task is not None:
+                task.cancel()
         await self._redis.aclose()
 
 
@@ -138,6 +230,5 @@ def _script(name: str) -> str:
 
 
 def _keys(key: str) -> list[str]:
-    """The four keys of a deployment, in one cluster slot."""
-    base = f"batchyard:{{{key}}}"
-    return [f"{base}:state", f"{base}:pause", f"{base}:flying", f"{base}:holders"]
+    """A scope's two keys; all of them are in one cluster slot."""
+    return [f"{PREFIX}{key}:state", f"{PREFIX}{key}:flying"]

@@ -1,0 +1,146 @@
+"""What this process knows of a scope: its calls in flight, what it has to tell the server, and
+what the server said last."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from core.ports import Ask, Buckets, Return
+from providers.rate_headers import Told, read_limits
+
+NOTHING_TOLD = Told()
+FIELDS = 7
+"""Numbers per scope in the script's answer."""
+
+
+@dataclass(slots=True)
+class Word:
+    """The server's last word on a scope: calls at once and rates a minute (requests, tokens,
+    input, output) in force, 0 for no limit; and how many processes shared them."""
+
+    in_flight: int
+    rates: tuple[int, ...]
+    holders: int
+
+
+@dataclass(slots=True)
+class Book:
+    """One scope. `adapts` says that it is a line: it learns from what its provider says."""
+
+    buckets: Buckets
+    adapts: bool
+    flying: int = 0
+    changed: bool = False
+    back_requests: int = 0
+    back_input: int = 0
+    back_output: int = 0
+    answered: int = 0
+    answered_ms: int = 0
+    heard: Mapping[str, str] | None = None
+    epoch: int = 0
+    throttled: int = -1
+    paused_until: float = 0.0
+    word: Word | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def pause(self) -> float:
+        """Seconds left of the pause that this process knows of."""
+        return max(0.0, self.paused_until - time.monotonic())
+
+    def pause_for(self, seconds: float) -> None:
+        """A longer pause that stands already is not cut short."""
+        self.paused_until = max(self.paused_until, time.monotonic() + seconds)
+
+    @property
+    def room(self) -> int | None:
+        """Calls that this process could add at most, where only the end of its own calls can
+        change that; None where the server must be asked."""
+        declared = self.buckets.in_flight
+        if declared is None or self.word is None or self.word.in_flight != declared:
+            return None
+        return max(0, declared - self.flying)
+
+    def take_back(self, back: Return) -> None:
+        """Kept until it is told."""
+        self.flying = max(0, self.flying - back.calls)
+        self.back_requests += back.requests
+        self.back_input += back.input
+        self.back_output += back.output
+        if back.latency_ms is not None and self.adapts:
+            self.answered += 1
+            self.answered_ms += back.latency_ms
+        self.changed = True
+
+    def tell(self) -> dict[str, Any]:
+        """What the script is to know of the scope; told by this."""
+        limits = self.buckets
+        told = read_limits(self.heard) if self.heard is not None else NOTHING_TOLD
+        said = {
+            "rpm": limits.rpm or 0,
+            "tpm": limits.tpm or 0,
+            "input_tpm": limits.input_tpm or 0,
+            "output_tpm": limits.output_tpm or 0,
+            "in_flight": limits.in_flight or 0,
+            "adapts": self.adapts,
+            "mine": self.flying,
+            "back_requests": self.back_requests,
+            "back_input": self.back_input,
+            "back_output": self.back_output,
+            "answered": self.answered,
+            "answered_ms": self.answered_ms,
+            "told_requests": told.requests or 0,
+            "told_tokens": told.tokens or 0,
+            "left_requests": -1 if told.requests_left is None else told.requests_left,
+            "left_tokens": -1 if told.tokens_left is None else told.tokens_left,
+        }
+        self.back_requests = self.back_input = self.back_output = 0
+        self.answered = self.answered_ms = 0
+        self.heard, self.changed = None, False
+        return said
+
+    def untold(self, said: dict[str, Any]) -> None:
+        """It did not arrive: kept for the next time."""
+        self.back_requests += said["back_requests"]
+        self.back_input += said["back_input"]
+        self.back_output += said["back_output"]
+        self.changed = True
+
+    def learn(self, numbers: Sequence[int], holders: int) -> None:
+        """The script's numbers on the scope."""
+        pause, self.epoch, in_flight, *rates = numbers
+        if pause > 0:
+            self.pause_for(pause / 1000)
+        self.word = Word(in_flight, tuple(rates), holders)
+
+
+def question(
+    holder: str,
+    expiry_ms: int,
+    share: float,
+    said: Sequence[dict[str, Any]],
+    asks: Sequence[Ask],
+    *,
+    express: bool = False,
+) -> bytes:
+    """The argument of the script, and what is in it.
+
+    `scopes`: declared limits (0: none), whether it `adapts`, the holder's own calls in flight
+    (`mine`), permits and tokens to put back, answers since the last time and their
+    milliseconds, and what the provider's headers told (0 and -1: nothing). `asks`: pairs of
+    input and output tokens.
+    """
+    return msgspec.json.encode(
+        {
+            "holder": holder,
+            "expiry": expiry_ms,
+            "share": share,
+            "express": express,
+            "scopes": said,
+            "asks": [(ask.input, ask.output) for ask in asks],
+        }
+    )
