@@ -1,17 +1,22 @@
 """Where a job's lines come from: a file, standard input, or a Python iterable.
 
-Lines are read one at a time, and a line that is too long is never held whole.
+Lines are read one at a time, and a line that is too long is never held whole. What is gzipped
+is unpacked on the way; a file whose name ends in .csv is a table (`tasks/tables.py`).
 """
 
+import io
 import os
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from gzip import BadGzipFile, GzipFile
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
 from core.errors import InputError, LineProblem
+from tasks.tables import table_items
 
 Item = Mapping[str, Any] | str | bytes
 Source = str | os.PathLike[str] | Iterable[Item]
@@ -19,6 +24,7 @@ Numbered = tuple[int, bytes | LineProblem]
 
 MAX_LINE = 16 * 2**20
 BOM = b"\xef\xbb\xbf"
+GZIP = b"\x1f\x8b"
 SAMPLE = 2**20
 
 
@@ -29,15 +35,35 @@ def read_lines(source: Source, max_line: int = MAX_LINE) -> Iterator[Numbered]:
     strings, which are prompts, or bytes, which are JSON. Raises InputError for a file that
     cannot be read.
     """
-    if isinstance(source, str | os.PathLike):
-        with open_source(source) as file:
-            yield from _file_lines(file, max_line)
-    else:
-        yield from _items(source, max_line)
+    if not isinstance(source, str | os.PathLike):
+        yield from _items(enumerate(source, start=1), max_line)
+        return
+    with open_source(source) as file:
+        lines = unpacked(file)
+        try:
+            if _is_table(source):
+                yield from _items(table_items(lines, max_line), max_line)
+            else:
+                yield from _file_lines(lines, max_line)
+        except (BadGzipFile, EOFError, zlib.error) as error:
+            raise InputError(
+                f"{source_name(source)} cannot be unpacked: {error}. Compress it again"
+            ) from error
 
 
-def open_source(source: str | os.PathLike[str]) -> IO[bytes]:
-    """The file, or standard input for "-"."""
+def _is_table(source: str | os.PathLike[str]) -> bool:
+    return Path(source).name.lower().removesuffix(".gz").endswith(".csv")
+
+
+def unpacked(file: io.BufferedReader) -> IO[bytes]:
+    """What the file holds, where it is gzipped; else the file."""
+    if file.peek(2).startswith(GZIP):
+        return io.BufferedReader(GzipFile(fileobj=file, mode="rb"), SAMPLE)
+    return file
+
+
+def open_source(source: str | os.PathLike[str]) -> io.BufferedReader:
+    """The file, or standard input for "-", as it is."""
     if source == "-":
         return _standard_input()
     try:
@@ -51,7 +77,7 @@ def open_source(source: str | os.PathLike[str]) -> IO[bytes]:
         ) from error
 
 
-def _standard_input() -> IO[bytes]:
+def _standard_input() -> io.BufferedReader:
     try:
         # A copy of the descriptor, so that closing it leaves the caller's standard input open.
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
@@ -74,10 +100,15 @@ def estimate_lines(source: Source) -> int | None:
     if source == "-" or not Path(source).is_file():
         return None
     with open_source(source) as file:
-        head = file.read(SAMPLE)
         size = os.fstat(file.fileno()).st_size
+        try:
+            head = unpacked(file).read(SAMPLE)
+        except (BadGzipFile, EOFError, zlib.error):
+            return None
+        # Of a packed file more has been read than was asked for, in steps of a buffer.
+        read = min(size, file.tell() or size)
     lines = max(1, head.count(b"\n"))
-    return lines if size <= len(head) else size * lines // len(head)
+    return lines if len(head) < SAMPLE else size * lines // read
 
 
 def _file_lines(file: IO[bytes], max_line: int) -> Iterator[Numbered]:
@@ -99,8 +130,8 @@ def _skip_rest(file: IO[bytes]) -> None:
         pass
 
 
-def _items(items: Iterable[Item], max_line: int) -> Iterator[Numbered]:
-    for number, item in enumerate(items, start=1):
+def _items(items: Iterable[tuple[int, Item | LineProblem]], max_line: int) -> Iterator[Numbered]:
+    for number, item in items:
         line = _encoded(number, item)
         if isinstance(line, bytes) and len(line) > max_line:
             yield number, _too_long(number, max_line)
@@ -108,8 +139,8 @@ def _items(items: Iterable[Item], max_line: int) -> Iterator[Numbered]:
             yield number, line
 
 
-def _encoded(number: int, item: Item) -> bytes | LineProblem:
-    if isinstance(item, bytes):
+def _encoded(number: int, item: Item | LineProblem) -> bytes | LineProblem:
+    if isinstance(item, bytes | LineProblem):
         return item
     try:
         return msgspec.json.encode({"prompt": item} if isinstance(item, str) else item)

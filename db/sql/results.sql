@@ -12,18 +12,27 @@ where project_id = %(project_id)s and id = %(job_id)s;
 select seq, count(*) as attempts, sum(cost_nusd) as cost, bool_or(cost_nusd is null) as unpriced,
   sum(input_tokens) as input_tokens, sum(output_tokens) as output_tokens,
   max((n::bigint << 32) + latency_ms) & 4294967295 as latency_ms
-from attempts where part = %(part)s and job_id = %(job_id)s group by seq
+from attempts
+where part = %(part)s and job_id = %(job_id)s and seq >= b.lo and seq < b.lo + %(size)s
+group by seq
 
 -- name: current
 select distinct on (seq) * from results
-where part = %(part)s and job_id = %(job_id)s order by seq, round desc
+where part = %(part)s and job_id = %(job_id)s and seq >= b.lo and seq < b.lo + %(size)s
+order by seq, round desc
 
 -- name: first_round
-select * from results where part = %(part)s and job_id = %(job_id)s and round = 1
+select * from results
+where part = %(part)s and job_id = %(job_id)s and seq >= b.lo and seq < b.lo + %(size)s
+  and round = 1
 
 -- name: lines
+-- A block a row: its lines, with a record separator (U+001E, which no JSON has) behind each.
 copy (
-  select '{"id":"batch_req_' || q.job_id || '_' || q.seq
+  select l.lines
+  from generate_series(0, %(last)s::int, %(size)s::int) as b (lo)
+  cross join lateral (
+    select string_agg('{"id":"batch_req_' || q.job_id || '_' || q.seq
     || '","custom_id":' || to_json(q.custom_id)
     || case
       when r.body is not null then ',"response":{"status_code":' || coalesce(r.http_status, 200)
@@ -49,32 +58,49 @@ copy (
     end
     || ',"latency_ms":' || coalesce(a.latency_ms::text, 'null')
     || case when q.metadata is null then '' else ',"metadata":' || q.metadata end
-    || '}}'
-  from requests q
-  left join ({results}) r on r.seq = q.seq
-  left join ({calls}) a on a.seq = q.seq
-  where q.part = %(part)s and q.job_id = %(job_id)s and (%(ended)s or r.seq is not null)
-  order by q.seq
+    || '}}' || e'\x1e', '' order by q.seq) as lines
+    from requests q
+    left join ({results}) r on r.seq = q.seq
+    left join ({calls}) a on a.seq = q.seq
+    where q.part = %(part)s and q.job_id = %(job_id)s and q.seq >= b.lo
+      and q.seq < b.lo + %(size)s and (%(ended)s or r.seq is not null)
+  ) l
+  where l.lines is not null
 ) to stdout (format binary);
 
 -- name: rows
--- The columns before the text, the body that has it, the columns behind it, and the error.
+-- A block a row: of each request the columns before the text, the body that has it, the columns
+-- behind it, and the error.
 copy (
-  select '"' || replace(q.custom_id, '"', '""') || '",' || coalesce(r.status, %(outcome)s),
-    case when r.status = 'completed' then r.body end,
-    ',"' || replace(coalesce(r.deployment, ''), '"', '""') || '",' || coalesce(a.attempts, 0)
-      || ',' || case
-        when a.unpriced then '' else trim_scale(coalesce(a.cost, 0) * 0.000000001)::text
-      end
-      || ',' || coalesce(a.input_tokens::text, '') || ',' || coalesce(a.output_tokens::text, '')
-      || ',' || coalesce(a.latency_ms::text, '') || ',',
-    coalesce(r.error, case when r.seq is null then %(implied)s end)
-  from requests q
-  left join ({results}) r on r.seq = q.seq
-  left join ({calls}) a on a.seq = q.seq
-  where q.part = %(part)s and q.job_id = %(job_id)s and (%(ended)s or r.seq is not null)
-  order by q.seq
+  select l.heads, l.bodies, l.tails, l.errors
+  from generate_series(0, %(last)s::int, %(size)s::int) as b (lo)
+  cross join lateral (
+    select
+      array_agg('"' || replace(q.custom_id, '"', '""') || '",' || coalesce(r.status, %(outcome)s)
+        order by q.seq) as heads,
+      array_agg(case when r.status = 'completed' then r.body end order by q.seq) as bodies,
+      array_agg(',"' || replace(coalesce(r.deployment, ''), '"', '""') || '",'
+        || coalesce(a.attempts, 0) || ',' || case
+          when a.unpriced then '' else trim_scale(coalesce(a.cost, 0) * 0.000000001)::text
+        end
+        || ',' || coalesce(a.input_tokens::text, '') || ',' || coalesce(a.output_tokens::text, '')
+        || ',' || coalesce(a.latency_ms::text, '') || ',' order by q.seq) as tails,
+      array_agg(coalesce(r.error, case when r.seq is null then %(implied)s end) order by q.seq)
+        as errors
+    from requests q
+    left join ({results}) r on r.seq = q.seq
+    left join ({calls}) a on a.seq = q.seq
+    where q.part = %(part)s and q.job_id = %(job_id)s and q.seq >= b.lo
+      and q.seq < b.lo + %(size)s and (%(ended)s or r.seq is not null)
+  ) l
+  where l.heads is not null
 ) to stdout (format binary);
+
+-- name: usual_size
+-- Bytes of an answer, by a few hundred of them from all over the job.
+select coalesce(avg(octet_length(body)), 0)::int from results
+where part = %(part)s and job_id = %(job_id)s
+  and seq = any(array(select s * greatest(%(last)s::int / 256, 1) from generate_series(0, 256) s));
 
 -- name: in_order
 -- Everything comes from the primary keys in the order of seq: nothing is sorted, hashed or held.

@@ -169,6 +169,32 @@ def test_a_stream_left_early_leaves_a_connection_that_works(inn) -> None:
     assert row == (1,)
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_large_answers_come_in_many_blocks_and_none_is_missing(inn, kind: str) -> None:
+    job_id = inn.submit(f"{n}" for n in range(40))
+    inn.rows(
+        "insert into results (part, job_id, seq, round, status, body, commit_id) "
+        "select part, job_id, seq, 1, 'completed', "
+        "json_build_object('choices', json_build_array(json_build_object('message', "
+        "json_build_object('content', repeat(E'\\r\\n,', 20000)))))::text, 1 from requests"
+    )
+    heard: list[int] = []
+
+    async def read(conn: Any, project: int) -> list[bytes]:
+        stream = stream_results(conn, project, job_id, kind, heard.append)
+        return [block async for block in stream]
+
+    found = inn.ask(read)
+    assert len(found) > 5
+    assert heard[-1] == 40
+    whole = b"".join(found).decode()
+    if kind == "csv":
+        names = [row["custom_id"] for row in csv.DictReader(io.StringIO(whole, newline=""))]
+    else:
+        names = [json.loads(line)["custom_id"] for line in whole.splitlines()]
+    assert names == [f"request-{n}" for n in range(1, 41)]
+
+
 def test_another_projects_results_are_not_there(inn) -> None:
     inn.submit(["a"])
     other = inn.submit(["a"], project="other")
