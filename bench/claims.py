@@ -26,6 +26,7 @@ from bench.scene import DEPLOYMENTS, PROVIDER, Scene, fill
 from db import dispatch, finish, lease, planning, processes
 from db.connect import Connection, statements
 from db.migrate import migrate
+from tasks.dispatch import bind_fair
 
 DRAINED = statements("record")["drained"]
 HELP = "time and plans of claim, bind and the other statements over 500,000 chunks"
@@ -93,6 +94,8 @@ async def _run(
         conn.heard = []
         began = time.perf_counter()
         owner = await fill(conn, scene)
+        # Everybody waits in turn, as in a yard that has been at work.
+        await bind_fair(conn, DEPLOYMENTS[0], room=CHUNK)
         seconds = time.perf_counter() - began
         measured = []
         for name, operation in _operations(owner, scene):
@@ -104,7 +107,7 @@ def _operations(owner: int, scene: Scene) -> Iterator[tuple[str, Operation]]:
     first, names = DEPLOYMENTS[0], list(DEPLOYMENTS)
     yield "claim", lambda conn: lease.claim(conn, first, owner=owner, room=CHUNK)
     for room in (2 * CHUNK, HORIZON, CHUNK * scene.jobs // 2):
-        yield f"bind {room}", partial(dispatch.bind, deployment=first, room=room, chunk_size=CHUNK)
+        yield f"bind {room}", partial(bind_fair, deployment=first, room=room)
     yield "waiting_work", lambda conn: dispatch.waiting_work(conn, names)
     yield "observed_rate", lambda conn: dispatch.observed_rate(conn, first)
     yield "live_lanes", lambda conn: dispatch.live_lanes(conn, PROVIDER, 20.0)

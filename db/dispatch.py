@@ -41,14 +41,9 @@ async def waiting_work(conn: Connection, deployments: list[str]) -> dict[str, Wo
     return {row[0]: Work(*row[1:]) for row in await cursor.fetchall()}
 
 
-async def bind(conn: Connection, deployment: str, *, room: int, chunk_size: int) -> int:
-    """Binds planned chunks of about `room` requests in fair order; returns how many chunks."""
-    row = await (await conn.execute(SQL["planned_jobs"], {"deployment": deployment})).fetchone()
-    jobs = max(1, row[0] if row else 1)
-    depth = max(2, 2 * (room // chunk_size + 1) // jobs + 1)
-    cursor = await conn.execute(
-        SQL["bind"], {"deployment": deployment, "room": room, "depth": depth}
-    )
+async def bind(conn: Connection, turns: dict[int, float]) -> int:
+    """Binds planned chunks, by id, each with its turn; returns how many were bound."""
+    cursor = await conn.execute(SQL["bind"], {"ids": [*turns], "turns": [*turns.values()]})
     return cursor.rowcount
 
 

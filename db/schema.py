@@ -97,6 +97,22 @@ providers = Table(
     _time("dispatched_at"),
 )
 
+# Fair order, written by dispatch alone. For each deployment on which work is planned: where the
+# last chunk of every job that waits there ended among its project's jobs, and (job_id 0) of
+# every such project among projects, with the clock of its jobs. Project 0 stands for the
+# deployment itself: the clock of its projects, and in `clock` the last turn of its bound chunks.
+turns = Table(
+    "turns",
+    metadata,
+    Column("deployment", Text, nullable=False),
+    Column("project_id", BigInteger, nullable=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("reached", Double, nullable=False),
+    Column("clock", Double, nullable=False, server_default=ZERO),
+    PrimaryKeyConstraint("deployment", "project_id", "job_id"),
+    postgresql_with={"fillfactor": "50"},
+)
+
 # How a line stands, where it ever was anything but open. `trips` counts how often in a row its
 # breaker opened: each time for longer.
 deployment_state = Table(
@@ -265,6 +281,7 @@ routes = Table(
 # Requests that travel together. The arrays run in step: entry i is request seqs[i], with
 # tries[i] attempts spent and calls[i] calls made; entries before `sent` were given to the
 # wire (or are in doubt), those after it never were. `bounds` is what each may cost at most.
+# Bound chunks are claimed in the order of their `turn`; those that were claimed before (0) first.
 chunks = Table(
     "chunks",
     metadata,
@@ -288,12 +305,13 @@ chunks = Table(
     Column("owner", BigInteger),
     Column("fence", Integer, nullable=False, server_default=ZERO),
     Column("not_before", DateTime(timezone=True), nullable=False, server_default=NOW),
-    Column("urgency", REAL, nullable=False, server_default=ZERO),
+    Column("turn", Double, nullable=False, server_default=ZERO),
     Column("reason", Text, nullable=False, server_default=text("''")),
     Column("external_id", Text),
     Index(
         "ix_chunks_claim",
         "deployment",
+        "turn",
         "not_before",
         "id",
         postgresql_where=text("status in ('ready', 'waiting') and kind = 'call'"),

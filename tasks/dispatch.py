@@ -21,6 +21,7 @@ from db.dispatch import (
 )
 from db.health import conditions
 from tasks.context import Context
+from tasks.fair import ClaimTurns, FairOrder
 from tasks.health import OPEN
 
 log = structlog.get_logger()
@@ -79,17 +80,40 @@ async def _serve(context: Context, provider: str, mine: list[Deployment]) -> str
 async def _bind(conn: Connection, deployments: list[Deployment], work: dict[str, Work]) -> int:
     chunks = 0
     for deployment in deployments:
-        if not work[deployment.name].planned:
-            continue
-        room = await _ahead(conn, deployment) - work[deployment.name].total
-        if room > 0:
-            chunks += await bind(conn, deployment.name, room=room, chunk_size=CHUNK)
+        if work[deployment.name].planned:
+            rate = await observed_rate(conn, deployment.name)
+            room = _ahead(deployment, rate) - work[deployment.name].total
+            chunks += await bind_fair(conn, deployment.name, room=room, rate=rate)
     return chunks
 
 
-async def _ahead(conn: Connection, deployment: Deployment) -> int:
+async def bind_fair(conn: Connection, deployment: str, *, room: int, rate: float = 0.0) -> int:
+    """Binds planned chunks of about `room` requests in fair order; returns how many. Where there
+    is no room, jobs of which nothing is bound may go beyond it, by a chunk in all."""
+    order = await FairOrder.read(conn, deployment, room=max(room, CHUNK), rate=rate)
+    claims = await ClaimTurns.read(conn, [deployment])
+    spare = CHUNK + room if room <= 0 else 0
+    turns: dict[int, float] = {}
+    for chunk in order:
+        if room <= 0 and spare <= 0:
+            break
+        if room > 0:
+            room -= chunk.size
+        elif claims.has_bound(chunk.job):
+            continue
+        else:
+            spare -= chunk.size
+        order.take()
+        turns[chunk.id] = claims.next(deployment, chunk, order.weight(chunk.job))
+    await order.keep(conn)
+    if not turns:
+        return 0
+    await claims.keep(conn)
+    return await bind(conn, turns)
+
+
+def _ahead(deployment: Deployment, rate: float) -> int:
     """Requests that may be bound to the deployment at once."""
-    rate = await observed_rate(conn, deployment.name)
     if deployment.buckets.rpm is not None:
         rate = min(rate, deployment.buckets.rpm / 60)
     in_flight = deployment.buckets.in_flight or 0

@@ -27,31 +27,11 @@ cross join lateral (
 ) bound;
 
 -- name: bind
--- Fair over jobs: the first chunk of every job, then the second of every job, and so on, until
--- the room (in requests) is full. Looks at no more than `depth` chunks of a job.
-with nearest as (
-  select c.id, c.size, c.turn, j.id as job_id
-  from jobs j
-  cross join lateral (
-    select id, size, row_number() over (order by id) as turn
-    from (
-      select id, size from chunks
-      where deployment = %(deployment)s and job_id = j.id and status = 'planned'
-      order by id limit %(depth)s
-    ) first
-  ) c
-  where j.ended_at is null and j.stop is null
-), fair as (
-  select id, sum(size) over (order by turn, job_id, id) - size as before from nearest
-)
-update chunks c set status = 'ready', not_before = now()
-from fair where c.id = fair.id and fair.before < %(room)s and c.status = 'planned';
-
--- name: planned_jobs
-select count(*) from jobs j
-where j.ended_at is null and exists (
-  select from chunks c
-  where c.deployment = %(deployment)s and c.job_id = j.id and c.status = 'planned');
+-- What was paused meanwhile stays; what waits for its time goes on waiting.
+update chunks c set turn = u.turn, not_before = greatest(c.not_before, now()),
+  status = case when c.not_before > now() then 'waiting' else 'ready' end
+from unnest(%(ids)s::bigint[], %(turns)s::float8[]) as u (id, turn)
+where c.id = u.id and c.status = 'planned';
 
 -- name: rate
 -- Attempts a second over the life of the present jobs: slow to follow, but the horizon has a

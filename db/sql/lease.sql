@@ -1,15 +1,15 @@
 -- How a lane takes bound chunks.
 
 -- name: claim
--- The longest due first, small ones together, up to about `room` requests. The inner limit
+-- In the order of their turns, small ones together, up to about `room` requests. The inner limit
 -- bounds how many rows a claim may hold while it picks.
 with due as (
-  select id, sum(size) over (order by not_before, id) - size as before
+  select id, sum(size) over (order by turn, not_before, id) - size as before
   from (
-    select id, size, not_before from chunks
+    select id, size, turn, not_before from chunks
     where deployment = %(deployment)s and status in ('ready', 'waiting') and kind = 'call'
       and not_before <= now()
-    order by not_before, id limit 32
+    order by turn, not_before, id limit 32
     for update skip locked
   ) nearest
 ), taken as (
@@ -27,7 +27,7 @@ join accounts a on a.id = j.account_id
 join accounts p on p.id = j.project_account_id
 join projects on projects.id = j.project_id
 join plans on plans.id = t.plan_id
-order by t.not_before, t.id;
+order by t.turn, t.not_before, t.id;
 
 -- name: bodies
 select seq, body from requests

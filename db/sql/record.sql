@@ -81,11 +81,11 @@ where id = %(id)s;
 -- name: give_back_rest
 with rest as (
   insert into chunks (job_id, part, round, plan_id, candidate, deployment, size, seqs, tries,
-    calls, tokens, bounds, status, not_before, reason)
+    calls, tokens, bounds, status, not_before, turn, reason)
   select job_id, part, round, plan_id, candidate, deployment, size - sent, seqs[sent + 1:],
     tries[sent + 1:], calls[sent + 1:], tokens[sent + 1:], bounds[sent + 1:],
     case when %(delay)s > 0 then 'waiting' else 'ready' end,
-    now() + %(delay)s * interval '1 second', %(reason)s
+    now() + %(delay)s * interval '1 second', turn, %(reason)s
   from chunks where id = %(id)s and sent < size
 )
 update chunks set size = sent, seqs = seqs[1:sent], tries = tries[1:sent],

@@ -12,7 +12,6 @@ from core.status import AttemptStatus, ResultStatus
 from core.work import Batch, Entry, GiveBack, LeasedChunk, Move, Result, Settled, Window
 from db import audit as auditing
 from db.connect import Connection
-from db.dispatch import bind
 from db.finish import end_job
 from db.lease import claim
 from db.lifecycle import NewJob, next_job_id, put_job
@@ -22,6 +21,7 @@ from db.processes import lock_orphans, put_back, register
 from db.projects import open_project
 from db.record import Report, commit
 from db.takeover import write_off
+from tasks.dispatch import bind_fair
 
 PLAN = Plan(route="default", candidates=("small", "large"), max_output=100, max_attempts=6)
 BOUND = 1000
@@ -64,8 +64,10 @@ class Kit:
         limit: int | None = None,
         size: int = 10,
         bound: int = BOUND,
+        bind: bool = True,
     ) -> int:
-        """A job in progress, planned into chunks of `size` on `small`, all of them bound."""
+        """A job in progress, planned into chunks of `size` on `small`; all of them bound, with
+        what else is planned, unless `bind` is False."""
         owner = await open_project(self.conn, project)
         part = await month_part(self.conn)
         job_id = await next_job_id(self.conn)
@@ -88,7 +90,8 @@ class Kit:
             await put_job(self.conn, new)
             await self.conn.execute(ROUTE_CHUNK, where)
         await self.route(job_id, size, bound)
-        await bind(self.conn, "small", room=10**6, chunk_size=size)
+        if bind:
+            await bind_fair(self.conn, "small", room=10**6)
         return job_id
 
     async def route(self, job_id: int, size: int, bound: int = BOUND) -> None:
@@ -265,7 +268,9 @@ async def some_of_everything(kit: Kit, other: Kit) -> list[Entry]:
     await kit.commit([answered(half[3], cost=450)])
     fallen, *_ = await other.claim("large", room=1)
     await other.commit([answered(one) for one in await other.intend(fallen)])
-    fourth, *_ = await other.claim(room=1)
+    # Retries come first; they go back.
+    fourth, *small = sorted(await other.claim(room=20), key=lambda one: -one.size)
+    await other.commit(back=[GiveBack(one) for one in small])
     flying = await other.intend(fourth, 5)
     await other.commit([answered(flying[0]), again(flying[1], delay=9.0)])
     return flying[2:]

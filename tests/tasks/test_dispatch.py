@@ -16,7 +16,10 @@ def routed(inn: Any, requests: int) -> int:
 
 def bound(inn: Any) -> dict[int, int]:
     return dict(
-        inn.rows("select job_id, sum(size)::int from chunks where status = 'ready' group by job_id")
+        inn.rows(
+            "select job_id, sum(size)::int from chunks where status = 'ready' "
+            "and kind = 'call' group by job_id"
+        )
     )
 
 

@@ -15,12 +15,12 @@ from core.ports import Buckets, HttpCall, HttpReply
 from core.settings import Settings
 from core.work import GiveBack
 from db.connect import open_pool
-from db.dispatch import bind
 from db.finish import end_job
 from db.lifecycle import stop_job
 from db.record import Report
 from tasks.attempt import Caller
 from tasks.context import Context
+from tasks.dispatch import bind_fair
 from tasks.record import Writer
 from tasks.sweep import sweep
 from tasks.yard import Yard
@@ -295,7 +295,7 @@ def test_what_waits_for_a_lost_deployment_moves_on_at_new_bounds(
             "select array_agg(bounds[1]) from chunks where deployment = 'large'"
         )
         assert not {BOUND, 0} & set(bounds)
-        await bind(kit.conn, "large", room=10**6, chunk_size=200)
+        await bind_fair(kit.conn, "large", room=10**6)
         await other.run(job_id)
         assert (await kit.clean()).facts["completed"] == 450
 

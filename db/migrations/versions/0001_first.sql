@@ -157,6 +157,16 @@ CREATE TABLE routes (
 )
  PARTITION BY LIST (part);
 
+CREATE TABLE turns (
+    deployment TEXT NOT NULL,
+    project_id BIGINT NOT NULL,
+    job_id BIGINT NOT NULL,
+    reached DOUBLE PRECISION NOT NULL,
+    clock DOUBLE PRECISION DEFAULT 0 NOT NULL,
+    CONSTRAINT pk_turns PRIMARY KEY (deployment, project_id, job_id)
+)
+ WITH (fillfactor = 50);
+
 CREATE TABLE accounts (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     project_id BIGINT NOT NULL,
@@ -230,7 +240,7 @@ CREATE TABLE chunks (
     owner BIGINT,
     fence INTEGER DEFAULT 0 NOT NULL,
     not_before TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-    urgency REAL DEFAULT 0 NOT NULL,
+    turn DOUBLE PRECISION DEFAULT 0 NOT NULL,
     reason TEXT DEFAULT '' NOT NULL,
     external_id TEXT,
     CONSTRAINT pk_chunks PRIMARY KEY (id),
@@ -239,7 +249,7 @@ CREATE TABLE chunks (
 )
  WITH (fillfactor = 80);
 
-CREATE INDEX ix_chunks_claim ON chunks (deployment, not_before, id) WHERE status in ('ready', 'waiting') and kind = 'call';
+CREATE INDEX ix_chunks_claim ON chunks (deployment, turn, not_before, id) WHERE status in ('ready', 'waiting') and kind = 'call';
 
 CREATE INDEX ix_chunks_open ON chunks (job_id) WHERE status <> 'done';
 

@@ -1,0 +1,117 @@
+"""What fair order needs to know of the yard, and keeps there between two dispatches."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from db.connect import Connection, statements
+
+SQL = statements("fair")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job with planned chunks on a deployment, as it stands among others. The `reached` ones
+    are None for a newcomer; `head` and `size` are its first chunk's id and size, `seconds` are
+    left to its deadline."""
+
+    job: int
+    project: int
+    project_weight: float
+    job_weight: float
+    project_reached: float | None
+    project_clock: float
+    job_reached: float | None
+    head: int
+    size: int
+    seconds: float | None
+    open: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A chunk that may be bound."""
+
+    job: int
+    id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A row of turns: `job` 0 for a project, both 0 for the deployment's clock."""
+
+    project: int
+    job: int
+    reached: float
+    clock: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a job has bound on a deployment and nobody has claimed: its next turn, None where
+    nothing of it is due, and its last."""
+
+    deployment: str
+    job: int
+    next: float | None
+    last: float
+
+
+async def backlog(conn: Connection, home: str) -> list[Waiting]:
+    """Every job that has something planned on the deployment and may run."""
+    rows = await (await conn.execute(SQL["backlog"], {"home": home})).fetchall()
+    return [Waiting(*row) for row in rows]
+
+
+async def clock_of(conn: Connection, home: str) -> float:
+    """The deployment's clock of projects; 0 before its first chunk."""
+    row = await (await conn.execute(SQL["clock"], {"home": home})).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+async def heads(conn: Connection, home: str, depths: Mapping[int, int]) -> list[Planned]:
+    """The first planned chunks of the jobs on the deployment, as many as asked for of each."""
+    params = {"home": home, "jobs": [*depths], "depths": [*depths.values()]}
+    return [Planned(*row) for row in await (await conn.execute(SQL["heads"], params)).fetchall()]
+
+
+async def keep_turns(
+    conn: Connection,
+    home: str,
+    rows: Iterable[Reached],
+    waiting: Iterable[tuple[int, int]],
+) -> None:
+    """Writes the rows, and forgets all but what goes on waiting: (project, job) each, job 0 for
+    a project."""
+    listed = list(rows)
+    await conn.execute(
+        SQL["keep"],
+        {
+            "home": home,
+            "projects": [row.project for row in listed],
+            "jobs": [row.job for row in listed],
+            "reached": [row.reached for row in listed],
+            "clocks": [row.clock for row in listed],
+        },
+    )
+    projects, jobs = zip(*pairs, strict=True) if (pairs := [*waiting]) else ((), ())
+    params = {"home": home, "projects": [*projects], "jobs": [*jobs]}
+    await conn.execute(SQL["forget"], params)
+
+
+async def bound_turns(conn: Connection, deployments: list[str]) -> list[Bound]:
+    """What is bound to the deployments and not claimed."""
+    rows = await (await conn.execute(SQL["bound"], {"deployments": deployments})).fetchall()
+    return [Bound(*row) for row in rows]
+
+
+async def last_turns(conn: Connection, deployments: list[str]) -> dict[str, float]:
+    """The last turn that was given on each deployment."""
+    cursor = await conn.execute(SQL["last_turns"], {"deployments": deployments})
+    return dict(await cursor.fetchall())
+
+
+async def keep_last_turns(conn: Connection, lasts: Mapping[str, float]) -> None:
+    """For `last_turns` of the next dispatch."""
+    params = {"deployments": [*lasts], "lasts": [*lasts.values()]}
+    await conn.execute(SQL["keep_last"], params)

@@ -1,0 +1,69 @@
+-- Fair order: who waits for a deployment, where everybody's turns stand, and keeping that.
+
+-- name: backlog
+-- Jobs with planned chunks, the first of them, and what is needed to see whether a deadline will
+-- be kept. One look into the index of planned chunks a job.
+select j.id, j.project_id, p.weight, j.weight, g.reached, coalesce(g.clock, 0), t.reached,
+  head.id, head.size, extract(epoch from j.deadline - now())::float8, j.total - coalesce(done.requests, 0)
+from jobs j
+join projects p on p.id = j.project_id
+cross join lateral (
+  select id, size from chunks
+  where deployment = %(home)s and job_id = j.id and status = 'planned'
+  order by id limit 1
+) head
+left join turns t on t.deployment = %(home)s and t.project_id = j.project_id and t.job_id = j.id
+left join turns g on g.deployment = %(home)s and g.project_id = j.project_id and g.job_id = 0
+left join lateral (
+  select sum(completed + failed)::bigint as requests from job_counters
+  where job_id = j.id and j.deadline is not null
+) done on true
+where j.ended_at is null and j.stop is null and not j.paused;
+
+-- name: clock
+select reached from turns where deployment = %(home)s and project_id = 0 and job_id = 0;
+
+-- name: heads
+-- The first planned chunks of some jobs, as many as are asked for.
+select q.job_id, c.id, c.size
+from unnest(%(jobs)s::bigint[], %(depths)s::int[]) as q (job_id, depth)
+cross join lateral (
+  select id, size from chunks
+  where deployment = %(home)s and job_id = q.job_id and status = 'planned'
+  order by id limit q.depth
+) c
+order by q.job_id, c.id;
+
+-- name: keep
+insert into turns as t (deployment, project_id, job_id, reached, clock)
+select %(home)s, u.* from
+  unnest(%(projects)s::bigint[], %(jobs)s::bigint[], %(reached)s::float8[], %(clocks)s::float8[])
+    as u
+on conflict (deployment, project_id, job_id)
+do update set reached = excluded.reached,
+  clock = case when t.project_id = 0 then t.clock else excluded.clock end;
+
+-- name: forget
+-- Those that do not wait any more: should they come back, they are newcomers.
+delete from turns t
+where deployment = %(home)s and project_id > 0 and not exists (
+  select from unnest(%(projects)s::bigint[], %(jobs)s::bigint[]) as u (project_id, job_id)
+  where u.project_id = t.project_id and u.job_id = t.job_id);
+
+-- name: bound
+-- By deployment and job, what is bound and not yet claimed: the next and the last turn.
+select deployment, job_id, min(turn) filter (where turn > 0 and not_before <= now()), max(turn)
+from chunks
+where deployment = any(%(deployments)s::text[]) and status in ('ready', 'waiting')
+  and kind = 'call'
+group by deployment, job_id;
+
+-- name: last_turns
+select deployment, clock from turns
+where deployment = any(%(deployments)s::text[]) and project_id = 0 and job_id = 0;
+
+-- name: keep_last
+insert into turns (deployment, project_id, job_id, reached, clock)
+select u.deployment, 0, 0, 0, u.last
+from unnest(%(deployments)s::text[], %(lasts)s::float8[]) as u (deployment, last)
+on conflict (deployment, project_id, job_id) do update set clock = excluded.clock;

@@ -1,0 +1,161 @@
+"""Whose turn it is: fair order over projects and, within each, over its jobs.
+
+Self-clocked fair queueing on two levels. A job's next chunk *ends* where its last one ended
+plus size / weight, in a time that only service moves on; the earliest end goes first. The same
+among projects, each represented by the next chunk of its own order. So over any while in which
+they wait, two jobs of a project get in proportion to their weights, and so do two projects,
+however many jobs each has.
+
+A newcomer begins at the clock, the end of what was served last: it neither starves, nor is
+paid for the time before it came. Whoever waits keeps its place, however small the room.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar, cast
+
+MOST_URGENT: Final = 8.0
+"""How many times its weight a job may get among its project's jobs to keep its deadline."""
+
+MOST_URGENT_PROJECT: Final = 2.0
+"""The same for its project among projects: what others are due is not for a deadline to take."""
+
+
+class Sized(Protocol):
+    """What is queued: a number of requests."""
+
+    @property
+    def size(self) -> int: ...
+
+
+T = TypeVar("T", bound=Sized)
+
+
+@dataclass(slots=True)
+class ProjectTurn:
+    """A project that waits: where its last chunk ended among projects, and the clock of its
+    jobs. `reached` is None for a newcomer."""
+
+    weight: float
+    reached: float | None = None
+    clock: float = 0.0
+
+
+@dataclass(slots=True)
+class JobTurn:
+    """A job that waits: where its last chunk ended among its project's; None for a newcomer."""
+
+    project: int
+    weight: float
+    reached: float | None = None
+
+
+class _Line(Generic[T]):
+    """A job's chunks in order, the next one in sight."""
+
+    def __init__(self, turn: JobTurn, start: float, chunks: Iterable[T]) -> None:
+        self.turn = turn
+        self.start = start
+        self._chunks = iter(chunks)
+        self.head: T | None = next(self._chunks, None)
+
+    def end(self) -> float:
+        return self.start + (self.head.size if self.head else 0) / self.turn.weight
+
+    def step(self) -> None:
+        self.head = next(self._chunks, None)
+
+
+class _Group(Generic[T]):
+    """A project's jobs, by the ends of their next chunks."""
+
+    def __init__(self, turn: ProjectTurn, start: float) -> None:
+        self.turn = turn
+        self.start = start
+        self.clock = turn.clock
+        self.jobs: list[tuple[float, int]] = []
+
+    def end(self, lines: Mapping[int, _Line[T]]) -> float:
+        head = lines[self.jobs[0][1]].head
+        return self.start + (head.size if head else 0) / self.turn.weight
+
+
+class FairQueue(Generic[T]):
+    """One pass over what waits. Iterate, and call `take` for what was served; what was not
+    is passed by, and its job's next chunk is offered in its place."""
+
+    def __init__(
+        self,
+        clock: float,
+        projects: Mapping[int, ProjectTurn],
+        jobs: Mapping[int, JobTurn],
+        chunks: Mapping[int, Iterable[T]],
+    ) -> None:
+        self.clock = clock
+        self._taken = False
+        self._lines: dict[int, _Line[T]] = {}
+        self._groups: dict[int, _Group[T]] = {}
+        for id_, project in projects.items():
+            start = clock if project.reached is None else project.reached
+            self._groups[id_] = _Group(project, start)
+        for id_, job in jobs.items():
+            clock_ = projects[job.project].clock
+            start = clock_ if job.reached is None else job.reached
+            self._lines[id_] = _Line(job, start, chunks[id_])
+
+    def __iter__(self) -> Iterator[tuple[int, T]]:
+        """Job ids with their chunks, fairest first."""
+        for id_, line in self._lines.items():
+            if line.head is not None:
+                self._groups[line.turn.project].jobs.append((line.end(), id_))
+        for group in self._groups.values():
+            heapq.heapify(group.jobs)
+        heap = [(g.end(self._lines), id_) for id_, g in self._groups.items() if g.jobs]
+        heapq.heapify(heap)
+        while heap:
+            end, project = heap[0]
+            group = self._groups[project]
+            job_end, job = group.jobs[0]
+            line = self._lines[job]
+            self._taken = False
+            yield job, cast(T, line.head)
+            if self._taken:
+                group.start, line.start = end, job_end
+                group.clock = max(group.clock, job_end)
+                self.clock = max(self.clock, end)
+            line.step()
+            if line.head is None:
+                heapq.heappop(group.jobs)
+            else:
+                heapq.heapreplace(group.jobs, (line.end(), job))
+            if group.jobs:
+                heapq.heapreplace(heap, (group.end(self._lines), project))
+            else:
+                heapq.heappop(heap)
+
+    def take(self) -> None:
+        """What was offered last is served."""
+        self._taken = True
+
+    def job_reached(self, job: int) -> float:
+        """Where the job's last chunk ended among its project's jobs."""
+        return self._lines[job].start
+
+    def project_reached(self, project: int) -> float:
+        """Where the project's last chunk ended among projects."""
+        return self._groups[project].start
+
+    def project_clock(self, project: int) -> float:
+        """The clock of the project's jobs."""
+        return self._groups[project].clock
+
+
+def urgency(open_requests: int, seconds: float, rate: float) -> float:
+    """How many times its fair share (`rate`, requests a second) a job needs to end within
+    `seconds`: from 1, where the share is enough, to MOST_URGENT. Where nothing is known of the
+    rate there is no haste."""
+    if open_requests <= 0 or rate <= 0:
+        return 1.0
+    needed = open_requests / max(seconds, 1.0)
+    return min(max(needed / rate, 1.0), MOST_URGENT)
