@@ -2,11 +2,8 @@
 
 import asyncio
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from psycopg import AsyncConnection
@@ -17,12 +14,13 @@ from redis.exceptions import RedisError
 from core.deployment import Deployment
 from core.errors import ConfigError
 from core.settings import Settings
+from core.status import Cause, DeploymentStatus
 from db.overview import Overview, overview
 from providers.secrets import resolve_secret
+from providers.watch import look
 
 PATIENCE_S = 5.0
 AMQP_PORT = 5672
-AGENT = {"user-agent": "batchyard"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +103,24 @@ def check_queues(settings: Settings, seen: Overview) -> list[Check]:
     return found
 
 
+def check_closed(settings: Settings, seen: Overview) -> list[Check]:
+    """No deployment is closed, by itself or by an operator."""
+    known = {line for name in settings.deployments for line in settings.lines(name)}
+    found = []
+    for one in seen.deployments:
+        if one.status == DeploymentStatus.OPEN or one.deployment not in known:
+            continue
+        resume = f"`batchyard deployments resume {one.deployment}`"
+        fix = f"{resume} opens it now"
+        if one.cause == Cause.KEY:
+            fix = f"Replace its key, then {resume}"
+        elif one.left is not None:
+            fix = f"It is tried again in {max(0.0, one.left):.0f} s; {fix}"
+        detail = f"{one.status}: {one.reason}"
+        found.append(Check(f"state of {one.deployment}", False, detail, fix))
+    return found
+
+
 def check_keys(settings: Settings) -> list[Check]:
     """Every provider's key can be found by its reference, here at least."""
     found = []
@@ -129,7 +145,7 @@ async def check_deployments(deployments: Mapping[str, Deployment]) -> list[Check
     """Whether something answers at each deployment's address. No key is sent: any answer
     below 500 counts, a 401 too."""
     urls = sorted({one.base_url for one in deployments.values()})
-    answers = await asyncio.gather(*(asyncio.to_thread(_answer, url) for url in urls))
+    answers = await asyncio.gather(*(asyncio.to_thread(look, f"{url}/models") for url in urls))
     by_url = dict(zip(urls, answers, strict=True))
     found = []
     for name, deployment in deployments.items():
@@ -138,19 +154,6 @@ async def check_deployments(deployments: Mapping[str, Deployment]) -> list[Check
         detail = f"{deployment.model} at {deployment.base_url}: {detail}"
         found.append(Check(f"deployment {name}", ok, detail, fix, service=not ok))
     return found
-
-
-def _answer(base_url: str) -> tuple[bool, str]:
-    if urlsplit(base_url).scheme not in ("http", "https"):
-        return False, "neither http nor https"
-    request = urllib.request.Request(f"{base_url}/models", headers=AGENT)  # noqa: S310
-    try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:  # noqa: S310
-            return True, f"answers ({reply.status})"
-    except urllib.error.HTTPError as error:
-        return error.code < 500, f"answers {error.code}"
-    except (OSError, HTTPException) as error:
-        return False, _first_line(error)
 
 
 def check_flower(url: str) -> Check:

@@ -123,10 +123,16 @@ class KeySettings(Strict):
 class HealthSettings(Strict):
     """How a server of your own is watched: with a GET, without a key, every so many seconds.
     `path` is the path on the server, such as /health; without one it is `/models` below the
-    `base_url`."""
+    `base_url`. `true` and `false` are short for `{on: true}` and `{on: false}`."""
 
+    on: bool = True
     path: str | None = Field(default=None, pattern=r"^/[^?#@\s]*$")
     every: float = Field(default=10.0, ge=1, le=3600)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_on_or_off(cls, value: Any) -> Any:
+        return {"on": value} if isinstance(value, bool) else value
 
 
 class ProviderSettings(Strict):
@@ -152,7 +158,7 @@ class ProviderSettings(Strict):
     plain_http: bool = False
     profile: dict[str, Any] = Field(default_factory=dict)
     quota_wait: float = Field(default=600.0, gt=0, le=86_400)
-    health: HealthSettings | bool | None = None
+    health: HealthSettings | None = None
 
     @field_validator("base_url")
     @classmethod
@@ -190,10 +196,9 @@ class ProviderSettings(Strict):
     @property
     def watch(self) -> HealthSettings | None:
         """How its server is watched; None where it is not."""
-        if isinstance(self.health, HealthSettings):
-            return self.health
-        wanted = self.kind == "local" if self.health is None else self.health
-        return HealthSettings() if wanted else None
+        if self.health is None:
+            return HealthSettings() if self.kind == "local" else None
+        return self.health if self.health.on else None
 
     @property
     def references(self) -> tuple[str, ...]:

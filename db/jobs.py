@@ -220,9 +220,8 @@ async def _standing(conn: Connection, job_id: int) -> list[Standing]:
 
 
 async def _waiting(conn: Connection, job: _JobRow, standing: list[Standing]) -> Waiting:
-    names = sorted({group.deployment for group in standing} - {""})
     async with conn.cursor(row_factory=class_row(Closed)) as cursor:
-        closed = await (await cursor.execute(SQL["closed"], {"deployments": names})).fetchall()
+        closed = await (await cursor.execute(SQL["closed"], {"job_id": job.id})).fetchall()
     return Waiting(
         running=JobStatus(job.status) in RUNNING,
         stop=job.stop,

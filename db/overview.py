@@ -24,6 +24,7 @@ class DeploymentState:
 
     deployment: str
     status: str
+    cause: str | None
     reason: str
     margin: float
     left: float | None

@@ -12,6 +12,7 @@ from core.errors import NotFoundError
 from core.money import usd_text
 from db.connect import Connection, statements
 from db.jobs import JobView, job_events, job_view
+from db.waits import Closed
 
 SQL = statements("stories")
 SAMPLES = 3
@@ -96,7 +97,8 @@ class Whereabouts:
 
 @dataclass(frozen=True, slots=True)
 class RequestStory:
-    """A request's way so far. Without an outcome in an ended job it has the job's."""
+    """A request's way so far. Without an outcome in an ended job it has the job's. `closed`
+    are its candidates that are not open now, while it waits."""
 
     job_status: str
     asked: Asked
@@ -104,6 +106,7 @@ class RequestStory:
     calls: list[Call]
     outcome: Outcome | None
     now: Whereabouts | None
+    closed: list[Closed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +147,16 @@ async def request_story(
         where["seq"] = asked[0].seq
         outcomes = await _all(conn, Outcome, "outcome", where)
         now = await _all(conn, Whereabouts, "whereabouts", where)
+        plans = await _all(conn, Planned, "plans", where)
+        names = plans[-1].body["candidates"] if plans and now else []
         return RequestStory(
             status,
             asked[0],
-            await _all(conn, Planned, "plans", where),
+            plans,
             await _all(conn, Call, "calls", where),
             outcomes[0] if outcomes else None,
             now[0] if now else None,
+            await _closed(conn, job_id, names),
         )
 
 
@@ -183,6 +189,19 @@ async def errors_by_class(conn: Connection, project_id: int, job_id: int) -> lis
                 rows = await _rows(conn, "attempt_samples", {**where, "class": group.name})
                 group.samples = [(row[0], row[1], row[2] or "") for row in rows]
     return sorted(groups.values(), key=lambda group: (-group.failed, -group.calls, group.name))
+
+
+async def closed_now(conn: Connection, project_id: int, job_id: int) -> list[Closed]:
+    """Deployments that the job has called and that are not open now. Raises NotFoundError."""
+    await _place(conn, project_id, job_id)
+    return await _closed(conn, job_id, [], called=True)
+
+
+async def _closed(
+    conn: Connection, job_id: int, names: list[str], *, called: bool = False
+) -> list[Closed]:
+    where = {"job_id": job_id, "deployments": names, "called": called}
+    return await _all(conn, Closed, "closed", where)
 
 
 async def _place(conn: Connection, project_id: int, job_id: int) -> tuple[dict[str, Any], str]:

@@ -25,7 +25,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """A deployment that takes no work; `reopens` in seconds from now, None: not by itself."""
+    """A deployment that is not open; `reopens` in seconds from now, None: not by itself."""
 
     deployment: str
     status: str
@@ -54,7 +54,7 @@ def why(facts: Waiting) -> str:
             *_workers(facts),
             *_stopping(facts),
             *_routing(facts),
-            *(_closed(closed) for closed in facts.closed),
+            *(told(closed) for closed in facts.closed),
             *_again(facts),
             *_room(facts),
             *_budget(facts),
@@ -81,10 +81,14 @@ def _routing(facts: Waiting) -> list[str]:
     return [f"{_requests(count)} to be routed"] if count else []
 
 
-def _closed(closed: Closed) -> str:
+def told(closed: Closed) -> str:
+    """How a deployment stands, why, and what ends it."""
     back = f", back in {_seconds(closed.reopens)}" if closed.reopens is not None else ""
     reason = f" ({closed.reason})" if closed.reason else ""
-    return f"deployment {closed.deployment} is {closed.status}{reason}{back}"
+    remedy = ""
+    if closed.status == "disabled":
+        remedy = f". Replace its key, then `batchyard deployments resume {closed.deployment}`"
+    return f"deployment {closed.deployment} is {closed.status}{reason}{back}{remedy}"
 
 
 def _again(facts: Waiting) -> list[str]:

@@ -36,6 +36,7 @@ from tasks.health import Health
 from tasks.meters import Meters
 from tasks.record import Writer
 from tasks.trace import traced
+from tasks.watch import watch
 from tasks.yard import Yard
 from workers import environment
 from workers.keyring import Keyring
@@ -87,6 +88,7 @@ async def open_yard(
         vital = [_vital(_renew(yard)), _vital(writer.watch())]
         vital.append(_vital(_touch(limiter, settings.yard.heartbeat)))
         vital.append(_vital(caller.health.keep(pool)))
+        vital.append(_vital(watch(pool, deployments)))
         try:
             yield yard
         finally:

@@ -78,6 +78,7 @@ async def _services(home: Home, settings: Settings) -> list[Check]:
         found.append(postgres)
         if seen is not None:
             found += [checks.check_workers(seen), *checks.check_queues(settings, seen)]
+            found += checks.check_closed(settings, seen)
     if broker:
         found.append(checks.check_broker(broker))
     if running is not None and running.flower_url:

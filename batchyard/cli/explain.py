@@ -16,6 +16,7 @@ from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
 from core.money import usd_text
 from db.stories import Call, JobStory, Planned, RequestStory, job_story, request_story
+from db.waits import told
 
 
 def explain(
@@ -80,6 +81,7 @@ def _request_json(story: RequestStory) -> dict[str, Any]:
         "calls": calls,
         "outcome": asdict(story.outcome) if story.outcome else None,
         "now": asdict(story.now) if story.now else None,
+        "closed": [asdict(closed) for closed in story.closed],
     }
 
 
@@ -110,6 +112,8 @@ def _request_lines(story: RequestStory) -> Iterator[Text]:
     for call in story.calls:
         yield _call(call)
     yield _ending(story)
+    for closed in story.closed:
+        yield Text(told(closed), style="yellow")
 
 
 def _planned(planned: Planned) -> str:

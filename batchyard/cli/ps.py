@@ -7,13 +7,14 @@ from typing import Any
 from rich.console import Console
 
 from batchyard.cli.database import ask
+from batchyard.cli.lines import counts, lines, why
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.places import ConfigOption, relative, settings_path
 from batchyard.cli.show import ago, out, plain, table
 from batchyard.embedded.detached import cpu_seconds
 from batchyard.embedded.home import Home, YardRecord
-from core.settings import DeploymentSettings, Settings, configured_name
-from db.overview import Backlog, DeploymentState, Overview, overview
+from core.settings import Settings, configured_name
+from db.overview import Overview, overview
 from providers.configuration import load_settings
 
 # Headings by what is below them; ">" marks a column of numbers.
@@ -70,7 +71,7 @@ def ps(*, config: ConfigOption = None, as_json: JsonFlag = False) -> None:
         "unrouted": seen.unrouted,
         "services": _services(home, running),
         "queues": _queues(settings, seen),
-        "deployments": _deployments(settings, seen),
+        "deployments": lines(settings, seen),
         "workers": [asdict(worker) for worker in seen.workers],
     }
     if as_json:
@@ -104,7 +105,7 @@ def _queues(settings: Settings, seen: Overview) -> list[dict[str, Any]]:
             "provider": name,
             "tickets_queued": seen.tickets.get((name, "queued"), 0),
             "tickets_running": seen.tickets.get((name, "running"), 0),
-            **_counts(
+            **counts(
                 [one for one in seen.backlog if _provider_of(settings, one.deployment) == name]
             ),
         }
@@ -117,44 +118,6 @@ def _provider_of(settings: Settings, deployment: str) -> str:
     return known.provider if known else ""
 
 
-def _counts(backlog: list[Backlog]) -> dict[str, Any]:
-    """Requests by where they stand; `oldest_s` is the age of the oldest bound one."""
-    sums = dict.fromkeys(("planned", "ready", "waiting", "leased"), 0)
-    for one in backlog:
-        sums[one.status] += one.requests
-    ages = [one.age for one in backlog if one.status == "ready" and one.age >= 0]
-    return {
-        "backlog": sums["planned"],
-        "bound": sums["ready"],
-        "waiting": sums["waiting"],
-        "leased": sums["leased"],
-        "oldest_s": round(max(ages), 1) if ages else None,
-    }
-
-
-def _deployments(settings: Settings, seen: Overview) -> list[dict[str, Any]]:
-    states = {one.deployment: one for one in seen.deployments}
-    return [
-        _deployment(line, deployment, states.get(line), seen)
-        for name, deployment in settings.deployments.items()
-        for line in settings.lines(name)
-    ]
-
-
-def _deployment(
-    name: str, deployment: DeploymentSettings, state: DeploymentState | None, seen: Overview
-) -> dict[str, Any]:
-    return {
-        "deployment": name,
-        "provider": deployment.provider,
-        "model": deployment.model,
-        "state": state.status if state else "open",
-        "reason": state.reason if state else "",
-        "left_s": round(state.left, 1) if state and state.left else None,
-        **_counts([one for one in seen.backlog if one.deployment == name]),
-    }
-
-
 def _show(console: Console, home: Home, told: dict[str, Any]) -> None:
     console.print(
         f"yard {told['state']} in {relative(home.path)}, {told['active_jobs']} active jobs, "
@@ -163,7 +126,8 @@ def _show(console: Console, home: Home, told: dict[str, Any]) -> None:
     if told["services"]:
         _list(console, SERVICES, told["services"])
     _list(console, QUEUES, told["queues"])
-    _list(console, DEPLOYMENTS, told["deployments"])
+    standing = [line | {"reason": why(line)} for line in told["deployments"]]
+    _list(console, DEPLOYMENTS, standing)
     workers = [
         one | {"lease": _lease(one["lease"]), "up": ago(one["up"])} for one in told["workers"]
     ]

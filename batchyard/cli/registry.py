@@ -25,6 +25,9 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry(YARD, "up", "up", "Start the yard: Postgres, broker, workers, Flower."),
     "down": Entry(YARD, "down", "down", "Stop the yard; its data stay."),
     "ps": Entry(YARD, "ps", "ps", "Services, queues, deployments and workers, now."),
+    "deployments": Entry(
+        YARD, "deployments", "app", "How deployments stand; pause, resume, drain."
+    ),
     "submit": Entry(JOBS, "submit", "submit", "Hand in a file of prompts."),
     "jobs": Entry(JOBS, "jobs", "jobs", "List jobs."),
     "job": Entry(JOBS, "jobs", "job", "Show one job."),

@@ -14,7 +14,7 @@ select coalesce(sum(size), 0)::bigint from chunks where kind = 'route' and statu
 select provider, status, count(*) from lanes group by 1, 2;
 
 -- name: deployments
-select deployment, status, reason, margin, extract(epoch from until - now())::float8
+select deployment, status, cause, reason, margin, extract(epoch from until - now())::float8
 from deployment_state;
 
 -- name: processes

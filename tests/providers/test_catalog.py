@@ -85,6 +85,29 @@ def test_each_key_of_a_provider_is_a_line_of_its_deployments(file: Path) -> None
     assert deployments["bare#2"].key_buckets == second.key_buckets
 
 
+@pytest.mark.parametrize(
+    ("health", "url"),
+    [
+        ("", None),
+        (", health: true", "http://127.0.0.1:9000/v1/models"),
+        (", health: {path: /health, every: 30}", "http://127.0.0.1:9000/health"),
+    ],
+)
+def test_a_server_of_ones_own_is_watched_on_request(
+    file: Path, health: str, url: str | None
+) -> None:
+    settings = _loaded(file, _changed("timeout: 90", f"timeout: 90{health}"))
+    watched = resolve_deployments(settings, {})["small"].health
+    assert (watched.url if watched else None) == url
+
+
+def test_the_local_model_is_watched_unless_told_not_to() -> None:
+    tree = default_settings({}).model_dump(exclude_unset=True)
+    for health, expected in ((None, True), (False, False)):
+        tree["providers"]["local"]["health"] = health
+        assert (Settings.model_validate(tree).providers["local"].watch is not None) is expected
+
+
 def test_one_key_under_keys_makes_no_numbers(file: Path) -> None:
     settings = _loaded(file, _changed('api_key: "env:LAB_KEY"', 'keys: ["env:LAB_KEY"]'))
     assert resolve_deployments(settings, {})["small"].api_key == "env:LAB_KEY"
@@ -257,6 +280,11 @@ def _changed(old: str, new: str) -> str:
             'api_key: "env:LAB_KEY"',
             'keys: [{key: "env:A", limit: {rpm: 1}}]',
             "providers.lab.keys.0.limit: there is no such setting. Did you mean limits?",
+        ),
+        (
+            "timeout: 90",
+            "health: {pth: /health}",
+            "providers.lab.health.pth: there is no such setting. Did you mean path?",
         ),
         (
             "  bare:",

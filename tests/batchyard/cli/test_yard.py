@@ -1,6 +1,7 @@
 import base64
 import json
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from decimal import Decimal
@@ -68,6 +69,47 @@ def test_provider_keys_reach_only_the_workers_that_call(yard):
     assert yard.env["GONE_API_KEY"] in environment_of(up["worker-call-1"]["pid"])
     for name in ("worker-control", "beat", "flower", "simulator", "postgres", "valkey"):
         assert yard.env["GONE_API_KEY"] not in environment_of(up[name]["pid"]), name
+
+
+def standing(yard) -> dict[str, tuple[str, str]]:
+    told = yard("deployments", "--json").json["deployments"]
+    return {one["deployment"]: (one["state"], one["reason"]) for one in told}
+
+
+def test_an_operator_pauses_drains_and_resumes_a_deployment(yard):
+    assert set(standing(yard).values()) == {("open", "")}
+    for command, state in (("pause", "paused"), ("drain", "drained")):
+        assert yard("deployments", command, "absent", "--json").json == {
+            "deployments": ["absent"],
+            "state": state,
+        }
+        found, reason = standing(yard)["absent"]
+        assert found == state
+        assert "batchyard deployments resume absent" in reason
+        assert state in yard("ps").out
+        checks = {one["name"]: one for one in yard("doctor", "--json").json["checks"]}
+        assert not checks["state of absent"]["ok"]
+    assert yard("deployments", "resume", "absent", "--json").json["opened"] == ["absent"]
+    assert standing(yard)["absent"] == ("open", "")
+    said = yard("deployments", "pause", "smal", "--json")
+    assert said.code == 2
+    assert "Did you mean small?" in said.error["message"]
+
+
+def test_a_paused_deployment_sends_nothing_until_it_is_resumed(yard):
+    yard("deployments", "pause", "small")
+    submitted = yard("submit", "-", "--json", stdin='{"prompt": "hello"}\n')
+    job = submitted.json["id"]
+    try:
+        deadline = time.monotonic() + 60
+        while "small is paused" not in (why := yard("job", job, "--json").json["waits_for"]):
+            assert time.monotonic() < deadline, why
+        told = yard("explain", job, "request-1").out
+        assert "deployment small is paused (paused by an operator" in told
+    finally:
+        yard("deployments", "resume", "small")
+    assert yard("watch", job).code == 0
+    assert yard("job", job, "--json").json["status"] == "completed"
 
 
 def test_no_password_is_on_a_command_line(yard):

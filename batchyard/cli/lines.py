@@ -1,0 +1,58 @@
+"""Deployments as people are shown them: one row a line."""
+
+from typing import Any
+
+from batchyard.cli.show import ago
+from core.settings import Settings, configured_name
+from db.overview import Backlog, DeploymentState, Overview
+
+
+def lines(settings: Settings, seen: Overview) -> list[dict[str, Any]]:
+    """Every line of the configuration: whose it is, its key's reference, how it stands and
+    why, and what waits for it. Times in seconds."""
+    states = {one.deployment: one for one in seen.deployments}
+    return [
+        _line(settings, line, number, states.get(line), seen)
+        for name in settings.deployments
+        for number, line in enumerate(settings.lines(name))
+    ]
+
+
+def _line(
+    settings: Settings, line: str, number: int, state: DeploymentState | None, seen: Overview
+) -> dict[str, Any]:
+    deployment = settings.deployments[configured_name(line)]
+    references = settings.providers[deployment.provider].references
+    return {
+        "deployment": line,
+        "provider": deployment.provider,
+        "model": deployment.model,
+        "key": references[number] if references else None,
+        "state": state.status if state else "open",
+        "cause": state.cause if state else None,
+        "reason": state.reason if state else "",
+        "left_s": round(state.left, 1) if state and state.left else None,
+        **counts([one for one in seen.backlog if one.deployment == line]),
+    }
+
+
+def counts(backlog: list[Backlog]) -> dict[str, Any]:
+    """Requests by where they stand; `oldest_s` is the age of the oldest bound one."""
+    sums = dict.fromkeys(("planned", "ready", "waiting", "leased"), 0)
+    for one in backlog:
+        sums[one.status] += one.requests
+    ages = [one.age for one in backlog if one.status == "ready" and one.age >= 0]
+    return {
+        "backlog": sums["planned"],
+        "bound": sums["ready"],
+        "waiting": sums["waiting"],
+        "leased": sums["leased"],
+        "oldest_s": round(max(ages), 1) if ages else None,
+    }
+
+
+def why(line: dict[str, Any]) -> str:
+    """Why it is not open, and until when, for a cell of a table."""
+    if line["left_s"] is None:
+        return str(line["reason"])
+    return f"{line['reason']}; for {ago(line['left_s'])} more"
