@@ -1,18 +1,19 @@
 """A lane: one ticket's slice of work on a provider.
 
-    claim ─► backlog ─► window (money, cursor) ─► intended ─► permits ─► calls ─► writer
-             feeder ──────────────────────────►  │ sender ──────────────►
+    claim ─► backlog ─► window (money, cursor) ─► gate (permit, call) ─► writer
+    └ _claim_ahead ┘    └ _open_windows ─────┘    └ tasks/gate.py ──┘    └ landed
 
-The feeder keeps at most one window of entries intended and unsent; the sender takes permits
-for as many of them as the limiter grants. At the end of the slice, or when the next permit
-is far away, what was not sent goes back to the yard.
+Claims are made ahead, so that there is always something to open the next window on, and a
+window is opened before the last one is all sent; at most one of entries is intended and
+unsent. At the end of the slice, or when the next permit is far away, what was not sent goes
+back to the yard.
 """
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby, takewhile
+from itertools import groupby
 
 import structlog
 from psycopg import OperationalError
@@ -23,8 +24,7 @@ from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
 from db.connect import Connection
 from db.dispatch import end_lane, start_lane
 from db.lease import claim, disown, disown_unknown, read_entries
-from tasks.attempt import attempt
-from tasks.permits import Permits
+from tasks.gate import Gate
 from tasks.persist import persist
 from tasks.yard import Yard
 
@@ -32,8 +32,8 @@ log = structlog.get_logger()
 
 WINDOW = 64
 CLAIM = 200
-FAR_AWAY = 5.0
-FULL_POLL = 0.25
+LOW = 128
+POLL = 0.25
 SHORT_DELAY = 0.5
 
 
@@ -88,12 +88,11 @@ async def run_slice(yard: Yard, provider: str, ticket: int) -> str:
 
 
 class Lane:
-    """The state of one slice."""
+    """The state of one slice. Its entries are in the backlog, wait at a gate, or fly."""
 
     def __init__(self, yard: Yard, provider: str, ticket: int) -> None:
         self.tally = Tally()
         self._yard = yard
-        self._permits = Permits(yard.caller, yard.outputs)
         self._ticket = ticket
         self._provider = provider
         mine = [d for d in yard.context.deployments.values() if d.provider == provider]
@@ -101,43 +100,49 @@ class Lane:
         self._deployments = mine[ticket % len(mine) :] + mine[: ticket % len(mine)]
         self._chunks: set[LeasedChunk] = set()
         self._backlog: deque[Entry] = deque()
-        self._intended: deque[Entry] = deque()
+        self._gates: set[Gate] = set()
+        self._waiting = 0
         self._flying = 0
+        self._claiming = True
         self._changed = asyncio.Event()
-        self._returned = asyncio.Event()
-        self._feeding = True
-        self._far: dict[str, float] = {}
+        self._blocked = False
         self._served: set[str] = set()
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.time() + yard.context.settings.yard.slice
+        self._broken: BaseException | None = None
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + yard.context.settings.yard.slice
 
     async def run(self) -> None:
         """Claims and sends until the slice is over, then waits for its own calls."""
         try:
-            async with asyncio.TaskGroup() as calls:
-                feeder = calls.create_task(self._feed())
-                await self._send_all(calls)
-                await feeder
-                await self._end_claims()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._claim_ahead())
+                tasks.create_task(self._open_windows())
+            await self._end_claims()
+            while self._flying:
+                await self._change()
             await self._yard.writer.flush()
         except BaseException:
             await self._break_off()
             raise
         finally:
             self._yard.held.difference_update(self._chunks)
+            for gate in self._gates:
+                gate.leave(self)
 
     async def _break_off(self) -> None:
         """What this lane holds must not stay leased to a process that goes on living; what
         its calls brought is kept first."""
         owner, mine = self._yard.process_id, list(self._chunks)
+        for gate in self._gates:
+            await gate.take_back(self)
         try:
             await self._yard.writer.flush()
         finally:
             await persist(self._yard.context.pool, lambda conn: disown(conn, mine, owner))
 
     def _over(self) -> bool:
-        late = asyncio.get_running_loop().time() >= self._deadline
-        return late or bool(self._far) or self._yard.stopping.is_set() or self._shut()
+        late = self._loop.time() >= self._deadline
+        return late or self._blocked or self._yard.stopping.is_set() or self._shut()
 
     def _shut(self) -> bool:
         """Whether one of the deployments that it works for has been closed: what is unsent goes
@@ -145,22 +150,51 @@ class Lane:
         sends = self._yard.caller.health.sends
         return any(not sends(name) for name in self._served)
 
-    async def _feed(self) -> None:
-        """Claims chunks and turns their entries into intended ones, a window at a time."""
+    async def _change(self) -> None:
+        """Until something has changed, or may have."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), POLL)
+        if self._broken is not None:
+            raise self._broken
+
+    # What a gate tells.
+
+    def went(self) -> None:
+        self._waiting -= 1
+        self._flying += 1
+        if self._waiting <= WINDOW // 2:
+            self._changed.set()
+
+    def landed(self, settled: Settled) -> None:
+        self._flying -= 1
+        self.tally.add(settled)
+        self._yard.writer.settle(settled)
+        if not self._flying:
+            self._changed.set()
+
+    def blocked(self) -> None:
+        self._blocked = True
+        self._changed.set()
+
+    def broke(self, error: BaseException) -> None:
+        self._broken = error
+        self._changed.set()
+
+    # Claims.
+
+    async def _claim_ahead(self) -> None:
+        """Keeps the backlog filled until the slice is over or nothing more is due."""
         try:
-            while not self._over():
-                if not self._backlog and not await self._claim():
-                    return
-                while len(self._intended) > WINDOW // 2 and not self._over():
-                    await self._wait_changed()
-                if not self._over():
-                    await self._intend()
+            while not self._over() and await self._claim():
+                while len(self._backlog) > LOW and not self._over():
+                    await self._change()
         finally:
-            self._feeding = False
+            self._claiming = False
             self._changed.set()
 
     async def _claim(self) -> bool:
-        """Whether there is a backlog now. A claim that Postgres broke off ends the claiming;
+        """Whether there was anything. A claim that Postgres broke off ends the claiming;
         calls in flight and what is intended go on."""
         claimed: list[LeasedChunk] = []
         meters = self._yard.meters
@@ -169,12 +203,13 @@ class Lane:
                 async with self._yard.context.pool.connection() as conn:
                     claimed = await self._lease(conn)
                     entries = await read_entries(conn, claimed)
-            self._backlog.extend(entries)
-            meters.claimed += len(entries)
         except OperationalError as error:
             log.warning("claim broken off", reason=type(error).__name__)
             await self._unclaim(claimed)
             return False
+        self._backlog.extend(entries)
+        meters.claimed += len(entries)
+        self._changed.set()
         return bool(claimed)
 
     async def _lease(self, conn: Connection) -> list[LeasedChunk]:
@@ -196,8 +231,18 @@ class Lane:
         owner, known = self._yard.process_id, self._yard.held
         await persist(self._yard.context.pool, lambda conn: disown_unknown(conn, set(known), owner))
 
+    # Windows.
+
+    async def _open_windows(self) -> None:
+        """Sends the backlog, window by window, until there is none or the slice is over."""
+        while (self._claiming or self._backlog or self._waiting) and not self._over():
+            if self._backlog and self._waiting <= WINDOW // 2:
+                await self._intend()
+            else:
+                await self._change()
+
     async def _intend(self) -> None:
-        room = WINDOW - len(self._intended)
+        room = WINDOW - self._waiting
         entries = [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
         groups = [list(group) for _, group in groupby(entries, key=lambda e: e.chunk.id)]
         windows = [Window(group[0].chunk, len(group)) for group in groups]
@@ -205,12 +250,18 @@ class Lane:
             await self._yard.writer.intend(windows)
         back = []
         for group, window in zip(groups, windows, strict=True):
-            self._intended.extend(group[: window.granted])
+            self._put(group[: window.granted])
             if window.stopped or window.short:
                 back.append(self._turn_away(window))
         if back:
             await self._yard.writer.give_back(back)
-        self._changed.set()
+
+    def _put(self, entries: list[Entry]) -> None:
+        if entries:
+            self._waiting += len(entries)
+            gate = self._yard.gate(entries[0].chunk)
+            self._gates.add(gate)
+            gate.put(self, entries)
 
     def _turn_away(self, window: Window) -> GiveBack:
         """The rest of a chunk whose job was stopped, or whose budget has no room just now."""
@@ -222,53 +273,18 @@ class Lane:
             drop=window.stopped,
         )
 
-    async def _send_all(self, calls: asyncio.TaskGroup) -> None:
-        """Sends what is intended as permits come, until the feeder is done or the slice is."""
-        health = self._yard.caller.health
-        while (self._feeding or self._intended) and not self._over():
-            if not self._intended:
-                await self._wait_changed()
-                continue
-            ask = self._same_scopes()
-            name = ask[0].chunk.deployment
-            grant = await self._permits.acquire(ask)
-            for _ in range(grant.granted):
-                self._flying += 1
-                calls.create_task(self._call(self._intended.popleft()))
-            self._changed.set()
-            if grant.granted == len(ask):
-                continue
-            if grant.wait > FAR_AWAY:
-                self._far[name] = grant.wait
-                reason = f"its limits or a 429 give no permit for {grant.wait:.0f} s"
-                health.park(name, grant.wait, reason)
-                return
-            await self._wait_permit(grant.wait, full=grant.full)
-
-    def _same_scopes(self) -> Sequence[Entry]:
-        first = self._permits.scopes(self._intended[0])
-        return list(takewhile(lambda e: self._permits.scopes(e) == first, self._intended))
-
-    async def _call(self, entry: Entry) -> None:
-        settled: Settled | None = None
-        try:
-            settled = await attempt(self._yard.caller, entry)
-        finally:
-            self._permits.give_back(entry, settled)
-            self._flying -= 1
-            self._returned.set()
-        self.tally.add(settled)
-        self._yard.writer.settle(settled)
+    # The end.
 
     async def _end_claims(self) -> None:
         """Gives back what was claimed and not sent, and asks for the next lane at once, so
         that the slow end of this one idles nothing."""
         # By chunk and not by its id: a chunk that was lost and leased again is two of them.
-        unsent = Counter(entry.chunk for entry in self._intended)
+        unsent: Counter[LeasedChunk] = Counter()
+        for gate in self._gates:
+            unsent.update(entry.chunk for entry in await gate.take_back(self))
         held = dict.fromkeys([*unsent, *(entry.chunk for entry in self._backlog)])
         back = [self._unfinished(chunk, unsent[chunk]) for chunk in held]
         self._backlog.clear()
-        self._intended.clear()
         pool = self._yard.context.pool
         if back:
             await self._yard.writer.give_back(back)
@@ -280,24 +296,3 @@ class Lane:
         sends = self._yard.caller.health.sends(chunk.deployment)
         reason = "its slice was over" if sends else f"{chunk.deployment} takes no calls now"
         return GiveBack(chunk, unsent=unsent, reason=reason)
-
-    async def _wait_changed(self) -> None:
-        self._changed.clear()
-        try:
-            await asyncio.wait_for(self._changed.wait(), FULL_POLL)
-        except TimeoutError:
-            return
-
-    async def _wait_permit(self, seconds: float, *, full: bool) -> None:
-        """Sleeps for the limiter's time, or until a call of our own ends."""
-        if not full:
-            await self._yard.caller.health.nap(seconds)
-            return
-        self._returned.clear()
-        try:
-            wait = FULL_POLL if self._flying else seconds
-            await asyncio.wait_for(self._returned.wait(), wait)
-            # Others end about now: one question for them all.
-            await asyncio.sleep(0.005)
-        except TimeoutError:
-            return

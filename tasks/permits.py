@@ -5,56 +5,56 @@ and the output that it may have or usually has, as its provider counts. What the
 afterwards sets it right.
 """
 
+import math
 from collections.abc import Sequence
 
-from core.deployment import Deployment
 from core.ports import Ask, Buckets, Grant, Return
 from core.status import AttemptStatus
 from core.work import Entry, Settled
 from providers.errors import ErrorClass
 from providers.request import asked_output
 from tasks.attempt import Caller
-from tasks.yard import Outputs
 
+USUAL_OUTPUT = 128
 UNCOUNTED = (ErrorClass.THROTTLED, ErrorClass.TRANSIENT)
 
 
 class Permits:
-    """The way to the limiter for entries of this process."""
+    """The way to the limiter for calls to one deployment for one project.
 
-    def __init__(self, caller: Caller, outputs: Outputs) -> None:
+    How many output tokens an answer lately brought is an exponentially weighted mean.
+    """
+
+    def __init__(self, caller: Caller, deployment: str, project: str) -> None:
         self._caller = caller
-        self._outputs = outputs
+        self._line = caller.deployments[deployment]
+        shared = (self._line.key_buckets, caller.projects.get(project))
+        self._shared = tuple(buckets for buckets in shared if buckets is not None)
+        self._output: float | None = None
 
-    def scopes(self, entry: Entry) -> tuple[Buckets, ...]:
-        """Whose buckets the entry's call takes from. Entries of one scope may ask together."""
-        line = self._caller.deployments[entry.chunk.deployment]
-        scopes = [self._caller.health.buckets(line)]
-        if line.key_buckets is not None:
-            scopes.append(line.key_buckets)
-        if (project := self._caller.projects.get(entry.chunk.project)) is not None:
-            scopes.append(project)
-        return tuple(scopes)
+    def _scopes(self) -> tuple[Buckets, ...]:
+        """Whose buckets a call takes from; the line's own are fewer while it is being probed."""
+        return (self._caller.health.buckets(self._line), *self._shared)
 
     async def acquire(self, entries: Sequence[Entry]) -> Grant:
-        """Leave for the first of the entries, which are all of the same scopes."""
-        line = self._caller.deployments[entries[0].chunk.deployment]
+        """Leave for the first of the entries."""
         for entry in entries:
-            entry.asked = self._ask(line, entry)
+            entry.asked = self._ask(entry)
         asks = [entry.asked for entry in entries]
-        grant = await self._caller.limiter.acquire(self.scopes(entries[0]), asks)
+        grant = await self._caller.limiter.acquire(self._scopes(), asks)
         for entry in entries[: grant.granted]:
             entry.epoch = grant.epoch
         return grant
 
-    def _ask(self, line: Deployment, entry: Entry) -> Ask:
-        if line.counts_asked:
+    def _ask(self, entry: Entry) -> Ask:
+        if self._line.counts_asked:
             return Ask(entry.tokens, asked_output(entry.body, entry.chunk.plan.max_output))
-        return Ask(entry.tokens, self._outputs.expected(line.name))
+        usual = USUAL_OUTPUT if self._output is None else self._output
+        return Ask(entry.tokens, math.ceil(usual))
 
     def give_back(self, entry: Entry, settled: Settled | None) -> None:
         """The entry's call has ended; None where it broke down."""
-        self._caller.limiter.give_back(self.scopes(entry), self._back(entry, settled))
+        self._caller.limiter.give_back(self._scopes(), self._back(entry, settled))
 
     def _back(self, entry: Entry, settled: Settled | None) -> Return:
         if settled is None:
@@ -65,11 +65,11 @@ class Permits:
             if settled.error_class in UNCOUNTED:
                 return Return(calls=1, input=asked.input, output=asked.output)
             return Return(calls=1, latency_ms=answered)
-        line = self._caller.deployments[entry.chunk.deployment]
-        self._outputs.saw(line.name, usage.output_tokens)
+        mean = usage.output_tokens if self._output is None else self._output
+        self._output = mean + (usage.output_tokens - mean) / 32
         return Return(
             calls=1,
             input=asked.input - usage.input_tokens,
-            output=0 if line.counts_asked else asked.output - usage.output_tokens,
+            output=0 if self._line.counts_asked else asked.output - usage.output_tokens,
             latency_ms=answered,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from core.work import LeasedChunk
 from tasks.attempt import Caller
 from tasks.context import Context
+from tasks.gate import Gate
 from tasks.meters import Meters
 from tasks.record import Writer
 
@@ -33,23 +34,6 @@ class Pulse:
         return now - self.last <= lease / 2 and now >= self.doubted_until
 
 
-class Outputs:
-    """How many output tokens a call to each deployment brings lately: an exponentially
-    weighted mean, so that permits are taken for what a call will probably use."""
-
-    def __init__(self) -> None:
-        self._means: dict[str, float] = {}
-
-    def saw(self, deployment: str, tokens: int) -> None:
-        """One more answer."""
-        mean = self._means.get(deployment, float(tokens))
-        self._means[deployment] = mean + (tokens - mean) / 32
-
-    def expected(self, deployment: str) -> int:
-        """Tokens that the next answer probably has; a guess before the first."""
-        return math.ceil(self._means.get(deployment, 128.0))
-
-
 @dataclass(frozen=True, slots=True)
 class Yard:
     """For the steps that hold leases: besides the context, this process' own row, its one
@@ -64,9 +48,17 @@ class Yard:
     tickets: set[int] = field(default_factory=set)
     held: set[LeasedChunk] = field(default_factory=set)
     pulse: Pulse = field(default_factory=Pulse)
-    outputs: Outputs = field(default_factory=Outputs)
+    gates: dict[tuple[str, str], Gate] = field(default_factory=dict)
 
     @property
     def meters(self) -> Meters:
         """What this process counts about its own work."""
         return self.caller.meters
+
+    def gate(self, chunk: LeasedChunk) -> Gate:
+        """Where the chunk's entries wait to be called."""
+        key = chunk.deployment, chunk.project
+        gate = self.gates.get(key)
+        if gate is None or gate.broken:
+            gate = self.gates[key] = Gate(self.caller, *key)
+        return gate

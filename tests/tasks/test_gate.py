@@ -1,0 +1,226 @@
+"""A gate between two lanes, a provider and permits that the test gives."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+from core.plan import Plan
+from core.ports import Ask, Buckets, Grant, HttpCall, HttpReply, Return
+from core.work import Entry, LeasedChunk, Settled
+from tasks.attempt import Caller
+from tasks.gate import Gate
+from tests.conftest import DEPLOYMENTS
+
+LATER = Grant(0, 3600.0)
+SOON = Grant(0, 0.01)
+
+
+class Wire:
+    """Permits and provider in one: as many permits as there are, calls answered when told."""
+
+    def __init__(self, permits: int = 0) -> None:
+        self.permits = permits
+        self.refusal = SOON
+        self.asked: list[int] = []
+        self.tokens = 0
+        self.returned = 0
+        self.called: list[int] = []
+        self.answers = asyncio.Event()
+
+    async def acquire(
+        self, scopes: Sequence[Buckets], asks: Sequence[Ask], *, express: bool = False
+    ) -> Grant:
+        self.asked.append(len(asks))
+        await asyncio.sleep(0)
+        if self.permits < 0:
+            raise RuntimeError("the limiter has broken down")
+        granted = min(self.permits, len(asks))
+        self.permits -= granted
+        self.tokens += sum(ask.input + ask.output for ask in asks[:granted])
+        return Grant(granted, self.refusal.wait, self.refusal.full)
+
+    def give_back(self, scopes: Sequence[Buckets], back: Return) -> None:
+        self.returned += back.calls
+        self.tokens -= back.input + back.output
+
+    def hear(self, key: str, headers: Mapping[str, str]) -> None:
+        return
+
+    async def pause(self, key: str, seconds: float, epoch: int = -1) -> None:
+        return
+
+    def paused(self, key: str) -> float:
+        return 0.0
+
+    async def send(self, call: HttpCall) -> HttpReply:
+        self.called.append(int(json.loads(call.body)["messages"][0]["content"]))
+        await self.answers.wait()
+        body = {
+            "choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 9, "completion_tokens": 4},
+        }
+        return HttpReply(200, {}, json.dumps(body).encode())
+
+    async def close(self) -> None:
+        return
+
+
+class Lane:
+    """Hears what a gate says."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.ended: list[int] = []
+        self.away = False
+        self.errors: list[BaseException] = []
+
+    def went(self) -> None:
+        self.sent += 1
+
+    def landed(self, settled: Settled) -> None:
+        self.ended.append(settled.entry.seq)
+
+    def has_ended(self, count: int) -> bool:
+        return len(self.ended) == count
+
+    def blocked(self) -> None:
+        self.away = True
+
+    def broke(self, error: BaseException) -> None:
+        self.errors.append(error)
+
+
+def entries(numbers: Iterable[int]) -> list[Entry]:
+    seqs = list(numbers)
+    chunk = LeasedChunk(
+        id=1,
+        fence=1,
+        job_id=1,
+        part=1,
+        round=1,
+        plan_id=1,
+        plan=Plan("default", ("small",), max_output=100, max_attempts=6),
+        candidate=0,
+        deployment="small",
+        seqs=seqs,
+        tries=[0] * len(seqs),
+        calls=[0] * len(seqs),
+        tokens=[5] * len(seqs),
+        bounds=[700] * len(seqs),
+        accounts=(1, 2),
+        limited=False,
+    )
+    bodies = [json.dumps({"messages": [{"role": "user", "content": str(n)}]}) for n in seqs]
+    return [Entry(chunk, index, body.encode()) for index, body in enumerate(bodies)]
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
+def play(scene: Callable[[Gate, Wire], Awaitable[None]]) -> None:
+    async def run() -> None:
+        wire = Wire()
+        await scene(Gate(Caller(DEPLOYMENTS, {}, wire, wire), "small", "default"), wire)
+
+    asyncio.run(run())
+
+
+def test_lanes_share_what_permits_there_are_in_the_order_of_their_coming() -> None:
+    async def scene(gate: Gate, wire: Wire) -> None:
+        first, second = Lane(), Lane()
+        gate.put(first, entries(range(3)))
+        gate.put(second, entries(range(10, 13)))
+        wire.permits = 4
+        await until(lambda: len(wire.called) == 4)
+        assert wire.called == [0, 1, 2, 10]
+        wire.answers.set()
+        wire.permits = 2
+        await until(lambda: len(second.ended) == 3)
+        assert sorted(first.ended + second.ended) == [0, 1, 2, 10, 11, 12]
+        assert (first.sent, second.sent, wire.returned) == (3, 3, 6)
+        # One question was for the entries of both.
+        assert wire.asked[0] == 6
+
+    play(scene)
+
+
+def test_what_was_not_used_of_a_permit_comes_back() -> None:
+    async def scene(gate: Gate, wire: Wire) -> None:
+        lane = Lane()
+        wire.permits = 200
+        wire.answers.set()
+        gate.put(lane, entries(range(200)))
+        await until(lambda: len(lane.ended) == 200)
+        assert wire.tokens == 200 * (9 + 4)
+
+    play(scene)
+
+
+def test_what_is_taken_back_is_not_called() -> None:
+    async def scene(gate: Gate, wire: Wire) -> None:
+        staying, leaving = Lane(), Lane()
+        gate.put(leaving, entries(range(3)))
+        gate.put(staying, entries(range(10, 12)))
+        wire.permits = 1
+        await until(lambda: wire.called == [0])
+        assert [entry.seq for entry in await gate.take_back(leaving)] == [1, 2]
+        gate.leave(leaving)
+        wire.permits = 10
+        wire.answers.set()
+        await until(lambda: len(staying.ended) == 2)
+        assert sorted(wire.called) == [0, 10, 11]
+        assert leaving.ended == [0]
+
+    play(scene)
+
+
+def test_who_would_wait_long_is_told_and_the_deployment_is_parked() -> None:
+    async def scene(gate: Gate, wire: Wire) -> None:
+        lane, later = Lane(), Lane()
+        wire.refusal = LATER
+        gate.put(lane, entries(range(2)))
+        await until(lambda: lane.away)
+        assert len(await gate.take_back(lane)) == 2
+        # Nobody asks for one that is closed.
+        wire.permits = 1
+        gate.put(later, entries([7]))
+        await until(lambda: later.away)
+        assert wire.asked == [2]
+        assert wire.called == []
+
+    play(scene)
+
+
+def test_a_gate_that_breaks_down_says_so_and_calls_in_flight_land() -> None:
+    async def scene(gate: Gate, wire: Wire) -> None:
+        lane = Lane()
+        wire.permits = 1
+        gate.put(lane, entries([1, 2]))
+        await until(lambda: wire.called == [1])
+        wire.permits = -1
+        await until(lambda: bool(lane.errors))
+        assert gate.broken
+        assert "broken down" in str(lane.errors[0])
+        wire.answers.set()
+        await until(lambda: lane.ended == [1])
+        assert wire.called == [1]
+
+    play(scene)
+
+
+def test_nothing_is_asked_for_when_nothing_waits() -> None:
+    async def scene(gate: Gate, wire: Wire) -> None:
+        lane = Lane()
+        wire.answers.set()
+        wire.permits = 3
+        for count in (1, 2, 3):
+            gate.put(lane, entries([count]))
+            await until(partial(lane.has_ended, count))
+        await asyncio.sleep(0.05)
+        assert wire.asked == [1, 1, 1]
+
+    play(scene)
