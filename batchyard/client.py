@@ -93,6 +93,15 @@ class Job:
         """What went wrong, by class, with samples."""
         return self._ask(lambda conn, project: errors_by_class(conn, project, self._number))
 
+    def pause(self) -> None:
+        """Sends nothing more until `resume`; what is in flight ends and is kept. Raises
+        ConflictError when the job is ending or has ended."""
+        self._step(lifecycle.pause)
+
+    def resume(self) -> None:
+        """Goes on after a `pause`. Raises ConflictError like it."""
+        self._step(lifecycle.resume)
+
     def cancel(self) -> None:
         """Sends nothing more; what is in flight ends and is kept. Raises ConflictError when the
         job has ended already."""

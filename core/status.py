@@ -59,6 +59,14 @@ class Stop(StrEnum):
     BUDGET_EXHAUSTED = "budget_exhausted"
 
 
+class Halt(StrEnum):
+    """Whether a job's requests may be sent: NONE says yes, PAUSED not now, STOPPED never."""
+
+    NONE = ""
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
 class ChunkStatus(StrEnum):
     """Where requests that travel together stand."""
 

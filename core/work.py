@@ -127,7 +127,7 @@ class Window:
     """The intent to send the next `size` entries of a chunk: money and cursor in one.
 
     After the commit `granted` says how many may be sent; `stopped` that the job takes no
-    more, `short` that the budget has no room just now.
+    more, `short` that its budget has no room just now, or that it is paused.
     """
 
     chunk: LeasedChunk

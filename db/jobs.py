@@ -24,6 +24,7 @@ class JobLine:
     id: int
     name: str
     status: str
+    paused: bool
     route: str
     source: str
     total: int
@@ -225,6 +226,7 @@ async def _waiting(conn: Connection, job: _JobRow, standing: list[Standing]) -> 
     return Waiting(
         running=JobStatus(job.status) in RUNNING,
         stop=job.stop,
+        paused=job.paused,
         workers=int((await only_row(conn, SQL["workers"], {}))[0]),
         standing=tuple(standing),
         closed=tuple(closed),

@@ -44,6 +44,7 @@ class HeldJob:
     status: JobStatus
     part: int
     account_id: int
+    paused: bool
 
 
 async def time_of(conn: Connection, deadline: Deadline) -> datetime:
@@ -97,12 +98,22 @@ async def hold_job(conn: Connection, project: int, job_id: int) -> HeldJob:
     row = await (await conn.execute(SQL["hold_job"], where)).fetchone()
     if row is None:
         raise NotFoundError(f"There is no job_{job_id} here. `batchyard jobs` lists them")
-    return HeldJob(JobStatus(row[0]), row[1], row[2])
+    return HeldJob(JobStatus(row[0]), *row[1:])
 
 
 async def stop_job(conn: Connection, job_id: int) -> None:
     """A held job is cancelling: nothing new is planned, bound or sent for it."""
     await conn.execute(SQL["stop_job"], {"job_id": job_id})
+
+
+async def set_paused(conn: Connection, job_id: int, *, paused: bool) -> None:
+    """A held job is paused, or goes on: while it is, nothing is bound or sent for it."""
+    await conn.execute(SQL["set_paused"], {"job_id": job_id, "paused": paused})
+
+
+async def unbind_unheld(conn: Connection, job_id: int) -> None:
+    """Plans again what a paused job has bound and nobody holds."""
+    await conn.execute(SQL["unbind_unheld"], {"job_id": job_id})
 
 
 async def drop_unheld(conn: Connection, job_id: int) -> bool:

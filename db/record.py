@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from psycopg.errors import UniqueViolation
 
-from core.status import AttemptStatus
+from core.status import AttemptStatus, Halt
 from core.work import Batch, LeasedChunk, Settled
 from db.connect import Connection, statements
 from db.ledger import Books
@@ -109,14 +109,14 @@ def _not_in(known: list[Settled], all_: list[Settled]) -> list[Settled]:
     return [settled for settled in all_ if id(settled) not in ids]
 
 
-async def _lock(conn: Connection, chunks: dict[int, LeasedChunk], owner: int) -> dict[int, bool]:
-    """The chunks that are still ours, each with whether its job was stopped."""
+async def _lock(conn: Connection, chunks: dict[int, LeasedChunk], owner: int) -> dict[int, Halt]:
+    """The chunks that are still ours, each with whether its job may go on."""
     ids = sorted(chunks)
     cursor = await conn.execute(
         SQL["lock_chunks"],
         {"ids": ids, "fences": [chunks[id_].fence for id_ in ids], "owner": owner},
     )
-    return dict(await cursor.fetchall())
+    return {id_: Halt(halt) for id_, halt in await cursor.fetchall()}
 
 
 async def write(
@@ -160,7 +160,7 @@ async def _settle_late(conn: Connection, stale: list[Settled]) -> list[tuple[Set
 
 
 async def _grant(
-    conn: Connection, batch: Batch, mine: Batch, held: dict[int, bool], books: Books
+    conn: Connection, batch: Batch, mine: Batch, held: dict[int, Halt], books: Books
 ) -> tuple[dict[int, int], list[int]]:
     """How many entries each of our windows (by its index) may send; reserves exactly those.
     Also the jobs that are stopped here, because their budget is spent.
@@ -222,16 +222,18 @@ async def _move_on(
     conn: Connection,
     mine: Batch,
     live: list[Settled],
-    held: dict[int, bool],
+    held: dict[int, Halt],
     cursors: dict[int, Cursor],
 ) -> bool:
     """New chunks for what goes on elsewhere, and the old chunks' cursors. Returns whether
     dispatch has something new."""
-    moves = move_rows(live, {id_ for id_, stopped in held.items() if stopped})
+    moves = move_rows(live, {id_ for id_, halt in held.items() if halt is Halt.STOPPED})
     for row in moves:
         await conn.execute(SQL["move"], row)
-    # The rest of a stopped job's chunk has no way to go on.
-    backs = [back for back in mine.back if not back.drop and not held[back.chunk.id]]
+    # The rest of a stopped job's chunk has no way to go on; that of a paused one is planned again.
+    backs = [
+        back for back in mine.back if not back.drop and held[back.chunk.id] is not Halt.STOPPED
+    ]
     whole = {back.chunk.id for back in backs if cursors[back.chunk.id].sent == 0}
     ids = [id_ for id_ in sorted(cursors) if id_ not in whole]
     if ids:
@@ -274,7 +276,7 @@ def _apply(
     batch: Batch,
     mine: Batch,
     grants: dict[int, int],
-    held: dict[int, bool],
+    held: dict[int, Halt],
     cursors: dict[int, Cursor],
 ) -> None:
     """Brings the memory in step with what was committed."""
@@ -285,5 +287,5 @@ def _apply(
         window.granted, window.stopped, window.short = 0, True, False
     for index, window in enumerate(mine.windows):
         window.granted = grants.get(index, 0)
-        window.stopped = held[window.chunk.id]
+        window.stopped = held[window.chunk.id] is Halt.STOPPED
         window.short = not window.stopped and window.granted < window.size

@@ -39,6 +39,7 @@ class Waiting:
 
     running: bool
     stop: str | None
+    paused: bool
     workers: int
     standing: tuple[Standing, ...]
     closed: tuple[Closed, ...]
@@ -49,6 +50,8 @@ def why(facts: Waiting) -> str:
     """One sentence or several, "; " between them; empty when nothing is waited for."""
     if not facts.running:
         return ""
+    if facts.paused and facts.stop is None:
+        return "it is paused; `batchyard resume` lets it go on"
     return "; ".join(
         (
             *_workers(facts),

@@ -1,4 +1,4 @@
-"""`batchyard cancel` and `batchyard delete`."""
+"""`batchyard pause`, `resume`, `cancel` and `delete`."""
 
 from typing import Annotated
 
@@ -7,9 +7,49 @@ import typer
 from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import notes
+from batchyard.client import Job
 from batchyard.client import job as find_job
 from core.errors import InputError
 from core.ids import DEFAULT_PROJECT
+
+
+def pause(
+    job: JobId, *, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonFlag = False
+) -> None:
+    """Send nothing more of a job until it is resumed; calls in flight end and are kept. What
+    it had bound makes way for others. Its deadline stays as it is.
+
+    \b
+    Examples:
+      batchyard pause job_12
+      batchyard resume job_12
+    """
+    found = find_job(job, project=project)
+    found.pause()
+    _tell_paused(found, "is paused; go on: batchyard resume", as_json=as_json)
+
+
+def resume(
+    job: JobId, *, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonFlag = False
+) -> None:
+    """Go on with a paused job.
+
+    \b
+    Examples:
+      batchyard resume job_12
+      batchyard resume 12 --json
+    """
+    found = find_job(job, project=project)
+    found.resume()
+    _tell_paused(found, "goes on; look: batchyard watch", as_json=as_json)
+
+
+def _tell_paused(job: Job, text: str, *, as_json: bool) -> None:
+    if as_json:
+        view = job.status()
+        put_json({"id": job.id, "status": view.status, "paused": view.paused})
+    else:
+        notes().print(f"{job.id} {text} {job.id}")
 
 
 def cancel(

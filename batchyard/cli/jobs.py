@@ -55,7 +55,7 @@ JOBS = ("JOB", "STATUS", ">DONE", ">FAILED", ">TOTAL", ">COST", "ROUTE", "NAME",
 def _row(line: JobLine) -> list[str]:
     return [
         job_name(line.id),
-        status_text(line.status).markup,
+        status_text(line).markup,
         plain(line.completed),
         plain(line.failed),
         plain(line.total),

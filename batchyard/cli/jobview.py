@@ -31,6 +31,7 @@ def line_json(line: JobLine) -> dict[str, Any]:
         "id": job_name(line.id),
         "name": line.name,
         "status": line.status,
+        "paused": line.paused,
         "route": line.route,
         "source": line.source,
         "total": line.total,
@@ -94,9 +95,12 @@ def _rounded(number: float | None) -> float | None:
     return None if number is None else round(number, 1)
 
 
-def status_text(status: str) -> Text:
-    """The status in the colour of what it means."""
-    return Text(status, style=COLOURS.get(JobStatus(status), ""))
+def status_text(job: JobView | JobLine) -> Text:
+    """The status in the colour of what it means, and whether the job is paused."""
+    text = Text(job.status, style=COLOURS.get(JobStatus(job.status), ""))
+    if job.paused and job.ended_at is None:
+        text.append(" (paused)", style="yellow")
+    return text
 
 
 def cost_text(nusd: int, unpriced: int) -> str:
@@ -118,7 +122,7 @@ class JobPanel:
 
     def _lines(self, *, narrow: bool) -> Iterator[Any]:
         view = self._view
-        title = Text.assemble((job_name(view.id), "bold"), "  ", status_text(view.status))
+        title = Text.assemble((job_name(view.id), "bold"), "  ", status_text(view))
         yield title.append(f"  {view.name or view.source}", style="dim")
         yield self._bar()
         yield Text("  ".join(self._facts()))

@@ -34,6 +34,8 @@ COMMANDS: dict[str, Entry] = {
     "watch": Entry(JOBS, "watch", "watch", "Watch a job until it ends."),
     "results": Entry(JOBS, "results", "results", "Fetch a job's results."),
     "errors": Entry(JOBS, "errors", "errors", "What went wrong in a job."),
+    "pause": Entry(JOBS, "ends", "pause", "Send nothing more of a job for now."),
+    "resume": Entry(JOBS, "ends", "resume", "Go on with a paused job."),
     "cancel": Entry(JOBS, "ends", "cancel", "Stop a job; its results stay."),
     "delete": Entry(JOBS, "ends", "delete", "Remove an ended job and its results."),
     "projects": Entry(JOBS, "projects", "projects", "Who shares the yard, and what each spent."),

@@ -2,7 +2,7 @@
 -- follows is read for a job that `job` has found there.
 
 -- name: list
-select j.id, j.name, j.status, j.route, j.source, j.total,
+select j.id, j.name, j.status, j.paused, j.route, j.source, j.total,
   coalesce(c.completed, 0)::bigint as completed, coalesce(c.failed, 0)::bigint as failed,
   coalesce(c.cost_nusd, 0)::bigint as cost_nusd, coalesce(c.unpriced, 0)::bigint as unpriced,
   j.created_at, j.ended_at

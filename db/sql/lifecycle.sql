@@ -26,13 +26,25 @@ values (%(job_id)s, '', 0, %(failed)s);
 insert into job_events (job_id, kind, data) values (%(job_id)s, %(kind)s, %(data)s);
 
 -- name: hold_job
-select status, part, account_id from jobs
+select status, part, account_id, paused from jobs
 where project_id = %(project_id)s and id = %(job_id)s for no key update;
 
 -- name: stop_job
 update jobs set status = 'cancelling', stop = coalesce(stop, 'cancelled'),
   stopping_at = coalesce(stopping_at, now())
 where id = %(job_id)s;
+
+-- name: set_paused
+update jobs set paused = %(paused)s where id = %(job_id)s;
+
+-- name: unbind_unheld
+-- Nobody holds these; what is held just now goes back as planned when its holder sees the pause.
+with free as (
+  select id from chunks
+  where job_id = %(job_id)s and kind = 'call' and status in ('ready', 'waiting')
+  order by id for update skip locked
+)
+update chunks c set status = 'planned', turn = 0 from free where c.id = free.id;
 
 -- name: await_routes
 -- Returns when the route steps that are at work on the job have ended.

@@ -46,12 +46,13 @@ order by c.id;
 
 -- name: put_back
 -- The untouched rest; the fence makes sure that the old owner's word no longer counts.
-update chunks set fence = fence + 1, owner = null, size = size - sent, seqs = seqs[sent + 1:],
+update chunks c set fence = fence + 1, owner = null, size = size - sent, seqs = seqs[sent + 1:],
   tries = tries[sent + 1:], calls = calls[sent + 1:], tokens = tokens[sent + 1:],
   bounds = bounds[sent + 1:], sent = 0, not_before = now(),
-  status = case when size > sent and not %(stopped)s then 'ready' else 'done' end,
+  status = case when size = sent or %(stopped)s then 'done' when j.paused then 'planned'
+    else 'ready' end,
   reason = 'its worker died'
-where id = %(id)s;
+from jobs j where c.id = %(id)s and j.id = c.job_id;
 
 -- name: forget
 delete from processes p

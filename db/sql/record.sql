@@ -2,7 +2,7 @@
 
 -- name: lock_chunks
 -- Which of the chunks are still ours; the fence is checked here, chunk by chunk.
-select c.id, j.stop is not null
+select c.id, case when j.stop is not null then 'stopped' when j.paused then 'paused' else '' end
 from unnest(%(ids)s::bigint[], %(fences)s::int[]) as held (id, fence)
 join chunks c on c.id = held.id and c.fence = held.fence
 join jobs j on j.id = c.job_id
@@ -58,7 +58,8 @@ insert into chunks (job_id, part, round, plan_id, candidate, deployment, size, s
   tokens, bounds, status, not_before, reason)
 values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, %(candidate)s, %(deployment)s, %(size)s,
   %(seqs)s, %(tries)s, %(calls)s, %(tokens)s, %(bounds)s,
-  case when %(delay)s > 0 then 'waiting' else 'ready' end,
+  case when (select paused from jobs where id = %(job_id)s) then 'planned'
+    when %(delay)s > 0 then 'waiting' else 'ready' end,
   now() + %(delay)s * interval '1 second', %(reason)s);
 
 -- name: lock_accounts
@@ -74,19 +75,20 @@ from unnest(%(ids)s::bigint[], %(sents)s::int[], %(dones)s::bool[]) as u (id, se
 where c.id = u.id;
 
 -- name: give_back_whole
-update chunks set status = case when %(delay)s > 0 then 'waiting' else 'ready' end, owner = null,
-  sent = 0, not_before = now() + %(delay)s * interval '1 second', reason = %(reason)s
-where id = %(id)s;
+update chunks c set owner = null, sent = 0,
+  status = case when j.paused then 'planned' when %(delay)s > 0 then 'waiting' else 'ready' end,
+  not_before = now() + %(delay)s * interval '1 second', reason = %(reason)s
+from jobs j where c.id = %(id)s and j.id = c.job_id;
 
 -- name: give_back_rest
 with rest as (
   insert into chunks (job_id, part, round, plan_id, candidate, deployment, size, seqs, tries,
     calls, tokens, bounds, status, not_before, turn, reason)
-  select job_id, part, round, plan_id, candidate, deployment, size - sent, seqs[sent + 1:],
+  select job_id, part, c.round, plan_id, candidate, deployment, size - sent, seqs[sent + 1:],
     tries[sent + 1:], calls[sent + 1:], tokens[sent + 1:], bounds[sent + 1:],
-    case when %(delay)s > 0 then 'waiting' else 'ready' end,
+    case when j.paused then 'planned' when %(delay)s > 0 then 'waiting' else 'ready' end,
     now() + %(delay)s * interval '1 second', turn, %(reason)s
-  from chunks where id = %(id)s and sent < size
+  from chunks c join jobs j on j.id = c.job_id where c.id = %(id)s and sent < size
 )
 update chunks set size = sent, seqs = seqs[1:sent], tries = tries[1:sent],
   calls = calls[1:sent], tokens = tokens[1:sent], bounds = bounds[1:sent]
