@@ -66,6 +66,12 @@ async def disown_unknown(conn: Connection, known: Iterable[LeasedChunk], owner: 
     await conn.execute(SQL["disown_unknown"], {**_leases(known), "owner": owner})
 
 
+async def halted_jobs(conn: Connection, owner: int) -> set[int]:
+    """Jobs of the owner's chunks that were paused or stopped meanwhile."""
+    cursor = await conn.execute(SQL["halted"], {"owner": owner})
+    return {row[0] for row in await cursor.fetchall()}
+
+
 def _leases(chunks: Iterable[LeasedChunk]) -> dict[str, list[int]]:
     listed = list(chunks)
     return {"ids": [c.id for c in listed], "fences": [c.fence for c in listed]}

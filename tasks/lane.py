@@ -142,7 +142,16 @@ class Lane:
 
     def _over(self) -> bool:
         late = self._loop.time() >= self._deadline
-        return late or self._blocked or self._yard.stopping.is_set() or self._shut()
+        stops = self._blocked or self._yard.stopping.is_set()
+        return late or stops or self._shut() or self._halted()
+
+    def _halted(self) -> bool:
+        """Whether a job of which something may be unsent was paused or stopped: that goes back
+        at once, and the next lane is another's."""
+        halted = self._yard.halted
+        return bool(halted) and any(
+            chunk.job_id in halted and not (chunk.done or chunk.ended) for chunk in self._chunks
+        )
 
     def _shut(self) -> bool:
         """Whether one of the deployments that it works for has been closed: what is unsent goes

@@ -38,7 +38,8 @@ class Pulse:
 class Yard:
     """For the steps that hold leases: besides the context, this process' own row, its one
     writer, its way to the models, the sign that it is asked to stop, and what its lanes
-    hold: a lease that nobody here knows of is one whose grant was lost on the way."""
+    hold: a lease that nobody here knows of is one whose grant was lost on the way. `halted` are
+    jobs of which nothing held may be sent."""
 
     context: Context
     process_id: int
@@ -47,6 +48,7 @@ class Yard:
     stopping: asyncio.Event
     tickets: set[int] = field(default_factory=set)
     held: set[LeasedChunk] = field(default_factory=set)
+    halted: set[int] = field(default_factory=set)
     pulse: Pulse = field(default_factory=Pulse)
     gates: dict[tuple[str, str], Gate] = field(default_factory=dict)
 

@@ -32,6 +32,7 @@ from providers.catalog import project_buckets
 from providers.transport import make_transport
 from tasks.attempt import Caller
 from tasks.context import Context
+from tasks.halts import watch_halts
 from tasks.health import Health
 from tasks.meters import Meters
 from tasks.record import Writer
@@ -89,6 +90,7 @@ async def open_yard(
         vital.append(_vital(_touch(limiter, settings.yard.heartbeat)))
         vital.append(_vital(caller.health.keep(pool)))
         vital.append(_vital(watch(pool, deployments)))
+        vital.append(_vital(watch_halts(yard)))
         try:
             yield yard
         finally:

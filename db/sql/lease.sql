@@ -44,3 +44,9 @@ update chunks c set owner = null
 where c.owner = %(owner)s and c.status = 'leased' and not exists (
   select from unnest(%(ids)s::bigint[], %(fences)s::int[]) as held (id, fence)
   where held.id = c.id and held.fence = c.fence);
+
+-- name: halted
+-- Jobs that were paused or stopped while the owner holds chunks of them.
+select distinct j.id
+from chunks c join jobs j on j.id = c.job_id
+where c.owner = %(owner)s and c.status = 'leased' and (j.paused or j.stop is not null);

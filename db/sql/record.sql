@@ -84,11 +84,12 @@ from jobs j where c.id = %(id)s and j.id = c.job_id;
 with rest as (
   insert into chunks (job_id, part, round, plan_id, candidate, deployment, size, seqs, tries,
     calls, tokens, bounds, status, not_before, turn, reason)
-  select job_id, part, c.round, plan_id, candidate, deployment, size - sent, seqs[sent + 1:],
+  select job_id, part, round, plan_id, candidate, deployment, size - sent, seqs[sent + 1:],
     tries[sent + 1:], calls[sent + 1:], tokens[sent + 1:], bounds[sent + 1:],
-    case when j.paused then 'planned' when %(delay)s > 0 then 'waiting' else 'ready' end,
+    case when (select paused from jobs where id = job_id) then 'planned'
+      when %(delay)s > 0 then 'waiting' else 'ready' end,
     now() + %(delay)s * interval '1 second', turn, %(reason)s
-  from chunks c join jobs j on j.id = c.job_id where c.id = %(id)s and sent < size
+  from chunks where id = %(id)s and sent < size
 )
 update chunks set size = sent, seqs = seqs[1:sent], tries = tries[1:sent],
   calls = calls[1:sent], tokens = tokens[1:sent], bounds = bounds[1:sent]

@@ -9,9 +9,10 @@ from psycopg import OperationalError
 
 from core.work import Batch, GiveBack, LeasedChunk, Window
 from db.finish import drop_unsent, end_job
-from db.lifecycle import drop_unheld, stop_job
+from db.lifecycle import drop_unheld, set_paused, stop_job
 from db.record import commit, was_committed
 from db.reread import reread
+from tasks.dispatch import bind_fair
 from tests.db.kit import (
     BOUND,
     Kit,
@@ -246,6 +247,44 @@ def test_a_stopped_job_takes_no_more(drive: Drive) -> None:
         assert await end_job(kit.conn, job_id) == "cancelled"
         facts = (await kit.clean()).facts
         assert (facts["completed"], facts["cancelled"], facts["open"]) == (2, 18, 0)
+
+    drive(story)
+
+
+def test_a_paused_jobs_chunks_are_planned_again(drive: Drive) -> None:
+    async def story(kit: Kit, _: Kit) -> None:
+        job_id = await kit.job(20, limit=100 * BOUND)
+        first, second = await kit.claim(room=20)
+        sent = await kit.intend(first, 4)
+        await set_paused(kit.conn, job_id, paused=True)
+        windows = [Window(first, 2), Window(second, 2)]
+        await kit.commit([again(sent[0]), answered(sent[1])], windows=windows)
+        assert [(w.granted, w.stopped, w.short) for w in windows] == [(0, False, True)] * 2
+        assert await kit.value("select stop from jobs") is None
+        await kit.commit(back=[GiveBack(first, unsent=1, delay=9.0), GiveBack(second)])
+        await kit.commit([answered(sent[2])])
+        open_ = "select status, sum(size)::int from chunks where status <> 'done' group by 1"
+        # The retry, the seven unsent of the first chunk, all of the second.
+        assert await kit.rows(open_) == [("planned", 18)]
+        await kit.clean()
+        await set_paused(kit.conn, job_id, paused=False)
+        await bind_fair(kit.conn, "small", room=100)
+        await kit.run(job_id)
+        assert (await kit.clean()).facts["completed"] == 20
+
+    drive(story)
+
+
+def test_a_dead_process_leaves_a_paused_jobs_work_planned(drive: Drive) -> None:
+    async def story(kit: Kit, other: Kit) -> None:
+        job_id = await kit.job(10)
+        [chunk] = await kit.claim()
+        await kit.intend(chunk, 3)
+        await set_paused(kit.conn, job_id, paused=True)
+        assert await take_over(other, dead=kit.owner) == 3
+        open_ = "select status, sum(size)::int from chunks where status <> 'done' group by 1"
+        assert await kit.rows(open_) == [("planned", 10)]
+        await kit.clean()
 
     drive(story)
 

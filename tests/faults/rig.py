@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,6 @@ from db.connect import open_pool
 from providers.catalog import resolve_deployments
 from providers.configuration import load_settings
 from tasks.context import Context
-from tasks.lifecycle import cancel
 from tasks.submit import SubmitOptions, submit
 from tests.faults.lanes import Silence
 from workers.broker import CeleryPublisher, make_app
@@ -71,6 +70,7 @@ NO_FAULTS = {"p_429": 0, "p_reset": 0, "p_hang": 0, "retry_after_ms": 500}
 CALM = {"latency": {"ms": 100}, "faults": NO_FAULTS}
 TERMINAL = ("completed", "failed", "cancelled", "expired", "budget_exhausted")
 PATIENCE = 120.0
+Step = Callable[[Context, int, int], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +235,13 @@ class Rig:
         async with self._context() as context:
             return await submit(context, lines, SubmitOptions(budget_nusd=budget_nusd))
 
-    def cancel(self, job: int) -> None:
-        asyncio.run(self._cancel(job))
+    def hand(self, step: Step, job: int) -> None:
+        """A user's hand on the job: `pause`, `resume` or `cancel`."""
+        asyncio.run(self._hand(step, job))
 
-    async def _cancel(self, job: int) -> None:
+    async def _hand(self, step: Step, job: int) -> None:
         async with self._context() as context:
-            await cancel(context, 1, job)
+            await step(context, 1, job)
 
     @asynccontextmanager
     async def _context(self) -> AsyncIterator[Context]:

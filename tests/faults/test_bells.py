@@ -2,6 +2,7 @@
 
 import pytest
 
+from tasks.lifecycle import cancel
 from tests.faults.rig import Rig, check_whole
 
 pytestmark = pytest.mark.timeout(300)
@@ -44,7 +45,7 @@ def test_tickets_that_come_twice_find_nothing_to_do(yard: Rig) -> None:
 def test_a_cancelled_job_keeps_what_it_paid_for(yard: Rig) -> None:
     job = yard.submit(4 * TOTAL)
     yard.wait_results(job, TOTAL // 4)
-    yard.cancel(job)
+    yard.hand(cancel, job)
     assert yard.wait_end(job) == "cancelled"
     kept = yard.results(job)
     assert TOTAL // 4 <= kept < 4 * TOTAL

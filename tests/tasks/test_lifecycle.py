@@ -6,8 +6,11 @@ from core.errors import ConflictError, NotFoundError
 from core.ids import job_number
 from core.status import JobStatus
 from db.finish import end_job
+from db.jobs import job_view
 from tasks.context import Context
-from tasks.lifecycle import cancel, delete
+from tasks.dispatch import dispatch
+from tasks.lifecycle import cancel, delete, pause, resume
+from tasks.route import route
 
 
 def end(inn, job_id: int) -> None:
@@ -78,7 +81,7 @@ def test_what_has_ended_cannot_be_cancelled_nor_a_running_job_deleted(inn) -> No
         inn.run(lambda ctx: cancel(ctx, 1, job_id))
 
 
-@pytest.mark.parametrize("step", [cancel, delete])
+@pytest.mark.parametrize("step", [pause, resume, cancel, delete])
 def test_other_projects_jobs_are_not_there(inn, step) -> None:
     inn.submit(["a"])
     other = inn.submit(["a"], project="other")
@@ -113,3 +116,35 @@ def test_a_delete_takes_the_job_and_leaves_the_projects_money(
     kept = inn.rows("select 1 from pg_class where relname = %s", f"requests_p{part}")
     assert kept == ([] if own_part else [(1,)])
     assert inn.rows("select 1 from parts where id = %s", part) == kept
+
+
+def test_a_pause_plans_again_what_is_bound_and_a_resume_lets_it_go_on(inn) -> None:
+    job_id = inn.submit(f"{n}" for n in range(450))
+    inn.run(lambda ctx: route(ctx, job_id))
+    inn.run(dispatch)
+    inn.run(lambda ctx: pause(ctx, 1, job_id))
+    states = "select distinct status, turn from chunks where kind = 'call'"
+    assert inn.rows(states) == [("planned", 0)]
+    inn.run(dispatch)
+    assert inn.rows(states) == [("planned", 0)]
+    view = inn.ask(job_view, job_id)
+    assert (view.status, view.paused) == ("in_progress", True)
+    assert "batchyard resume" in view.why
+    inn.run(lambda ctx: resume(ctx, 1, job_id))
+    inn.run(dispatch)
+    assert "ready" in {row[0] for row in inn.rows(states)}
+    events = inn.rows("select kind from job_events order by id")
+    assert events == [("submitted",), ("paused",), ("resumed",)]
+
+
+def test_a_second_pause_changes_nothing_and_what_ends_cannot_be_paused(inn) -> None:
+    job_id = inn.submit(["a"])
+    inn.run(lambda ctx: resume(ctx, 1, job_id))
+    for _ in range(2):
+        inn.run(lambda ctx: pause(ctx, 1, job_id))
+    assert inn.rows("select count(*) from job_events where kind = 'paused'") == [(1,)]
+    inn.rows("update chunks set status = 'leased', owner = 7")
+    inn.run(lambda ctx: cancel(ctx, 1, job_id))
+    for step in (pause, resume):
+        with pytest.raises(ConflictError, match="is cancelling"):
+            inn.run(lambda ctx, step=step: step(ctx, 1, job_id))

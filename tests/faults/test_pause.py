@@ -1,0 +1,64 @@
+"""A user's hand on a running job: what is not sent comes back, others go on, nothing is lost."""
+
+import pytest
+
+from tasks.lifecycle import cancel, pause, resume
+from tests.faults.rig import Rig, check_whole, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+TOTAL = 1500
+UNSENT = """
+select count(*) from chunks where job_id = %(job)s and kind = 'call' and (
+  status in ('ready', 'waiting') or (status = 'leased' and sent < size))
+"""
+FLYING = "select count(*) from chunks where job_id = %(job)s and status = 'leased'"
+CALLED = "select count(*) from attempts where job_id = %(job)s"
+
+
+def wait_free(rig: Rig, job: int) -> None:
+    """Until nothing of the job is bound, nor held without being sent."""
+    wait_until(lambda: rig.one(UNSENT, job=job) == 0, f"job_{job} to hold nothing")
+
+
+def test_a_paused_job_makes_way_and_goes_on_where_it_was(yard: Rig) -> None:
+    # Few calls at a time, and each takes long: most of what lanes hold waits for its permit.
+    yard.simulate(latency={"ms": 1500})
+    job = yard.submit(TOTAL)
+    yard.wait_results(job, 50)
+    yard.hand(pause, job)
+    wait_free(yard, job)
+    wait_until(lambda: yard.one(FLYING, job=job) == 0, "the end of the calls in flight")
+    yard.simulate(latency={"ms": 50})
+    called = yard.one(CALLED, job=job)
+    other = yard.submit(200)
+    assert yard.wait_end(other) == "completed"
+    assert yard.one(CALLED, job=job) == called
+    assert called < TOTAL
+    yard.hand(resume, job)
+    assert yard.wait_end(job) == "completed"
+    calls = check_whole(yard, job, TOTAL)
+    assert calls is not None
+    assert calls.attempts == {"ok": TOTAL}
+
+
+def test_a_cancelled_job_gives_back_what_its_lanes_hold(yard: Rig) -> None:
+    yard.simulate(latency={"ms": 1500})
+    job = yard.submit(TOTAL)
+    yard.wait_results(job, 50)
+    yard.hand(cancel, job)
+    assert yard.wait_end(job) == "cancelled"
+    kept = yard.results(job)
+    # What had no permit yet was not sent.
+    assert kept < TOTAL // 2
+    assert yard.audit(job).violations == ()
+    assert yard.calls(job).attempts == {"ok": kept}
+
+
+def test_a_paused_job_can_be_cancelled(yard: Rig) -> None:
+    job = yard.submit(TOTAL)
+    yard.wait_results(job, 50)
+    yard.hand(pause, job)
+    yard.hand(cancel, job)
+    assert yard.wait_end(job) == "cancelled"
+    assert yard.audit(job).violations == ()
