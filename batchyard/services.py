@@ -9,7 +9,6 @@ Each is a direct child of the supervisor. Provider keys reach only the call work
 
 import json
 import os
-import re
 import socket
 import sys
 from collections.abc import Mapping
@@ -25,9 +24,10 @@ from batchyard.embedded.valkey import EmbeddedValkey
 from batchyard.files import put_base_urls, settings_file
 from batchyard.watching import metrics_address
 from core.settings import ProviderSettings, Settings
+from providers.secrets import SECRET_NAME, key_names
 from providers.simulator.profile import load_profile
 from workers.broker import STEP_QUEUES, provider_queue
-from workers.signs import YARD_OPEN
+from workers.signs import CLOCK_RUNS, YARD_OPEN
 from workers.telemetry.endpoint import VARIABLE as METRICS_VARIABLE
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +36,6 @@ CONTROL_THREADS = 4
 MODEL_PARALLEL, MODEL_CONTEXT = 4, 1024
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 MOST_CALL_THREADS = 128
-_SECRET = re.compile(r"(_API_KEY|_SECRET|_SECRET_KEY|_ACCESS_KEY|_TOKEN|_PASSWORD)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +68,9 @@ class _Base:
             name: value
             for name, value in self.environ.items()
             if (name in references and keys)
-            or (name not in references and not _SECRET.search(name))
+            or (name not in references and not SECRET_NAME.search(name))
         }
         return kept | {"PYTHONPATH": import_path(kept)} | dict(self.ours)
-
-
-def key_names(settings: Settings) -> frozenset[str]:
-    """The environment variables that the providers' keys refer to."""
-    return frozenset(
-        reference.removeprefix("env:")
-        for provider in settings.providers.values()
-        for reference in provider.references
-        if reference.startswith("env:")
-    )
 
 
 def import_path(environ: Mapping[str, str]) -> str:
@@ -264,7 +253,7 @@ def _celery(base: _Base, name: str, *args: str, says: bytes, keys: bool = False)
     saying = _Saying(base.home.log(name), says)
     return Service(
         name=name,
-        argv=[sys.executable, "-m", "celery", "-A", "workers.app", *args],
+        argv=[sys.executable, "-m", "celery", "-A", "workers.app", "--quiet", *args],
         env=base.env(keys=keys),
         cwd=base.home.run,
         prepare=saying.prepare,
@@ -323,7 +312,7 @@ def _callers(base: _Base, count: int, managed: list[str]) -> list[Service]:
 def _beat(base: _Base) -> Service:
     schedule = str(base.home.run / "beat")
     arguments = ["beat", "-s", schedule, "--loglevel=INFO"]
-    return _watched(base, _celery(base, "beat", *arguments, says=b"Starting..."))
+    return _watched(base, _celery(base, "beat", *arguments, says=CLOCK_RUNS.encode()))
 
 
 def _flower(base: _Base, port: int) -> Service:

@@ -21,6 +21,8 @@ from batchyard.services import compose, import_path
 from batchyard.watching import SUPERVISOR, put_targets, serve_supervisor
 from core.settings import Settings
 from db.processes import expire
+from providers.secrets import key_names
+from workers.logs import log_into
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,8 @@ def run_yard(
     Raises HomeLockedError when one runs already, and what keeps a service from starting
     (EmbeddedError, ConfigError) after stopping the others.
     """
-    with home.lock():
+    keys = key_names(settings)
+    with home.lock(), log_into(home.log(LOG), environ=environ, secrets=keys):
         layout = compose(
             home,
             settings,
@@ -71,7 +74,6 @@ def run_yard(
             workers=start.workers,
             flower=start.flower,
         )
-        _log_to(home.log(LOG))
         host, port = settings.yard.metrics.host, home.port(f"metrics.{SUPERVISOR}")
         put_targets(home, host, layout.services, port)
         serve_supervisor(home, host, port)
@@ -142,11 +144,3 @@ def _wait_for_other(
         f"the yard that was starting in {home.path} didn't get ready: see {home.log(LOG)}, "
         f"then try `batchyard up` again"
     )
-
-
-def _log_to(path: Path) -> None:
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger = logging.getLogger("batchyard")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)

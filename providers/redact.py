@@ -24,7 +24,7 @@ _SHAPES: Final = (
 )
 _USERINFO: Final = re.compile(r"(://)[^/\s@]+@")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
-_MASK: Final = "[redacted]"
+MASK: Final = "[redacted]"
 
 
 def redact(text: str) -> str:
@@ -32,9 +32,15 @@ def redact(text: str) -> str:
     # Cut first with a margin: the patterns then cost little on a megabyte of HTML, and a key
     # that is cut in two at the margin falls away with the final cut.
     text = _CONTROL.sub(" ", text[: MESSAGE_CAP * 4]).strip()
-    text = _USERINFO.sub(rf"\1{_MASK}@", text)
-    for pattern in _SECRETS:
-        text = pattern.sub(rf"\1\2{_MASK}", text)
-    for pattern in _SHAPES:
-        text = pattern.sub(_MASK, text)
+    text = mask(text)
     return text if len(text) <= MESSAGE_CAP else text[: MESSAGE_CAP - 1] + "…"
+
+
+def mask(text: str) -> str:
+    """`text` without keys, otherwise as it is."""
+    text = _USERINFO.sub(rf"\1{MASK}@", text)
+    for pattern in _SECRETS:
+        text = pattern.sub(rf"\1\2{MASK}", text)
+    for pattern in _SHAPES:
+        text = pattern.sub(MASK, text)
+    return text

@@ -2,10 +2,26 @@
 and neither a log line nor an error message ever holds one."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from core.errors import ConfigError
+from core.settings import Settings
+
+SECRET_NAME: Final = re.compile(r"(_API_KEY|_SECRET|_SECRET_KEY|_ACCESS_KEY|_TOKEN|_PASSWORD)$")
+"""Matches the names of environment variables that hold secrets, referred to or not."""
+
+
+def key_names(settings: Settings) -> frozenset[str]:
+    """The environment variables that the providers' keys refer to."""
+    return frozenset(
+        reference.removeprefix("env:")
+        for provider in settings.providers.values()
+        for reference in provider.references
+        if reference.startswith("env:")
+    )
 
 
 def resolve_secret(ref: str, environ: Mapping[str, str] | None = None) -> str:

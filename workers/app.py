@@ -8,10 +8,13 @@ Each task hands its step to the process' one event loop and returns the line tha
 shows. Steps that call models run only where a provider's queue is consumed.
 """
 
+import logging
 from typing import Any
 
+import structlog
 from celery import signals
 
+from providers.secrets import key_names
 from tasks.dispatch import dispatch as dispatch_step
 from tasks.finish import finish as finish_step
 from tasks.lane import run_slice
@@ -20,6 +23,8 @@ from tasks.sweep import sweep as sweep_step
 from tasks.unrung import unrung as unrung_step
 from workers.broker import CeleryPublisher, make_app
 from workers.environment import broker_url, settings
+from workers.logs import configure, know
+from workers.signs import CLOCK_RUNS, SIGNS
 from workers.telemetry.watching import watch_beat, watch_worker
 from workers.wiring import Process
 
@@ -91,9 +96,15 @@ def sweep() -> str:
     return process.run("sweep", sweep_step)
 
 
+@signals.setup_logging.connect
+def _log(loglevel: int, **_: object) -> None:
+    configure(level=logging.getLevelName(loglevel), secrets=key_names(settings()))
+
+
 @signals.worker_ready.connect
 def _open(sender: Any, **_: object) -> None:
     controls = "dispatch" in sender.app.amqp.queues.consume_from
+    know(worker=str(sender.hostname))
     process.start(str(sender.hostname), controls=controls)
     watch_worker(process, controls=controls)
 
@@ -101,6 +112,8 @@ def _open(sender: Any, **_: object) -> None:
 @signals.beat_init.connect
 def _tick(**_: object) -> None:
     watch_beat(process)
+    know(worker="beat")
+    structlog.get_logger(SIGNS).info(CLOCK_RUNS)
 
 
 @signals.before_task_publish.connect

@@ -42,9 +42,11 @@ from tasks.yard import Yard
 from workers import environment
 from workers.keyring import Keyring
 from workers.limiter.redis_limiter import RedisLimiter
-from workers.signs import BROKEN_EXIT, LOST_LEASE_EXIT, NO_YARD_EXIT, YARD_OPEN
+from workers.logs import know
+from workers.signs import BROKEN_EXIT, LOST_LEASE_EXIT, NO_YARD_EXIT, SIGNS, YARD_OPEN
 
 log = structlog.get_logger()
+signs = structlog.get_logger(SIGNS)
 
 POOL_SIZE = 6
 MAX_CONNECTIONS = 2048
@@ -278,5 +280,6 @@ class Process:
         async with opening as yard:
             _collect_seldom()
             self._opened.set_result(_Open(yard, asyncio.get_running_loop(), closing))
-            log.info(YARD_OPEN, process=yard.process_id)
+            know(process=yard.process_id)
+            signs.info(YARD_OPEN)
             await closing.wait()

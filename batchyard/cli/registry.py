@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "projects": Entry(JOBS, "projects", "projects", "Who shares the yard, and what each spent."),
     "explain": Entry(CHECK, "explain", "explain", "The story of a job or of one request."),
     "audit": Entry(CHECK, "audit", "audit", "Recompute every count and every cent."),
+    "logs": Entry(CHECK, "logs", "logs", "What the services have written down."),
     "doctor": Entry(CHECK, "doctor", "doctor", "Check that all is there that a job needs."),
     "demo": Entry(TOOLS, "demo", "demo", "Label real messages, live, in a yard of its own."),
     "config": Entry(TOOLS, "config", "app", "Show or check the configuration."),

@@ -1,1 +1,1 @@
-"""What a process tells those who watch it: `/metrics` and its log."""
+"""`/metrics`: what a process tells those who watch it."""
