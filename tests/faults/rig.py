@@ -24,8 +24,10 @@ from batchyard.files import base_urls
 from batchyard.services import ROOT
 from batchyard.yard import Start
 from core.settings import Settings
+from core.status import Condition
 from db.audit import AuditReport, audit
-from db.connect import open_pool
+from db.connect import Connection, open_pool
+from db.health import conditions, resume
 from providers.catalog import resolve_deployments
 from providers.configuration import load_settings
 from tasks.context import Context
@@ -85,11 +87,18 @@ class Calls:
 class Rig:
     """A running yard. All waits are generous: what is asserted is the outcome, not the time."""
 
-    def __init__(self, folder: Path, yard: Mapping[str, Any] = HASTY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        yard: Mapping[str, Any] = HASTY,
+        config: Mapping[str, Any] = CONFIG,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.home = Home(folder / "home")
         self.config = folder / "batchyard.yaml"
+        self._env = dict(env or {})
         # JSON is YAML.
-        self.config.write_text(json.dumps({**CONFIG, "yard": dict(yard)}), encoding="utf-8")
+        self.config.write_text(json.dumps({**config, "yard": dict(yard)}), encoding="utf-8")
         self.settings: Settings = load_settings(self.config, {})
         self._process: subprocess.Popen[bytes] | None = None
         self._muted = False
@@ -102,7 +111,7 @@ class Rig:
 
     def up(self) -> None:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        env = {**os.environ, "BATCHYARD_HOME": str(self.home.path), "PYTHONPATH": path}
+        env = {**os.environ, **self._env, "BATCHYARD_HOME": str(self.home.path), "PYTHONPATH": path}
         self._process = spawn(Start(self.config, flower=False).argv(), self.home, env=env)
         wait_ready(self._process, self.home, timeout_s=PATIENCE)
 
@@ -173,6 +182,30 @@ class Rig:
         count = "select count(*) from attempts where job_id = %(job)s and status = 'late'"
         wait_until(lambda: self.one(count, job=job) > 0, "late replies")
 
+    # Deployments.
+
+    def conditions(self) -> dict[str, Condition]:
+        """How those stand that are not open."""
+        return asyncio.run(self._ask(conditions))
+
+    def wait_condition(self, deployment: str, status: str) -> Condition:
+        """Until the deployment stands so; with its reason."""
+        found: list[Condition] = []
+
+        def so() -> bool:
+            found[:] = [self.conditions().get(deployment, Condition())]
+            return found[0].status == status
+
+        wait_until(so, f"{deployment} {status}", tell=lambda: str(found))
+        return found[0]
+
+    def resume(self, *deployments: str) -> None:
+        asyncio.run(self._ask(lambda conn: resume(conn, deployments)))
+
+    async def _ask(self, question: Callable[[Connection], Awaitable[Any]]) -> Any:
+        async with open_pool(self.record.database_url, 1) as pool, pool.connection() as conn:
+            return await question(conn)
+
     # Postgres and the broker.
 
     def sql(self, query: str, **params: object) -> list[tuple[Any, ...]]:
@@ -225,15 +258,15 @@ class Rig:
 
     # Jobs.
 
-    def submit(self, total: int, *, budget_nusd: int | None = None) -> int:
-        return asyncio.run(self._submit(total, budget_nusd))
+    def submit(self, total: int, *, budget_nusd: int | None = None, route: str = "default") -> int:
+        return asyncio.run(self._submit(total, SubmitOptions(budget_nusd=budget_nusd, route=route)))
 
-    async def _submit(self, total: int, budget_nusd: int | None) -> int:
+    async def _submit(self, total: int, options: SubmitOptions) -> int:
         lines = [
             {"prompt": f"Which label has message {n}?", "max_tokens": OUTPUT} for n in range(total)
         ]
         async with self._context() as context:
-            return await submit(context, lines, SubmitOptions(budget_nusd=budget_nusd))
+            return await submit(context, lines, options)
 
     def hand(self, step: Step, job: int) -> None:
         """A user's hand on the job: `pause`, `resume` or `cancel`."""
@@ -302,9 +335,9 @@ class Rig:
 
     # The simulator.
 
-    def simulate(self, **patch: object) -> None:
-        """Changes the provider's profile on the fly."""
-        self._http("/sim/config", json.dumps(patch).encode())
+    def simulate(self, provider: str = "sim", /, **patch: object) -> None:
+        """Changes a provider's profile on the fly."""
+        self._http(f"/{provider}/config", json.dumps(patch).encode())
 
     def stats(self) -> dict[str, Any]:
         """The provider's own totals."""
@@ -353,9 +386,14 @@ def wait_until(
 
 
 @contextmanager
-def running_yard(folder: Path, yard: Mapping[str, Any] = HASTY) -> Iterator[Rig]:
+def running_yard(
+    folder: Path,
+    yard: Mapping[str, Any] = HASTY,
+    config: Mapping[str, Any] = CONFIG,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Rig]:
     """A yard in a folder, stopped at the end of the block."""
-    rig = Rig(folder, yard)
+    rig = Rig(folder, yard, config, env)
     rig.up()
     try:
         yield rig

@@ -1,0 +1,134 @@
+"""Providers that die, throttle for ever, lose a key or their quota, or hang: alone, and beside
+one that works. Nobody's rows fail for it, and everybody is told why they wait."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from core.status import Cause
+from db.connect import open_pool
+from db.jobs import job_view
+from tests.faults.providers import ALWAYS, KEYS, heal, providers_yard
+from tests.faults.rig import Rig, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+TOTAL = 600
+
+
+@pytest.fixture(scope="module")
+def one_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with providers_yard(tmp_path_factory.mktemp("providers")) as rig:
+        yield rig
+
+
+@pytest.fixture
+def rig(one_rig: Rig) -> Rig:
+    heal(one_rig)
+    return one_rig
+
+
+def why(rig: Rig, job: int) -> str:
+    """What the job is said to wait for."""
+
+    async def ask() -> str:
+        async with open_pool(rig.record.database_url, 1) as pool, pool.connection() as conn:
+            return (await job_view(conn, 1, job)).why
+
+    return asyncio.run(ask())
+
+
+def wait_told(rig: Rig, job: int, words: str) -> None:
+    wait_until(lambda: words in why(rig, job), words, tell=lambda: why(rig, job))
+
+
+def check(rig: Rig, job: int, total: int) -> dict[str, int]:
+    """Every request has a completed result, and the books are right; results by deployment."""
+    assert rig.wait_end(job) == "completed"
+    rows = rig.sql(
+        "select deployment, status, count(distinct seq) from results where job_id = %(job)s"
+        " group by 1, 2",
+        job=job,
+    )
+    assert {status for _, status, _ in rows} == {"completed"}
+    assert sum(count for _, _, count in rows) == total
+    assert rig.audit(job).violations == ()
+    return {name: count for name, _, count in rows}
+
+
+def classes(rig: Rig, job: int) -> dict[str, int]:
+    return dict(
+        rig.sql(
+            "select error_class, count(*) from attempts where job_id = %(job)s"
+            " and error_class is not null group by 1",
+            job=job,
+        )
+    )
+
+
+FAULTS = {
+    "dies": ({"faults": {"outages": [ALWAYS]}}, "overloaded", Cause.FAILURES),
+    "resets": ({"faults": {"outages": [{**ALWAYS, "kind": "reset"}]}}, "unknown", Cause.FAILURES),
+    "hangs": ({"faults": {"outages": [{**ALWAYS, "kind": "hang"}]}}, "unknown", Cause.FAILURES),
+    "throttles": ({"faults": {"p_429": 1, "retry_after_ms": 500}}, "throttled", Cause.THROTTLED),
+    "is out of quota": ({"insufficient_quota": True}, "quota_dead", Cause.QUOTA),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_others_do_the_work_of_one_that(rig: Rig, fault: str) -> None:
+    patch, leaf, cause = FAULTS[fault]
+    first = rig.submit(TOTAL)
+    rig.wait_results(first, TOTAL // 4)
+    rig.simulate("shaky", **patch)
+    second = rig.submit(TOTAL)
+    closed = rig.wait_condition("shaky", "cooling")
+    assert closed.cause is cause
+    check(rig, first, TOTAL)
+    done = check(rig, second, TOTAL)
+    assert done["steady"] > TOTAL // 2
+    assert leaf in {**classes(rig, first), **classes(rig, second)}
+
+
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "resets"])
+def test_where_there_is_no_other_the_work_waits_for_one_that(rig: Rig, fault: str) -> None:
+    patch, leaf, cause = FAULTS[fault]
+    job = rig.submit(TOTAL, route="alone")
+    rig.wait_results(job, TOTAL // 4)
+    rig.simulate("shaky", **patch)
+    closed = rig.wait_condition("shaky", "cooling")
+    assert closed.cause is cause
+    wait_told(rig, job, "deployment shaky is cooling")
+    assert closed.reason in why(rig, job)
+    rig.simulate("shaky", faults={"outages": None, "p_429": 0}, insufficient_quota=False)
+    if cause is Cause.QUOTA:
+        # Nobody waits ten minutes here; an operator who has paid would not, either.
+        rig.resume("shaky")
+    assert check(rig, job, TOTAL) == {"shaky": TOTAL}
+    assert leaf in classes(rig, job)
+
+
+def test_a_refused_key_closes_its_line_and_the_other_line_does_the_work(rig: Rig) -> None:
+    job = rig.submit(TOTAL, route="keyed")
+    closed = rig.wait_condition("keyed#1", "disabled")
+    assert "its key was refused: HTTP 401" in closed.reason
+    assert "key 1 of 2 (env:RIG_BAD_KEY)" in closed.reason
+    assert check(rig, job, TOTAL) == {"keyed#2": TOTAL}
+    spent = classes(rig, job)
+    assert set(spent) == {"credential_dead"}
+    secrets = [*KEYS.values()]
+    texts = rig.sql("select error from attempts where job_id = %(job)s", job=job)
+    assert not any(secret in (text or "") for (text,) in texts for secret in secrets)
+
+
+def test_where_no_key_works_the_work_waits_for_an_operator(rig: Rig) -> None:
+    rig.simulate("keyed", credential="another-key-of-nobody")
+    job = rig.submit(TOTAL, route="keyed")
+    for line in ("keyed#1", "keyed#2"):
+        rig.wait_condition(line, "disabled")
+    wait_told(rig, job, "Replace its key, then `batchyard deployments resume keyed#2`")
+    assert rig.results(job) == 0
+    rig.simulate("keyed", credential=KEYS["RIG_GOOD_KEY"])
+    rig.resume("keyed#1", "keyed#2")
+    assert check(rig, job, TOTAL) == {"keyed#2": TOTAL}
