@@ -1,7 +1,9 @@
-"""The faults at full size, with figures: python -m tests.faults.big [faults|kills|budget ...]
+"""The faults at full size, with figures: python -m tests.faults.big [faults|kills|budget|providers]
 
 `faults`: 20,000 requests with 10 % 429 and 2 % resets. `kills`: kill -9 of each part of a yard
 with its usual leases, in the middle of a job. `budget`: 200 rounds of 64 lanes on one budget.
+`providers`: 20,000 requests over five providers, of which one is dead for a minute, one throttles
+for ever, one answers nonsense to 5 % and one lets 1 % hang, all at once.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from core.settings import YardSettings
 from db.migrate import migrate
 from tests.faults.budget import LANES as BUDGET_LANES
 from tests.faults.budget import play
+from tests.faults.providers import Dying, all_at_once, play_all_at_once
 from tests.faults.rig import CALM, IN_FLIGHT, LANES, WINDOW, Rig, check_whole, running_yard
 
 USUAL = {"workers": 2, "lanes": LANES}
@@ -34,9 +37,10 @@ VICTIMS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=["faults", "kills", "budget"])
+    parser.add_argument("parts", nargs="*", default=["faults", "kills", "budget", "providers"])
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--away", type=float, default=60.0, help="seconds a provider is dead")
     chosen = parser.parse_args()
     if "faults" in chosen.parts:
         faults(chosen.requests)
@@ -44,6 +48,8 @@ def main() -> None:
         kills(chosen.requests // 5)
     if "budget" in chosen.parts:
         budget(chosen.rounds)
+    if "providers" in chosen.parts:
+        providers(chosen.requests, chosen.away)
 
 
 @contextmanager
@@ -120,6 +126,18 @@ def budget(rounds: int) -> None:
         f"{min(one.use for one in played):.2%} at least, "
         f"{sum(one.use for one in played) / rounds:.2%} on average; audit ok"
     )
+
+
+def providers(total: int, away: float) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        dying = Dying(folder)
+        dying.live()
+        try:
+            with running_yard(folder, USUAL, all_at_once(dying.port)) as rig:
+                play_all_at_once(rig, dying, total, away)
+        finally:
+            dying.die()
 
 
 if __name__ == "__main__":

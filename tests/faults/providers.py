@@ -1,11 +1,21 @@
 """A yard with providers that fail in every way, each alone and each beside one that works."""
 
+import json
+import math
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.rig import HASTY, OUTPUT, Rig, running_yard
+from batchyard.embedded.home import free_port
+from batchyard.services import ROOT
+from core.status import Condition
+from providers.watch import look
+from tests.faults.rig import HASTY, OUTPUT, Rig, check_whole, running_yard, wait_until
 
 PATIENCE = 3
 IN_FLIGHT = 32
@@ -65,3 +75,137 @@ def heal(rig: Rig) -> None:
         rig.simulate(name, **QUIET)
     rig.simulate("keyed", **QUIET, credential=KEYS["RIG_GOOD_KEY"])
     rig.resume(*rig.conditions())
+
+
+# All faults at once, over a large job.
+
+ALL_FAULTS = {
+    "dying": {},
+    "throttling": {"p_429": 1, "retry_after_ms": 500},
+    "sloppy": {"p_malformed": 0.05},
+    "hanging": {"p_hang": 0.01},
+    "steady": {},
+}
+LATENCY = {"kind": "lognormal", "ms": 400, "sigma": 0.3}
+TIMEOUT = 10
+
+
+def all_at_once(dying_port: int) -> dict[str, Any]:
+    """Five providers: one is a process of its own that can be killed, one says 429 to all, one
+    answers nonsense to 5 %, one lets 1 % hang, and one works."""
+    profiles = {
+        name: {"latency": LATENCY, "faults": faults, "models": {"mini": {"output_tokens": 10}}}
+        for name, faults in ALL_FAULTS.items()
+        if name != "dying"
+    }
+    simulated = {
+        name: {"kind": "simulator", "timeout": TIMEOUT, "profile": {"seed": 7, **profile}}
+        for name, profile in profiles.items()
+    }
+    dying = {
+        "base_url": f"http://127.0.0.1:{dying_port}/v1",
+        "timeout": TIMEOUT,
+        "health": {"every": 5},
+    }
+    return {
+        "providers": {"dying": dying, **simulated},
+        "deployments": {name: deployment(name) for name in ALL_FAULTS},
+        "routes": {
+            "default": {
+                "candidates": [*ALL_FAULTS],
+                "choose": "least_busy",
+                "max_output": OUTPUT,
+            }
+        },
+    }
+
+
+class Dying:
+    """A simulated provider in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._profile = folder / "dying.json"
+        profile = {"latency": LATENCY, "models": {"mini": {"output_tokens": 10}}}
+        self._profile.write_text(json.dumps(profile), encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def live(self) -> None:
+        argv = [sys.executable, "-m", "batchyard", "simulator", "--port", str(self.port)]
+        self._process = subprocess.Popen(
+            [*argv, "--profile", str(self._profile)], cwd=ROOT, stdout=subprocess.DEVNULL
+        )
+        wait_until(lambda: look(f"http://127.0.0.1:{self.port}/v1/models")[0], "a provider")
+
+    def die(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Writes down how the deployments' conditions change."""
+
+    rig: Rig
+    began: float = field(default_factory=time.monotonic)
+    changes: list[str] = field(default_factory=list)
+    _last: dict[str, str] = field(default_factory=dict)
+
+    def note(self, text: str) -> None:
+        self.changes.append(f"{time.monotonic() - self.began:6.1f} s  {text}")
+
+    def look(self) -> None:
+        found = self.rig.conditions()
+        for name in ALL_FAULTS:
+            standing = found.get(name, Condition())
+            if self._last.get(name, "open") != standing.status:
+                why = f": {standing.reason}" if standing.status != "open" else ""
+                self.note(f"{name} {standing.status}{why}")
+            self._last[name] = standing.status
+
+
+def play_all_at_once(rig: Rig, dying: Dying, total: int, away: float) -> None:
+    """Runs the job, kills a provider a quarter of the way and brings it back after `away`
+    seconds; prints what happened and checks that nothing was lost."""
+    job = rig.submit(total)
+    watcher = Watcher(rig)
+    dead_at = back_at = math.inf
+    while not rig.ended(job):
+        now = time.monotonic()
+        if dead_at == math.inf and rig.results(job) >= total // 4:
+            dying.die()
+            dead_at = now
+            watcher.note(f"dying killed, with {rig.results(job)} results")
+        elif back_at == math.inf and now >= dead_at + away:
+            dying.live()
+            back_at = now
+            watcher.note(f"dying started again, with {rig.results(job)} results")
+        watcher.look()
+        time.sleep(0.25)
+    took = time.monotonic() - watcher.began
+    assert back_at < math.inf, "the job was over before the provider came back; take more requests"
+    check_whole(rig, job, total, simulated=False)
+    print(f"{total} requests over five providers, all faults at once: done in {took:.1f} s")
+    print("  one completed result each, audit ok")
+    _print_shares(rig, job)
+    for line in watcher.changes:
+        print(f"  {line}")
+
+
+def _print_shares(rig: Rig, job: int) -> None:
+    for name, results, calls in rig.sql(
+        "select a.deployment, count(*) filter (where a.status = 'ok'), count(*) from attempts a"
+        " where a.job_id = %(job)s group by 1 order by 1",
+        job=job,
+    ):
+        errors = rig.sql(
+            "select error_class, count(*) from attempts where job_id = %(job)s"
+            " and deployment = %(name)s and error_class is not null group by 1 order by 2 desc",
+            job=job,
+            name=name,
+        )
+        told = ", ".join(f"{count} {leaf}" for leaf, count in errors)
+        print(f"  {name:11} {results:6} results, {calls:6} calls{': ' if told else ''}{told}")
+    most = rig.one("select max(n) from attempts where job_id = %(job)s", job=job)
+    print(f"  the most calls for one request: {most}")

@@ -293,11 +293,11 @@ class Rig:
     def wait_end(self, job: int) -> str:
         """Until the job has ended; its status."""
 
-        def ended() -> bool:
-            return self._status(job) in TERMINAL
-
-        wait_until(ended, f"the end of job_{job}", tell=lambda: self._where(job))
+        wait_until(lambda: self.ended(job), f"the end of job_{job}", tell=lambda: self._where(job))
         return self._status(job)
+
+    def ended(self, job: int) -> bool:
+        return self._status(job) in TERMINAL
 
     def _status(self, job: int) -> str:
         return str(self.one("select status from jobs where id = %(job)s", job=job))
