@@ -41,15 +41,15 @@ class _Said:
 
 class Health:
     """The lines' conditions, and a breaker for each. `closings` counts, by deployment and
-    cause, how often this process closed one.
-    """
+    cause, how often this process closed one; `clock` is for tests."""
 
     def __init__(
         self,
         deployments: Mapping[str, Deployment] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        closings: Counter[tuple[str, str]] | None = None,
     ) -> None:
-        self.closings: Counter[tuple[str, str]] = Counter()
+        self.closings = Counter() if closings is None else closings
         self._deployments = deployments or {}
         self._clock = clock
         self._breakers: dict[str, Breaker] = {}

@@ -112,6 +112,8 @@ class Meters:
         self.deployments: defaultdict[str, DeploymentMeters] = defaultdict(DeploymentMeters)
         self.flying: Counter[str] = Counter()
         self.pauses: Counter[str] = Counter()
+        # By deployment and cause: how often this process closed one.
+        self.closings: Counter[tuple[str, str]] = Counter()
         self.pause_seconds: defaultdict[str, float] = defaultdict(float)
         self.paused_until: dict[str, float] = {}
         self.claims = Histogram(QUICK)

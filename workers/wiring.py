@@ -83,7 +83,7 @@ async def open_yard(
             Keyring(),
             transport,
             limiter,
-            Health(deployments),
+            Health(deployments, closings=meters.closings),
             meters,
             project_buckets(settings),
         )

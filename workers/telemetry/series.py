@@ -168,6 +168,16 @@ class ProcessSeries(Collector):
             {labels: meters.pauses[name] for name, labels in names.items()},
         )
         yield counter(
+            "batchyard_closings",
+            "How often this process closed a deployment.",
+            (*DEPLOYMENT, "cause"),
+            {
+                (*names[name], cause): count
+                for (name, cause), count in list(meters.closings.items())
+                if name in names
+            },
+        )
+        yield counter(
             "batchyard_pause_seconds",
             "Seconds that deployments asked to be left alone for; pauses may overlap.",
             DEPLOYMENT,
