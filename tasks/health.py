@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import structlog
 from psycopg import OperationalError
@@ -26,6 +27,8 @@ from tasks.breaker import Breaker, Verdict
 log = structlog.get_logger()
 
 REFRESH = 0.5
+EARLY = 2.0
+"""Seconds: a pause that ends by so much too soon was ended by an operator."""
 PROBES = 3
 """Calls at once, in the whole yard, to a deployment that is being probed."""
 OPEN = Condition()
@@ -37,6 +40,12 @@ class _Said:
 
     lines: tuple[str, ...]
     verdict: Verdict
+
+
+class Pauses(Protocol):
+    """Where a line's pause is kept beside its condition: the limiter."""
+
+    async def lift(self, key: str) -> None: ...
 
 
 class Health:
@@ -56,6 +65,7 @@ class Health:
         self._conditions: dict[str, Condition] = {}
         self._since: dict[str, float] = {}
         self._said: list[_Said] = []
+        self._resumed: set[str] = set()
         self._wake = asyncio.Event()
         self._closed = asyncio.Event()
 
@@ -106,8 +116,9 @@ class Health:
         except TimeoutError:
             return
 
-    async def keep(self, pool: Pool) -> None:
-        """Reads and writes `deployment_state` for as long as the process lives."""
+    async def keep(self, pool: Pool, pauses: Pauses) -> None:
+        """Reads and writes `deployment_state` for as long as the process lives. Where an operator
+        opens what was to be closed for longer, its pause is lifted, too."""
         while True:
             self._wake.clear()
             try:
@@ -117,6 +128,8 @@ class Health:
                 log.warning("health not exchanged", reason=type(error).__name__)
                 await asyncio.sleep(REFRESH)
                 continue
+            while self._resumed:
+                await pauses.lift(self._resumed.pop())
             try:
                 await asyncio.wait_for(self._wake.wait(), REFRESH)
             except TimeoutError:
@@ -171,7 +184,10 @@ class Health:
     def _learn(self, read: Mapping[str, Condition]) -> None:
         ours = {line for said in self._said for line in said.lines}
         for line in (read.keys() | self._conditions.keys()) - ours:
-            self._set(line, read.get(line, OPEN))
+            now, left = read.get(line, OPEN), self.condition(line).left
+            if now == OPEN and left is not None and left > EARLY:
+                self._resumed.add(line)
+            self._set(line, now)
 
     def _tell(self, changed: list[str], verdict: Verdict) -> None:
         for line in changed:

@@ -90,7 +90,7 @@ async def open_yard(
         yard = Yard(context, process_id, writer, caller, asyncio.Event())
         vital = [_vital(_renew(yard)), _vital(writer.watch())]
         vital.append(_vital(_touch(limiter, settings.yard.heartbeat)))
-        vital.append(_vital(caller.health.keep(pool)))
+        vital.append(_vital(caller.health.keep(pool, limiter)))
         vital.append(_vital(watch(pool, deployments)))
         vital.append(_vital(watch_halts(yard)))
         try:

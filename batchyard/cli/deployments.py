@@ -122,7 +122,8 @@ def drain(name: Name, *, as_json: JsonFlag = False) -> None:
 
 @app.command(name="resume")
 def resume_(name: Name, *, as_json: JsonFlag = False) -> None:
-    """Open a deployment, whatever closed it: an operator, a refused key, failures, a quota.
+    """Open a deployment, whatever closed it: an operator, a refused key, failures, a quota, a
+    pause that its provider asked for.
     A key in a file is read again by itself; after a change of the environment, restart the
     workers first.
 

@@ -228,6 +228,29 @@ def test_nothing_overrides_an_operator(inn: Inn, status: DeploymentStatus) -> No
     assert one.health.condition("mini#1") == OPEN
 
 
+def test_what_an_operator_opens_early_has_its_pause_lifted(inn: Inn) -> None:
+    lifted: list[str] = []
+
+    class Pauses:
+        async def lift(self, key: str) -> None:
+            lifted.append(key)
+
+    one = Process(inn)
+    one.health.park("mini#1", 86_400.0, "no permit for a day")
+    one.health.park("mini#2", 1.0, "no permit for a second")
+    one.exchange()
+    run(inn, lambda conn: resume(conn, ["mini#1", "mini#2"]))
+
+    async def keep(ctx: Any) -> None:
+        keeping = asyncio.create_task(one.health.keep(ctx.pool, Pauses()))
+        while not one.health.sends("mini#1") or not lifted:
+            await asyncio.sleep(0.01)
+        keeping.cancel()
+
+    inn.run(lambda ctx: asyncio.wait_for(keep(ctx), 60))
+    assert lifted == ["mini#1"]
+
+
 def test_a_longer_pause_is_not_cut_short(inn: Inn) -> None:
     async def twice(conn: Connection) -> None:
         for seconds in (600.0, 60.0):

@@ -180,6 +180,17 @@ class RedisLimiter:
         except RedisError as error:
             log.warning("pause not shared", deployment=key, reason=type(error).__name__)
 
+    async def lift(self, key: str) -> None:
+        """Ends the line's pause, for this process and for those that have not heard of it."""
+        book = self._books.get(key)
+        if book is not None:
+            book.paused_until = 0.0
+        self._dry = {keys: times for keys, times in self._dry.items() if key not in keys}
+        try:
+            await self._redis.hdel(_keys(key)[0], "pause")
+        except RedisError as error:
+            log.warning("pause not lifted", deployment=key, reason=type(error).__name__)
+
     def paused(self, key: str) -> float:
         """Seconds for which the line is paused, as far as this process knows."""
         book = self._books.get(key)

@@ -139,6 +139,19 @@ def test_a_pause_holds_for_everyone_and_is_never_cut_short(broker_url: str) -> N
     with_limiters(broker_url, test)
 
 
+def test_a_pause_that_is_lifted_is_over(broker_url: str) -> None:
+    limit = limits(in_flight=10)
+
+    async def test(one: RedisLimiter, two: RedisLimiter) -> None:
+        await one.pause(limit.key, 86_400)
+        assert (await two.acquire([limit], calls(1))).granted == 0
+        for limiter in (one, two):
+            await limiter.lift(limit.key)
+            assert (await limiter.acquire([limit], calls(1))).granted == 1
+
+    with_limiters(broker_url, test)
+
+
 def test_a_pause_that_comes_while_leave_is_on_its_way_is_heeded(broker_url: str) -> None:
     limit = limits(in_flight=10)
 
