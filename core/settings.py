@@ -23,6 +23,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from core.checks import Checks, Policy
+
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -254,6 +256,25 @@ class DeploymentSettings(Strict):
     context: int | None = Field(default=None, gt=0)
 
 
+class CheckSettings(Strict):
+    """What an answer has to be to count, and what follows where it is not: the same candidate
+    again (`retry`), the `next` one, or the request fails (`fail`). `invalid` is an answer that
+    is not JSON, or not what `json_schema` says: a schema, or `request` for the one that the
+    request's own `response_format` has. In a file `json_schema` may name another file."""
+
+    empty: Policy = "accept"
+    truncated: Policy = "accept"
+    invalid: Policy | None = None
+    json_schema: dict[str, Any] | Literal["request"] | None = None
+
+    def resolved(self) -> Checks:
+        """As plans carry them."""
+        schema = self.json_schema
+        text = json.dumps(schema, sort_keys=True) if isinstance(schema, dict) else schema
+        invalid = self.invalid or ("accept" if schema is None else "next")
+        return Checks(self.empty, self.truncated, invalid, text)
+
+
 class RouteSettings(Strict):
     """Ordered candidates; fallback goes down the list. `max_output` (tokens) holds for
     requests without a limit of their own; `max_attempts` counts over all candidates."""
@@ -262,6 +283,7 @@ class RouteSettings(Strict):
     choose: Literal["ordered", "cheapest"] = "ordered"
     max_output: int = Field(default=4096, gt=0)
     max_attempts: int = Field(default=6, ge=1, le=100)
+    checks: CheckSettings = CheckSettings()
 
 
 class ProjectSettings(Strict):

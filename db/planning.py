@@ -27,11 +27,12 @@ class RouteChunk:
 
 @dataclass(frozen=True, slots=True)
 class Unrouted:
-    """One request before its decision."""
+    """One request before its decision; `wishes` is JSON, or None."""
 
     seq: int
     target: str
     body: bytes
+    wishes: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ async def read_requests(conn: Connection, chunk: RouteChunk) -> list[Unrouted]:
     cursor = await conn.execute(
         SQL["read"], {"part": chunk.part, "job_id": chunk.job_id, "seqs": chunk.seqs}
     )
-    return [Unrouted(seq, target, body.encode()) for seq, target, body in await cursor.fetchall()]
+    rows = await cursor.fetchall()
+    return [Unrouted(seq, target, body.encode(), wishes) for seq, target, body, wishes in rows]
 
 
 async def put_plan(conn: Connection, plan: Plan) -> int:

@@ -20,7 +20,7 @@ TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
 NO_COMMIT = 0
 
-_request_head = Struct("!hiiiqiii").pack  # 9 fields: part, job_id, seq, length of custom_id
+_request_head = Struct("!hiiiqiii").pack  # 10 fields: part, job_id, seq, length of custom_id
 _row_and_target = Struct("!iii").pack
 _length = Struct("!i").pack
 _refusal_head = Struct("!hiiiqiiihi6si").pack  # 7 fields: …, round, "failed", length of error
@@ -28,14 +28,15 @@ _commit = Struct("!iq").pack
 
 
 class Row(NamedTuple):
-    """A request as it is stored. `body` is JSON without model and stream; `metadata` is JSON,
-    or empty where there is none."""
+    """A request as it is stored. `body` is JSON without model, stream and wishes; `metadata`
+    and `wishes` are JSON, or empty where there are none."""
 
     custom_id: str
     target: str
     body: bytes
     metadata: bytes
     prompt_hash: bytes
+    wishes: bytes = b""
 
 
 class RequestBlocks:
@@ -67,7 +68,7 @@ class RequestBlocks:
         pieces = self._pieces
         seq = self.total
         pieces += (
-            _request_head(9, 4, self._part, 8, self._job_id, 4, seq, len(custom_id)),
+            _request_head(10, 4, self._part, 8, self._job_id, 4, seq, len(custom_id)),
             custom_id,
             _row_and_target(4, line, len(target)),
             target,
@@ -75,6 +76,7 @@ class RequestBlocks:
             row.body,
             _length(len(row.metadata)) + row.metadata if row.metadata else NULL,
             _length(len(row.prompt_hash)) + row.prompt_hash,
+            _length(len(row.wishes)) + row.wishes if row.wishes else NULL,
         )
         self.total = seq + 1
         self._size += len(row.body) + 100

@@ -138,7 +138,8 @@ async def stream_results(
 
 def _query(name: str, round_: int) -> bytes:
     results = SQL["first_round" if round_ == 1 else "current"]
-    return SQL[name].replace(b"{results}", results).replace(b"{calls}", SQL["calls"])
+    query = SQL[name].replace(b"{results}", results).replace(b"{calls}", SQL["calls"])
+    return query.replace(b"{told}", SQL["told"])
 
 
 def _json_lines(row: bytes) -> tuple[bytes, int]:

@@ -242,7 +242,8 @@ plans = Table(
 )
 
 # Written once by COPY, never updated. `row` is the 1-based input line, `variant` tells the
-# several answers that one row may need apart. `body` is the request without its model.
+# several answers that one row may need apart. `body` is the request without its model;
+# `wishes` is what it asks of the yard itself (core/wishes.py).
 requests = Table(
     "requests",
     metadata,
@@ -256,6 +257,7 @@ requests = Table(
     Column("body", Text, nullable=False),
     Column("metadata", Text),
     Column("prompt_hash", LargeBinary, nullable=False),
+    Column("wishes", Text),
     PrimaryKeyConstraint("part", "job_id", "seq"),
     postgresql_partition_by="LIST (part)",
 )

@@ -12,6 +12,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from core.errors import ConfigError
 from core.settings import Problem, Settings
 from providers.config_problems import problems_of
+from providers.schema_files import inline_schemas
 
 _SHOWN: Final = 10
 _MERGE_KEY: Final = "<<"
@@ -26,6 +27,8 @@ def read_settings(path: Path) -> Settings:
     problems = _visit(node, (), lines, set())
     if not isinstance(data, dict):
         problems.append(Problem((), "is not a mapping", "Begin with providers:"))
+    else:
+        problems += inline_schemas(data, path.parent)
     if problems:
         raise ConfigError(told(path.name, problems, lines))
     try:

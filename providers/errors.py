@@ -17,7 +17,9 @@
     ├── refused          content_filter, refusal      final: a failed result of this class, with
     │                                                 the provider's code
     ├── bad_request      400 404 413 422, redirects   final for this request; others unaffected
-    └── malformed        a success without sense      as overloaded; most likely billed
+    ├── malformed        a success without sense      as overloaded; most likely billed
+    └── rejected         an answer that does not      as its route's check says: as overloaded,
+                         pass its route's checks      the next candidate, or final; billed
 
 Where a class asks for the next candidate and there is none, the request fails with that class
 and the provider's message; but for a dead key or quota it waits, because that is no fault of
@@ -59,6 +61,7 @@ class ErrorClass(StrEnum):
     REFUSED = "refused"
     BAD_REQUEST = "bad_request"
     MALFORMED = "malformed"
+    REJECTED = "rejected"
 
     @property
     def spends_attempt(self) -> bool:
@@ -84,7 +87,7 @@ class ErrorClass(StrEnum):
     @property
     def may_be_billed(self) -> bool:
         """Whether money may have been spent although no usable answer came."""
-        return self in (ErrorClass.UNKNOWN, ErrorClass.MALFORMED)
+        return self in (ErrorClass.UNKNOWN, ErrorClass.MALFORMED, ErrorClass.REJECTED)
 
 
 _NEXT_CANDIDATE: Final = frozenset(
@@ -98,8 +101,8 @@ class ProviderError:
 
     `status` is None where no answer came. `message` is redacted and may be shown to users.
     `retry_after` is in seconds. `billed` says that money may have been spent; `usage` is what
-    the provider counted, where it said so. `hopeless` says that the provider itself rules the
-    same call out.
+    the provider counted, where it said so. `hopeless` says that the same call is ruled out, by
+    the provider itself or by a check, `final` that any other is too.
     """
 
     error_class: ErrorClass
@@ -110,6 +113,7 @@ class ProviderError:
     billed: bool = False
     usage: Usage | None = None
     hopeless: bool = False
+    final: bool = False
 
 
 class TransportError(BatchyardError):

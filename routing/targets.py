@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from core.checks import NO_CHECKS, Checks
 from core.settings import RouteSettings, Settings
 
 DEFAULT_ROUTE = "default"
@@ -17,6 +18,7 @@ class Target:
     choose: str
     max_output: int
     max_attempts: int
+    checks: Checks = NO_CHECKS
 
 
 def resolve_target(name: str, settings: Settings) -> Target | None:
@@ -45,7 +47,14 @@ def _lines(deployments: Iterable[str], settings: Settings) -> tuple[str, ...]:
 
 
 def _target(name: str, rules: RouteSettings, candidates: tuple[str, ...]) -> Target:
-    return Target(name, candidates, rules.choose, rules.max_output, rules.max_attempts)
+    return Target(
+        name,
+        candidates,
+        rules.choose,
+        rules.max_output,
+        rules.max_attempts,
+        rules.checks.resolved(),
+    )
 
 
 def known_targets(settings: Settings) -> list[str]:

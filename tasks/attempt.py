@@ -10,8 +10,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 import structlog
 
+from core.checks import NO_CHECKS
 from core.deployment import Deployment, Reply, Usage
 from core.errors import ConfigError
 from core.ports import Buckets, HttpCall, Keys, Limiter, Transport
@@ -21,6 +23,7 @@ from providers.adapters import adapter_for
 from providers.errors import ErrorClass, ProviderError, TransportError, from_transport
 from providers.prices import cost_nusd
 from providers.tokens import recounted
+from tasks.answers import checked
 from tasks.bounds import bound_nusd, guess_nusd, size_of
 from tasks.decide import Tried, decide, failure
 from tasks.health import Health
@@ -59,6 +62,7 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     began = time.monotonic()
     sent = broken = False
     outcome: Reply | ProviderError
+    rejected: ProviderError | None = None
     try:
         call = _call(caller, entry, deployment)
         if isinstance(call, ProviderError):
@@ -66,6 +70,8 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         else:
             sent = True
             outcome = await _exchange(caller, call, deployment)
+            if isinstance(outcome, Reply) and entry.chunk.plan.checks != NO_CHECKS:
+                rejected = checked(entry, outcome)
     except Exception as error:  # noqa: BLE001
         # One request that trips over a defect of ours must not end its neighbours' calls.
         log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))
@@ -73,10 +79,13 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         leaf = ErrorClass.UNKNOWN if sent else ErrorClass.TRANSIENT
         outcome = ProviderError(leaf, None, "internal", BROKE_DOWN, billed=sent)
     latency_ms = round((time.monotonic() - began) * 1000)
-    if not broken:
+    if not (broken or _impatient(entry, deployment, outcome)):
         failed = None if isinstance(outcome, Reply) else outcome
         caller.health.saw(deployment, failed, began)
     if isinstance(outcome, Reply):
+        if rejected is not None:
+            settled = _failed(caller, entry, deployment, rejected, latency_ms)
+            return _with_answer(settled, outcome)
         return _answered(entry, deployment, outcome, latency_ms)
     pause = _pause(outcome)
     if pause:
@@ -104,13 +113,25 @@ def _call(caller: Caller, entry: Entry, deployment: Deployment) -> HttpCall | Pr
         key = None if reference is None else caller.keys.get(reference)
     except ConfigError as error:
         return ProviderError(ErrorClass.CREDENTIAL_DEAD, None, "no_key", str(error))
-    return adapter_for(deployment.kind).build(
+    plan = entry.chunk.plan
+    call = adapter_for(deployment.kind).build(
         deployment,
         key,
         entry.body,
-        max_output=entry.chunk.plan.max_output,
+        max_output=plan.max_output,
         request_id=f"{entry.chunk.job_id}-{entry.seq}",
     )
+    if plan.timeout is not None and plan.timeout < call.timeout:
+        return msgspec.structs.replace(call, timeout=plan.timeout)
+    return call
+
+
+def _impatient(entry: Entry, deployment: Deployment, outcome: Reply | ProviderError) -> bool:
+    """Whether the request's own timeout may have ended the call: that is no sign of an ill
+    deployment."""
+    timeout = entry.chunk.plan.timeout
+    own = timeout is not None and timeout < deployment.timeout
+    return own and not isinstance(outcome, Reply) and outcome.error_class is ErrorClass.UNKNOWN
 
 
 async def _exchange(
@@ -144,6 +165,18 @@ def _answered(entry: Entry, deployment: Deployment, reply: Reply, latency_ms: in
             body=reply.body.decode("utf-8", "replace"),
         ),
     )
+
+
+def _with_answer(settled: Settled, reply: Reply) -> Settled:
+    """Where nothing else is tried, the answer that did not pass stays to be seen."""
+    if settled.result is not None:
+        settled.result = msgspec.structs.replace(
+            settled.result,
+            http_status=reply.status,
+            request_id=reply.request_id,
+            body=reply.body.decode("utf-8", "replace"),
+        )
+    return settled
 
 
 def _failed(

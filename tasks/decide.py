@@ -2,9 +2,10 @@
 
     final        bad_request, refused; or no attempt and no candidate is left; or it is the
                  request's thousandth call
-    same again   throttled (costs no attempt); overloaded, transient, unknown, malformed
-                 with growing pauses, up to three attempts on one candidate
-    next one     credential_dead, quota_dead, too_long; or three attempts were not enough;
+    same again   throttled (costs no attempt); overloaded, transient, unknown, malformed,
+                 rejected with growing pauses, up to three attempts on one candidate
+    next one     credential_dead, quota_dead, too_long; rejected by a check that says so; or
+                 three attempts were not enough;
                  or the same candidate has throttled it eight times running, or asks it to
                  wait for more than half a minute
     waits        a dead key or quota, where there is no next one
@@ -67,7 +68,7 @@ def decide(
     configuration has lost them since the plan was made or a budget forbids them, are passed
     over or left. `spared` says that the deployment is known to be down and nothing was billed."""
     leaf = error.error_class
-    if leaf.final:
+    if leaf.final or error.final:
         return failure(error)
     if tried.calls + 1 >= MOST_CALLS:
         return failure(_weary(error))

@@ -16,16 +16,23 @@ from msgspec import Raw
 
 from core.errors import LineProblem
 from db.requests import Row
+from tasks.bad_line import BadLineError, read_text
+from tasks.wishes import (
+    Fields,
+    Longest,
+    Resolve,
+    WishReader,
+    checked_metadata,
+    take_metadata,
+)
 
 MAX_CUSTOM_ID = 512
 URL = "/v1/chat/completions"
 BATCH_FIELDS = ("custom_id", "method", "url", "body")
 BODY_FIELDS = frozenset(
     "model messages prompt stream temperature top_p n stop seed tools tool_choice logprobs "
-    "max_tokens max_completion_tokens response_format reasoning_effort".split()
+    "max_tokens max_completion_tokens response_format reasoning_effort fallbacks timeout".split()
 )
-Fields = dict[str, Raw]
-Resolve = Callable[[str], str | None]
 
 
 class Message(msgspec.Struct):
@@ -45,25 +52,21 @@ class BatchLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     body: Fields
 
 
-class _BadLineError(Exception):
-    """Carries field, problem, fix and code out of the checks."""
-
-
 _decode_batch = msgspec.json.Decoder(BatchLine).decode
 _decode_fields = msgspec.json.Decoder(Fields).decode
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
-_decode_text = msgspec.json.Decoder(str).decode
 _decode_count = msgspec.json.Decoder(int).decode
 _decode_number = msgspec.json.Decoder(float).decode
 _encode = msgspec.json.Encoder().encode
 
 
 class Intake:
-    """Reads lines for one job. `resolve` answers None for a target that may be used, and
-    otherwise what to write instead; `target` is for lines that name no model."""
+    """Reads lines for one job. `target` is for lines that name no model; the others are as in
+    `WishReader`."""
 
-    def __init__(self, resolve: Resolve, target: str) -> None:
+    def __init__(self, resolve: Resolve, target: str, longest: Longest) -> None:
         self._resolve = resolve
+        self._wishes = WishReader(resolve, longest)
         self._default = target
         self._by_model: dict[bytes, str] = {}
 
@@ -76,7 +79,7 @@ class Intake:
         """The request on this line, or what is wrong with it. Never raises for any bytes."""
         try:
             return self._read(number, line)
-        except _BadLineError as error:
+        except BadLineError as error:
             return LineProblem(number, *error.args)
 
     def _read(self, number: int, line: bytes) -> Row:
@@ -97,7 +100,7 @@ class Intake:
         given = fields.get("custom_id")
         custom_id = f"request-{number}" if given is None else _custom_id(given)
         written = fields.get("metadata")
-        metadata = b"" if written is None else _metadata(written)
+        metadata = b"" if written is None else checked_metadata(written, "metadata")
         if "body" in fields or "url" in fields or "method" in fields:
             return self._row(custom_id, _batch_body(fields), metadata, "body.")
         return self._row(custom_id, _short_body(fields), metadata, "")
@@ -106,18 +109,25 @@ class Intake:
         _check_body(body, prefix)
         target = self._target(body.pop("model", None), prefix)
         body.pop("stream", None)
+        wishes = b""
+        if "fallbacks" in body or "timeout" in body:
+            wishes = self._wishes.take(body, target, prefix)
+        if "metadata" in body:
+            inner = take_metadata(body, f"{prefix}metadata")
+            metadata = metadata or inner
         text = _encode(body)
-        return Row(custom_id, target, text, metadata, _blake2b(text, digest_size=16).digest())
+        prompt_hash = _blake2b(text, digest_size=16).digest()
+        return Row(custom_id, target, text, metadata, prompt_hash, wishes)
 
     def _target(self, model: Raw | None, prefix: str) -> str:
         written = b"null" if model is None else bytes(model)
         target = self._by_model.get(written)
         if target is None:
-            name = _text(model, f"{prefix}model") if model and written != b"null" else ""
+            name = read_text(model, f"{prefix}model") if model and written != b"null" else ""
             target = name or self._default
             instead = self._resolve(target)
             if instead is not None:
-                raise _BadLineError(
+                raise BadLineError(
                     f"{prefix}model",
                     f"{target!r} is no route, deployment or served model",
                     instead,
@@ -131,7 +141,7 @@ def empty_row(problem: LineProblem, line: bytes | LineProblem) -> Row:
     """What stands for a bad line among the requests: its custom_id where it can be read."""
     custom_id = f"request-{problem.line}"
     if isinstance(line, bytes):
-        with suppress(_BadLineError, KeyError):
+        with suppress(BadLineError, KeyError):
             _check_utf8(line)
             custom_id = _custom_id(_fields_of_line(line)["custom_id"])
     return Row(custom_id, "", b"{}", b"", b"")
@@ -143,18 +153,18 @@ def _fields_of_line(line: bytes) -> Fields:
     except msgspec.ValidationError as error:
         whole = "The file looks like one JSON array: write one object a line, without commas"
         fix = whole if line.strip() == b"[" else 'Write e.g. {"prompt": "…"}'
-        raise _BadLineError("", "not a JSON object", fix, "invalid_request") from error
+        raise BadLineError("", "not a JSON object", fix, "invalid_request") from error
     except (msgspec.DecodeError, RecursionError) as error:
         problem = "This line is not parseable as valid JSON"
         fix = "Write one JSON object a line"
-        raise _BadLineError("", problem, fix, "invalid_json_line") from error
+        raise BadLineError("", problem, fix, "invalid_json_line") from error
 
 
 def _check_utf8(line: bytes) -> None:
     try:
         line.decode()
     except UnicodeDecodeError as error:
-        raise _BadLineError(
+        raise BadLineError(
             "", f"not UTF-8 from byte {error.start}", "Save the file as UTF-8", "invalid_json_line"
         ) from error
 
@@ -163,17 +173,17 @@ def _batch_body(fields: Fields) -> Fields:
     for name in BATCH_FIELDS:
         if name not in fields:
             raise _missing(name, "A batch line has custom_id, method, url and body")
-    if _text(fields["method"], "method") != "POST":
-        raise _BadLineError("method", "not POST", 'Write "method": "POST"', "invalid_request")
-    if _text(fields["url"], "url") != URL:
-        raise _BadLineError("url", "not supported", f"The supported url is {URL}", "url_mismatch")
+    if read_text(fields["method"], "method") != "POST":
+        raise BadLineError("method", "not POST", 'Write "method": "POST"', "invalid_request")
+    if read_text(fields["url"], "url") != URL:
+        raise BadLineError("url", "not supported", f"The supported url is {URL}", "url_mismatch")
     if len(fields) > 4 and (misplaced := BODY_FIELDS & fields.keys()):
         name = min(misplaced)
-        raise _BadLineError(name, "stands beside the body", "Move it into body", "invalid_request")
+        raise BadLineError(name, "stands beside the body", "Move it into body", "invalid_request")
     try:
         return _decode_fields(fields["body"])
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _BadLineError(
+        raise BadLineError(
             "body", "not an object", 'Write "body": {"messages": […]}', "invalid_request"
         ) from error
 
@@ -188,11 +198,11 @@ def _short_body(fields: Fields) -> Fields:
             raise _missing("prompt", 'Give "prompt" or "messages"')
         return body
     if "messages" in body:
-        raise _BadLineError(
+        raise BadLineError(
             "prompt", "stands beside messages", "Give one of the two", "invalid_request"
         )
-    if not _text(prompt, "prompt"):
-        raise _BadLineError("prompt", "empty", "Write what to ask", "invalid_request")
+    if not read_text(prompt, "prompt"):
+        raise BadLineError("prompt", "empty", "Write what to ask", "invalid_request")
     body["messages"] = Raw(b'[{"role":"user","content":' + bytes(prompt) + b"}]")
     return body
 
@@ -211,14 +221,14 @@ def _messages(value: Raw, field: str) -> None:
         messages = _decode_messages(value)
     except (msgspec.DecodeError, RecursionError) as error:
         what, _, where = str(error).partition(" - at `$")
-        raise _BadLineError(
+        raise BadLineError(
             field + where.rstrip("`"),
             what,
             "A message is {role: system|developer|user|assistant|tool, content: text or parts}",
             "invalid_request",
         ) from error
     if not messages:
-        raise _BadLineError(field, "empty", "Give at least one message", "invalid_request")
+        raise BadLineError(field, "empty", "Give at least one message", "invalid_request")
     for index, message in enumerate(messages):
         if message.content is None and message.role not in ("assistant", "function"):
             raise _missing(f"{field}[{index}].content", "Give the message its text")
@@ -226,7 +236,7 @@ def _messages(value: Raw, field: str) -> None:
 
 def _stream(value: Raw, field: str) -> None:
     if bytes(value) not in (b"false", b"null"):
-        raise _BadLineError(
+        raise BadLineError(
             field, "a batch cannot stream", "Leave stream out", "streaming_unsupported"
         )
 
@@ -236,7 +246,7 @@ def _count(value: Raw, field: str) -> None:
     if written.isdigit() and written != b"0":
         return
     if _number(value, field, _decode_count, "a whole number") < 1:
-        raise _BadLineError(field, "below 1", "Give a whole number from 1 up", "invalid_request")
+        raise BadLineError(field, "below 1", "Give a whole number from 1 up", "invalid_request")
 
 
 def _ratio(value: Raw, field: str) -> None:
@@ -249,27 +259,20 @@ def _number(value: Raw, field: str, decode: Callable[[Raw], Any], what: str) -> 
     try:
         return decode(value)
     except msgspec.DecodeError as error:
-        raise _BadLineError(
+        raise BadLineError(
             field, f"not {what}", f"Give {what} without quotes", "invalid_request"
         ) from error
 
 
-def _text(value: Raw, field: str) -> str:
-    try:
-        return _decode_text(value)
-    except msgspec.DecodeError as error:
-        raise _BadLineError(field, "not a string", "Put it in quotes", "invalid_request") from error
-
-
 def _custom_id(value: Raw) -> str:
-    text = _text(value, "custom_id")
+    text = read_text(value, "custom_id")
     if not text or len(text) > MAX_CUSTOM_ID or "\x00" in text:
         raise _bad_custom_id()
     return text
 
 
-def _bad_custom_id() -> _BadLineError:
-    return _BadLineError(
+def _bad_custom_id() -> BadLineError:
+    return BadLineError(
         "custom_id",
         "empty, too long or with a NUL in it",
         f"Give 1 to {MAX_CUSTOM_ID} characters, unique in the file",
@@ -277,19 +280,9 @@ def _bad_custom_id() -> _BadLineError:
     )
 
 
-def _metadata(value: Raw) -> bytes:
-    try:
-        _decode_fields(value)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _BadLineError(
-            "metadata", "not an object", 'Write e.g. {"source": "web"}', "invalid_request"
-        ) from error
-    return bytes(value)
-
-
-def _missing(field: str, fix: str) -> _BadLineError:
+def _missing(field: str, fix: str) -> BadLineError:
     problem = f"Missing required parameter: '{field}'"
-    return _BadLineError(field, problem, fix, "missing_required_parameter")
+    return BadLineError(field, problem, fix, "missing_required_parameter")
 
 
 CHECKS: dict[str, Callable[[Raw, str], None]] = {

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from core.checks import REQUEST_SCHEMA
 from core.errors import InputError
 from core.plan import Plan
+from core.wishes import read_wishes
 from db.connect import Connection
 from db.planning import (
     PlannedChunk,
@@ -27,8 +29,9 @@ from db.planning import (
     take_route_chunk,
 )
 from providers.tokens import Counted, count_many
-from routing.candidates import Request, order
+from routing.candidates import Request, fits, order
 from routing.targets import Target, resolve_target
+from tasks.answers import check_schema
 from tasks.bounds import bound_nusd, guess_nusd, size_of
 from tasks.context import Context
 
@@ -122,7 +125,7 @@ class _Planner:
         self._context = context
         self._chunk = chunk
         self._targets: dict[str, Target] = {}
-        self._plans: dict[tuple[str, tuple[str, ...]], Plan] = {}
+        self._plans: dict[tuple[str, tuple[str, ...], str | None], Plan] = {}
 
     def decide(self, request: Unrouted, counted: Counted | InputError) -> tuple[Plan, _Sized]:
         """The request's plan, and its size on the plan's first candidate.
@@ -134,7 +137,9 @@ class _Planner:
         target = self._target(request.target)
         deployments = self._context.deployments
         seen = Request(counted.tokens, counted.output_limit(target.max_output))
-        plan = self._plan(target, order(seen, target, deployments))
+        plan = self._plan(target, order(seen, target, deployments), seen, request.wishes)
+        if plan.checks.schema == REQUEST_SCHEMA:
+            check_schema(request.body)
         if self._chunk.limited and not counted.bounded:
             raise InputError(
                 "the request refers to remote files or server tools, whose cost has no upper "
@@ -147,13 +152,37 @@ class _Planner:
             bound = guess_nusd(size, first)
         return plan, _Sized(request.seq, counted.tokens, bound)
 
-    def _plan(self, target: Target, candidates: tuple[str, ...]) -> Plan:
-        key = (target.route, candidates)
+    def _plan(self, target: Target, own: tuple[str, ...], seen: Request, asked: str | None) -> Plan:
+        wishes = read_wishes(asked)
+        fallbacks = tuple(self._fallbacks(wishes.fallbacks, seen, own))
+        key = (target.route, (*own, *fallbacks), asked)
         plan = self._plans.get(key)
         if plan is None:
-            plan = Plan(target.route, candidates, target.max_output, target.max_attempts)
+            plan = Plan(
+                target.route,
+                (*own, *fallbacks),
+                target.max_output,
+                target.max_attempts,
+                checks=target.checks,
+                fallbacks=len(fallbacks),
+                timeout=wishes.timeout,
+            )
             self._plans[key] = plan
         return plan
+
+    def _fallbacks(self, names: tuple[str, ...], seen: Request, own: tuple[str, ...]) -> list[str]:
+        """The candidates of the request's own fallbacks that can take it, each once."""
+        deployments = self._context.deployments
+        found: dict[str, None] = {}
+        for name in names:
+            target = resolve_target(name, self._context.settings)
+            if target is None:
+                continue
+            for one in order(seen, target, deployments):
+                priced = deployments[one].price is not None or not self._chunk.limited
+                if one not in own and priced and fits(seen, deployments[one]):
+                    found[one] = None
+        return [*found]
 
     def _target(self, name: str) -> Target:
         """The request's own target; should the configuration have lost it since the submit,

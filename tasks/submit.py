@@ -3,7 +3,7 @@
 import difflib
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -172,7 +172,7 @@ class _Taking:
         )
 
     async def _copy(self, conn: Connection, blocks: RequestBlocks) -> Intake:
-        intake = Intake(self._resolve, self._route)
+        intake = Intake(self._resolve, self._route, self._longest)
         statement = requests.copy_statement(self._part)
         async with conn.cursor() as cursor, cursor.copy(statement) as copy:
             for number, line in read_lines(self._source):
@@ -238,6 +238,14 @@ class _Taking:
         if self._options.budget_nusd is not None:
             _check_prices(self._ctx, target)
         return None
+
+    def _longest(self, names: Iterable[str]) -> float:
+        """Seconds that a call to any of these may last at most."""
+        settings = self._ctx.settings
+        targets = (resolve_target(name, settings) for name in names)
+        lines = (line for target in targets if target for line in target.candidates)
+        deployments = (settings.deployments[configured_name(line)] for line in lines)
+        return max(settings.providers[one.provider].timeout for one in deployments)
 
 
 def _suggestion(ctx: Context, name: str) -> str:

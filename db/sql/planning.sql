@@ -13,7 +13,7 @@ order by c.id limit 1
 for update of c skip locked;
 
 -- name: read
-select seq, target, body from requests
+select seq, target, body, wishes from requests
 where part = %(part)s and job_id = %(job_id)s and seq = any(%(seqs)s::int[])
 order by seq;
 

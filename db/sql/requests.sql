@@ -1,12 +1,14 @@
 -- A job's input: rows by COPY, then what only the whole set can tell.
 
 -- name: copy_requests
-copy requests (part, job_id, seq, custom_id, row, target, body, metadata, prompt_hash)
+copy requests (part, job_id, seq, custom_id, row, target, body, metadata, prompt_hash,
+  wishes)
 from stdin (format binary);
 
 -- name: copy_own_requests
 -- Into a partition made in this transaction, and so frozen from the start.
-copy {requests} (part, job_id, seq, custom_id, row, target, body, metadata, prompt_hash)
+copy {requests} (part, job_id, seq, custom_id, row, target, body, metadata, prompt_hash,
+  wishes)
 from stdin (format binary, freeze);
 
 -- name: copy_refused

@@ -26,6 +26,10 @@ select * from results
 where part = %(part)s and job_id = %(job_id)s and seq >= b.lo and seq < b.lo + %(size)s
   and round = 1
 
+-- name: told
+'{"code":' || coalesce((r.error::json -> 'code')::text, 'null')
+  || ',"message":' || coalesce((r.error::json -> 'message')::text, '""') || '}'
+
 -- name: lines
 -- A block a row: its lines, with a record separator (U+001E, which no JSON has) behind each.
 copy (
@@ -37,10 +41,9 @@ copy (
     || case
       when r.body is not null then ',"response":{"status_code":' || coalesce(r.http_status, 200)
         || ',"request_id":' || to_json(coalesce(r.request_id, '')) || ',"body":' || r.body
-        || '},"error":null'
-      when r.error is not null then ',"response":null,"error":{"code":'
-        || coalesce((r.error::json -> 'code')::text, 'null')
-        || ',"message":' || coalesce((r.error::json -> 'message')::text, '""') || '}'
+        || '},"error":'
+        || case when r.status = 'failed' and r.http_status < 400 then {told} else 'null' end
+      when r.error is not null then ',"response":null,"error":' || {told}
       else ',"response":null,"error":' || %(implied)s::text
     end
     || ',"batchyard":{"status":"' || coalesce(r.status, %(outcome)s)
@@ -78,7 +81,8 @@ copy (
     select
       array_agg('"' || replace(q.custom_id, '"', '""') || '",' || coalesce(r.status, %(outcome)s)
         order by q.seq) as heads,
-      array_agg(case when r.status = 'completed' then r.body end order by q.seq) as bodies,
+      array_agg(case when coalesce(r.http_status, 200) < 400 then r.body end order by q.seq)
+        as bodies,
       array_agg(',"' || replace(coalesce(r.deployment, ''), '"', '""') || '",'
         || coalesce(a.attempts, 0) || ',' || case
           when a.unpriced then '' else trim_scale(coalesce(a.cost, 0) * 0.000000001)::text

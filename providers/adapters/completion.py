@@ -44,6 +44,26 @@ class Choice(msgspec.Struct):
         return self.finish_reason == "content_filter" or bool(self.message.refusal)
 
 
+class _Part(msgspec.Struct):
+    text: str | None = None
+
+
+class _Written(msgspec.Struct):
+    content: str | list[_Part] | None = None
+    tool_calls: list[msgspec.Raw] | None = None
+    function_call: msgspec.Raw = msgspec.Raw()
+    audio: msgspec.Raw = msgspec.Raw()
+
+
+class _WrittenChoice(msgspec.Struct):
+    message: _Written
+    finish_reason: str | None = None
+
+
+class _WrittenAnswer(msgspec.Struct):
+    choices: list[_WrittenChoice] = []
+
+
 class EmbeddedError(msgspec.Struct):
     """What gateways put into a 200 in place of choices."""
 
@@ -66,6 +86,8 @@ class Completion(_Answer):
 
 _COMPLETION: Final = msgspec.json.Decoder(Completion)
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
+_WRITTEN: Final = msgspec.json.Decoder(_WrittenAnswer)
+_NULL: Final = (b"", b"null")
 
 
 def decode_completion(body: bytes) -> Completion | str:
@@ -84,6 +106,26 @@ def decode_completion(body: bytes) -> Completion | str:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return f"the answer is not JSON: {error}"
     return Completion(answer.choices, answer.id, answer.model, answer.error, None)
+
+
+def read_answers(body: bytes) -> list[tuple[str, bool, str]]:
+    """Of each choice of an answer: its text, whether it does something else than write (calls a
+    tool, speaks), and its finish reason."""
+    return [
+        (_text(choice.message.content), _acts(choice.message), choice.finish_reason or "")
+        for choice in _WRITTEN.decode(body).choices
+    ]
+
+
+def _text(content: str | list[_Part] | None) -> str:
+    if isinstance(content, list):
+        return "".join(part.text or "" for part in content)
+    return content or ""
+
+
+def _acts(message: _Written) -> bool:
+    own = (message.function_call, message.audio)
+    return bool(message.tool_calls) or any(bytes(field) not in _NULL for field in own)
 
 
 def usage_of(completion: Completion) -> Usage | None:

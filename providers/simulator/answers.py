@@ -185,6 +185,24 @@ class Answerer:
         return Completion(token, ask.model, self._seed, answers, prompt, total, nusd, stated)
 
 
+def spoiled(reply: Completion, fault: str) -> Completion:
+    """The reply with the fault `empty`, `truncated` or `garbled` in all of its answers; as it is
+    for any other."""
+    if fault not in ("empty", "truncated", "garbled"):
+        return reply
+    answers = tuple(_spoil(answer, fault) for answer in reply.answers)
+    return msgspec.structs.replace(reply, answers=answers)
+
+
+def _spoil(answer: Answer, fault: str) -> Answer:
+    size = len(answer.text)
+    if fault == "empty":
+        return msgspec.structs.replace(answer, text="")
+    if fault == "truncated":
+        return msgspec.structs.replace(answer, text=answer.text[: size // 2], cut=True)
+    return msgspec.structs.replace(answer, text=answer.text[: size - max(1, size // 4)])
+
+
 def _made_up(mark: str, number: int, size: int) -> str:
     """`size` bytes of text that starts with its own mark, so that mixed-up replies show."""
     start = (number % (len(_POOL) // 4)) * 4

@@ -68,6 +68,9 @@ class Outage(Spec, frozen=True):
 class Faults(Spec, frozen=True):
     """Shares of the calls that fail, each call in at most one way.
 
+    `p_empty`, `p_truncated` and `p_garbled` are whole answers that are no good: without text,
+    ended in the middle by the output limit, or with their last quarter missing although they
+    claim to be whole (JSON that does not parse). They are billed like the answer they spoil.
     `retry_after_ms` is sent with injected 429s and 503s (None: no such header).
     `reset_billed` and `hang_billed` are the shares of resets and hangs that are billed:
     a billed reset comes after the answer's latency, an unbilled one at once.
@@ -80,6 +83,9 @@ class Faults(Spec, frozen=True):
     p_hang: Share = 0.0
     p_malformed: Share = 0.0
     p_slow: Share = 0.0
+    p_empty: Share = 0.0
+    p_truncated: Share = 0.0
+    p_garbled: Share = 0.0
     retry_after_ms: Count | None = 500
     reset_billed: Share = 0.5
     hang_billed: Share = 0.0
@@ -101,6 +107,9 @@ class Faults(Spec, frozen=True):
             ("hang", self.p_hang),
             ("malformed", self.p_malformed),
             ("slow", self.p_slow),
+            ("empty", self.p_empty),
+            ("truncated", self.p_truncated),
+            ("garbled", self.p_garbled),
         )
 
 

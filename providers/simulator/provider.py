@@ -5,7 +5,7 @@ from enum import Enum
 
 import msgspec
 
-from providers.simulator.answers import Answerer, Key, load_key
+from providers.simulator.answers import Answerer, Key, load_key, spoiled
 from providers.simulator.exchange import (
     NO_LEVELS,
     Ask,
@@ -193,7 +193,7 @@ class Provider:
             unseen = draw.billed and outcome.ending in (Ending.RESET, Ending.HANG)
             self.stats.faults[f"{draw.kind}_billed" if unseen else draw.kind] += 1
         if outcome.problem is None and draw.billed:
-            reply = self._answerer.complete(ask, model, prompt, draw.token)
+            reply = spoiled(self._answerer.complete(ask, model, prompt, draw.token), draw.kind)
             outcome.completion = reply
             outcome.delay_s = self._dice.latency_s(draw, reply.completion_tokens)
         return self._opened(outcome)

@@ -114,6 +114,19 @@ def test_failures_with_an_http_answer_and_without(inn) -> None:
     assert errors == ["x", "connection lost", "invalid_json_line"]
 
 
+def test_an_answer_that_did_not_pass_stands_beside_its_error(inn) -> None:
+    job_id = inn.submit(["a"])
+    error = json.dumps({"code": "truncated", "message": "cut off", "class": "rejected"})
+    answer(inn, job_id, 0, status="failed", body=json.dumps(BODY), error=error)
+    [line] = lines(inn, job_id)
+    assert line["response"]["body"] == BODY
+    assert line["error"] == {"code": "truncated", "message": "cut off"}
+    assert line["batchyard"]["status"] == "failed"
+    [row] = csv.DictReader(io.StringIO(blocks(inn, job_id, "csv").decode(), newline=""))
+    assert (row["status"], row["error"]) == ("failed", "truncated: cut off")
+    assert row["text"].startswith("He said")
+
+
 def test_an_unknown_price_is_unknown_and_not_nothing(inn) -> None:
     job_id = inn.submit(["a"])
     answer(inn, job_id, 0, body="{}")

@@ -1,6 +1,7 @@
 """From a file, or from nothing but an environment, to deployments; and what is said of a
 configuration that cannot be used."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -372,3 +373,34 @@ def test_the_digest_follows_the_content(file: Path) -> None:
     first = _loaded(file, FILE).digest()
     assert _loaded(file, "# a comment\n" + FILE).digest() == first
     assert _loaded(file, _changed("rpm: 5000", "rpm: 5001")).digest() != first
+
+
+CHECKED = FILE + "  strict: {candidates: [mini], checks: {empty: next, json_schema: %s}}\n"
+
+
+def test_an_answers_schema_stands_in_the_file_or_in_one_of_its_own(file: Path) -> None:
+    schema = {"type": "object", "required": ["label"]}
+    (file.parent / "answer.json").write_text(json.dumps(schema))
+    for written in ("answer.json", json.dumps(schema)):
+        checks = _loaded(file, CHECKED % written).routes["strict"].checks
+        assert checks.json_schema == schema
+        resolved = checks.resolved()
+        assert (resolved.empty, resolved.truncated, resolved.invalid) == ("next", "accept", "next")
+        assert json.loads(resolved.schema or "") == schema
+    assert _loaded(file, CHECKED % "request").routes["strict"].checks.resolved().schema == "request"
+    again = Settings.model_validate_json(_loaded(file, CHECKED % "answer.json").model_dump_json())
+    assert again.routes["strict"].checks.json_schema == schema
+
+
+def test_a_schema_that_is_none_is_refused_with_its_place(file: Path) -> None:
+    (file.parent / "bad.json").write_text("{")
+    for written, words in [
+        ("nowhere.json", "cannot be read"),
+        ("bad.json", "is not JSON"),
+        ("{type: nonsense}", "is no usable JSON schema"),
+        ('{$ref: "http://127.0.0.1:1/x"}', "is no usable JSON schema"),
+    ]:
+        said = _refused(file, CHECKED % written)
+        assert "routes.strict.checks.json_schema" in said
+        assert words in said
+        assert "batchyard.yaml:12" in said

@@ -4,7 +4,9 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
+from core.checks import Checks
 from core.deployment import Deployment
 from core.errors import ConfigError
 from core.money import Price
@@ -45,7 +47,14 @@ def deployment(name: str, *, price: Price | None = PRICE, kind: str = "openai") 
     )
 
 
-def entry(*candidates: str, limited: bool = False, body: bytes = BODY, bound: int = BOUND) -> Entry:
+def entry(
+    *candidates: str,
+    limited: bool = False,
+    body: bytes = BODY,
+    bound: int = BOUND,
+    tries: int = 0,
+    **rules: Any,
+) -> Entry:
     chunk = LeasedChunk(
         id=1,
         fence=1,
@@ -53,12 +62,12 @@ def entry(*candidates: str, limited: bool = False, body: bytes = BODY, bound: in
         part=1,
         round=1,
         plan_id=1,
-        plan=Plan("default", candidates, max_output=100, max_attempts=6),
+        plan=Plan("default", candidates, max_output=100, max_attempts=6, **rules),
         candidate=0,
         deployment=candidates[0],
         seqs=[4],
-        tries=[0],
-        calls=[0],
+        tries=[tries],
+        calls=[tries],
         tokens=[5],
         bounds=[bound],
         accounts=(1, 2),
@@ -195,3 +204,66 @@ def test_a_price_that_was_lost_since_it_was_planned_leaves_the_bound() -> None:
     done = Wire(reply(200, ANSWER % COUNTED))
     assert call(done, entry("small", limited=True), lost).cost_nusd == BOUND
     assert call(done, entry("small", bound=0), lost).cost_nusd is None
+
+
+def said(text: str | None, finish: str = "stop", **message: Any) -> HttpReply:
+    choice = {"message": {"content": text, **message}, "finish_reason": finish}
+    usage = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
+    return reply(200, json.dumps({"choices": [choice], "usage": usage}).encode())
+
+
+def test_an_answer_that_does_not_pass_is_paid_and_tried_elsewhere() -> None:
+    two = (deployment("small"), deployment("large"))
+    for checks, candidate in [(Checks(empty="next"), 1), (Checks(empty="retry"), 0)]:
+        settled = call(Wire(said("")), entry("small", "large", checks=checks), *two)
+        assert (settled.status, settled.error_class) == (AttemptStatus.ERROR, "rejected")
+        assert settled.cost_nusd == 10 * 1000 + 3 * 2000
+        assert settled.http_status == 200
+        assert settled.move is not None
+        assert (settled.move.candidate, settled.move.tries) == (candidate, 1)
+
+
+def test_what_is_rejected_to_the_last_fails_with_its_answer_to_be_seen() -> None:
+    for checks, tries in [(Checks(empty="fail"), 0), (Checks(empty="retry"), 5)]:
+        one = entry("small", checks=checks, tries=tries)
+        settled = call(Wire(said(None)), one, deployment("small"))
+        assert settled.result is not None
+        assert settled.result.status is ResultStatus.FAILED
+        assert settled.result.http_status == 200
+        assert json.loads(settled.result.body or "")["choices"][0]["message"]["content"] is None
+        error = json.loads(settled.result.error or "")
+        assert (error["code"], error["class"]) == ("empty", "rejected")
+
+
+def test_a_refusal_and_a_tool_call_are_answers() -> None:
+    strict = Checks("fail", "fail", "fail")
+    tools = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    for answer in (said(None, refusal="I would rather not"), said(None, tool_calls=tools)):
+        settled = call(Wire(answer), entry("small", checks=strict), deployment("small"))
+        assert settled.status is AttemptStatus.OK
+
+
+def test_a_request_is_held_to_the_schema_it_asks_for_itself() -> None:
+    checks = Checks(invalid="fail", schema="request")
+    schema = {"type": "object", "required": ["label"]}
+    asked = {
+        None: "ok",
+        "json_object": "ok",
+        "json_schema": "rejected",
+    }
+    for kind, end in asked.items():
+        body = json.loads(BODY)
+        if kind is not None:
+            body["response_format"] = {"type": kind}
+        if kind == "json_schema":
+            body["response_format"]["json_schema"] = {"name": "x", "schema": schema}
+        one = entry("small", checks=checks, body=json.dumps(body).encode())
+        settled = call(Wire(said("{}")), one, deployment("small"))
+        assert (settled.error_class or "ok") == end
+
+
+def test_a_request_may_have_less_patience_than_its_provider() -> None:
+    for timeout, sent in [(None, 10), (2.5, 2.5), (60.0, 10)]:
+        wire = Wire(said("red"))
+        call(wire, entry("small", timeout=timeout), deployment("small"))
+        assert wire.sent[0].timeout == sent

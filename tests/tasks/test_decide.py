@@ -32,6 +32,7 @@ TABLE = [
     (ErrorClass.TRANSIENT, SAME, 1),
     (ErrorClass.UNKNOWN, SAME, 1),
     (ErrorClass.MALFORMED, SAME, 1),
+    (ErrorClass.REJECTED, SAME, 1),
     (ErrorClass.CREDENTIAL_DEAD, NEXT, 1),
     (ErrorClass.QUOTA_DEAD, NEXT, 1),
     (ErrorClass.TOO_LONG, NEXT, 1),

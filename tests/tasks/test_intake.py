@@ -22,7 +22,9 @@ BATCH: dict[str, Any] = {
 
 
 def intake() -> Intake:
-    return Intake(lambda name: None if name in KNOWN else "Known: default", "default")
+    return Intake(
+        lambda name: None if name in KNOWN else "Known: default", "default", lambda names: 120.0
+    )
 
 
 def read(line: Any, number: int = 1) -> Row | LineProblem:
@@ -123,9 +125,7 @@ def test_other_fields_keep_their_bytes() -> None:
 
 
 def test_metadata_stands_beside_or_in_the_body() -> None:
-    inner = row(with_body(metadata={"k": "v"}))
-    assert json.loads(inner.body)["metadata"] == {"k": "v"}
-    assert inner.metadata == b""
+    assert row(with_body(metadata={"k": "v"})).metadata == b'{"k": "v"}'
     assert row(batch(metadata={"k": 1})).metadata == b'{"k": 1}'
     short = row({"prompt": "a", "metadata": {"k": 1}})
     assert "metadata" not in json.loads(short.body)
@@ -229,3 +229,52 @@ def test_a_stream_without_a_descriptor_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.stdin", io.StringIO("a"))
     with pytest.raises(InputError, match="standard input"):
         list(read_lines("-"))
+
+
+def test_what_a_request_asks_of_the_yard_is_not_sent() -> None:
+    for line in (
+        {"prompt": "x", "fallbacks": ["my-8b", "default", "my-8b"], "timeout": 30},
+        with_body(fallbacks=["my-8b", "default"], timeout=30.0),
+    ):
+        got = row(line)
+        assert json.loads(got.wishes) == {"fallbacks": ["my-8b", "default"], "timeout": 30.0}
+        assert "fallbacks" not in got.body.decode()
+        assert "timeout" not in got.body.decode()
+    assert row({"prompt": "x", "fallbacks": [], "timeout": None}).wishes == b""
+    assert row({"prompt": "x"}).wishes == b""
+
+
+def test_metadata_comes_back_and_is_sent_only_where_it_is_to_be_stored() -> None:
+    kept = {"source": "web"}
+    for line, sent in (
+        (with_body(metadata=kept), False),
+        (with_body(metadata=kept, store=False), False),
+        (with_body(metadata=kept, store=True), True),
+    ):
+        got = row(line)
+        assert json.loads(got.metadata) == kept
+        assert ("metadata" in json.loads(got.body)) is sent
+    both = row({**with_body(metadata={"a": 1}), "metadata": kept})
+    assert json.loads(both.metadata) == kept
+    assert "metadata" not in json.loads(both.body)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({"fallbacks": "my-8b"}, "fallbacks", "not a list of names"),
+        ({"fallbacks": ["my-8b", "my-8"]}, "fallbacks[1]", "'my-8' is no route"),
+        ({"fallbacks": ["default"] * 17}, "fallbacks", "17 names"),
+        ({"timeout": "1"}, "timeout", "not a number"),
+        ({"timeout": True}, "timeout", "not a number"),
+        ({"timeout": 0}, "timeout", "0 s"),
+        ({"timeout": 121}, "timeout", "up to 120 s"),
+        ({"metadata": [1]}, "metadata", "not an object"),
+    ],
+)
+def test_bad_wishes_are_said(fields: dict[str, Any], field: str, words: str) -> None:
+    for line, prefix in (({"prompt": "x", **fields}, ""), (with_body(**fields), "body.")):
+        got = read(line)
+        assert isinstance(got, LineProblem), got
+        assert got.field == prefix + field
+        assert words in str(got)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import ConfigError, InputError
 from core.plan import Plan
 from core.settings import Settings
 from db.planning import put_plan, unrouted_jobs
@@ -157,3 +158,59 @@ def test_two_steps_make_the_same_plans_in_the_same_order(inn: Any) -> None:
     assert inn.rows("select count(*) from plans") == [(30,)]
     for job_id in jobs:
         assert len(planned(inn, job_id)) == 30
+
+
+def plans(inn: Any, job_id: int) -> list[dict[str, Any]]:
+    return [
+        row[0]
+        for row in inn.rows(
+            "select p.body from chunks c join plans p on p.id = c.plan_id"
+            " where job_id = %s order by c.seqs[1]",
+            job_id,
+        )
+    ]
+
+
+def test_a_requests_own_fallbacks_come_after_its_targets(inn: Any) -> None:
+    job_id = inn.submit(
+        [
+            {"prompt": "a", "fallbacks": ["no-price", "small"], "timeout": 5},
+            {"prompt": "b", "model": "free", "fallbacks": ["mixed"]},
+            {"prompt": "c"},
+        ]
+    )
+    inn.run(lambda ctx: route(ctx, job_id))
+    told = [(p["candidates"], p["fallbacks"], p["timeout"]) for p in plans(inn, job_id)]
+    assert told == [
+        (["small", "free"], 1, 5.0),
+        (["free", "small"], 1, None),
+        (["small"], 0, None),
+    ]
+
+
+def test_under_a_budget_a_fallback_needs_a_price(inn: Any) -> None:
+    with pytest.raises(ConfigError, match=r"deployments\.free\.price"):
+        inn.submit([{"prompt": "a", "fallbacks": ["free"]}], budget_nusd=10**9)
+    with pytest.raises(InputError, match=r"fallbacks\[0\].*Did you mean 'small'"):
+        inn.submit([{"prompt": "a", "fallbacks": ["smal"]}])
+
+
+def test_a_schema_that_cannot_be_used_is_refused_before_anything_is_paid(inn: Any) -> None:
+    checks = {"json_schema": "request"}
+    settings = Settings.model_validate(
+        {
+            **inn.settings.model_dump(),
+            "routes": {"default": {"candidates": ["small"], "checks": checks}},
+        }
+    )
+
+    def asking(schema: dict[str, Any]) -> dict[str, Any]:
+        wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        return {"prompt": "a", "response_format": wanted}
+
+    job_id = inn.submit([asking({"type": "nonsense"}), asking({"type": "object"}), {"prompt": "b"}])
+    inn.run(lambda ctx: route(replace(ctx, settings=settings), job_id))
+    ((seq, error),) = inn.rows("select seq, error from results where job_id = %s", job_id)
+    assert seq == 0
+    assert "its schema cannot be used" in error
+    assert [p["checks"]["schema"] for p in plans(inn, job_id)] == ["request"]

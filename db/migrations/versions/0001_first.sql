@@ -120,6 +120,7 @@ CREATE TABLE requests (
     body TEXT NOT NULL,
     metadata TEXT,
     prompt_hash BYTEA NOT NULL,
+    wishes TEXT,
     CONSTRAINT pk_requests PRIMARY KEY (part, job_id, seq)
 )
  PARTITION BY LIST (part);

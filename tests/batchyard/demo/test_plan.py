@@ -49,7 +49,11 @@ def test_every_message_has_its_labels_and_an_entry_in_the_key(material: Material
 @pytest.mark.parametrize("local", [True, False])
 def test_every_line_is_accepted_under_the_configuration(material: Material, local: bool) -> None:
     settings = Settings.model_validate(configuration(local=local))
-    known = Intake(lambda name: None if resolve_target(name, settings) else "unknown", "default")
+    known = Intake(
+        lambda name: None if resolve_target(name, settings) else "unknown",
+        "default",
+        lambda names: 120.0,
+    )
     lines = [*cloud_lines(material), *(local_lines(material) if local else ())]
     rows = [known.read(n, json.dumps(line).encode()) for n, line in enumerate(lines, start=1)]
     assert [row.custom_id for row in rows] == [line["custom_id"] for line in lines]

@@ -119,6 +119,23 @@ def test_a_malformed_reply_is_billed(start):
     assert sim.stats()["ids"]["q1"] == {"calls": 1, "billed": 1}
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("p_empty", "stop"), ("p_truncated", "length"), ("p_garbled", "stop")]
+)
+def test_an_answer_that_is_no_good_is_whole_and_billed(start, fault: str, reason: str) -> None:
+    sim = start({"answers": {"q1": '{"label": "billing"}'}})
+    good = sim.call(request_id="q1").json()["choices"][0]["message"]["content"]
+    sim.config(faults={fault: 1.0})
+    response = sim.call(request_id="q1")
+    [choice] = response.json()["choices"]
+    assert response.status_code == 200
+    assert choice["finish_reason"] == reason
+    text = choice["message"]["content"]
+    assert text == "" if fault == "p_empty" else good.startswith(text) and 0 < len(text) < len(good)
+    assert sim.stats()["ids"]["q1"] == {"calls": 2, "billed": 2}
+    assert sim.stats()["faults"] == {fault.removeprefix("p_"): 1}
+
+
 def test_faults_do_not_depend_on_the_order_of_calls(start):
     profile = {"seed": 9, "faults": {"p_429": 0.2, "p_500": 0.2, "p_malformed": 0.1}}
 

@@ -1,0 +1,55 @@
+"""Puts the JSON schemas that a configuration names into it, and looks whether they are some."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from core.checks import REQUEST_SCHEMA
+from core.settings import Problem
+
+Place = tuple[str | int, ...]
+
+
+def inline_schemas(data: dict[str, Any], folder: Path) -> list[Problem]:
+    """Replaces each `routes.*.checks.json_schema` that is a path, from `folder`, by what the
+    file holds; returns what is wrong with any of the schemas."""
+    problems = []
+    routes = data.get("routes")
+    for name, route in routes.items() if isinstance(routes, dict) else ():
+        checks = route.get("checks") if isinstance(route, dict) else None
+        if not isinstance(checks, dict):
+            continue
+        schema = checks.get("json_schema")
+        if schema is None or schema == REQUEST_SCHEMA:
+            continue
+        place = ("routes", str(name), "checks", "json_schema")
+        found = _read(schema, folder, place) if isinstance(schema, str) else schema
+        if not isinstance(found, Problem):
+            found = _usable(found, place)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            checks["json_schema"] = found
+    return problems
+
+
+def _read(name: str, folder: Path, place: Place) -> Any | Problem:
+    path = folder / name
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        fix = "Name a readable file, from this file's folder, or write the schema in place"
+        return Problem(place, f"{path} cannot be read: {error}", fix)
+    except ValueError as error:
+        return Problem(place, f"{path} is not JSON: {error}", "Mend the file")
+
+
+def _usable(schema: Any, place: Place) -> Any | Problem:
+    # Only here: few configurations have a schema, and a submitting process should stay small.
+    schemas = importlib.import_module("core.answer_schema")
+    try:
+        schemas.compiled(json.dumps(schema, sort_keys=True))
+    except (schemas.SchemaError, TypeError) as error:
+        return Problem(place, f"is no usable JSON schema: {error}", "Mend it")
+    return schema
