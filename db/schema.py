@@ -241,9 +241,8 @@ plans = Table(
     Column("body", JSONB, nullable=False),
 )
 
-# Written once by COPY, never updated. `row` is the 1-based input line, `variant` tells the
-# several answers that one row may need apart. `body` is the request without its model;
-# `wishes` is what it asks of the yard itself (core/wishes.py).
+# Written once by COPY, never updated. `row` is the 1-based input line; `variant` tells several
+# answers to one row apart. `body` is sent, with a model; `wishes` is for us (core/wishes.py).
 requests = Table(
     "requests",
     metadata,
