@@ -1,9 +1,9 @@
-"""`python -m bench [prompt-cpu|claims|peers|volume]`: one bench, or the first two of them."""
+"""`python -m bench [prompt-cpu|claims|limits|peers|volume]`: one bench, or the first two."""
 
 import argparse
 import sys
 
-from bench import claims, peers, prompt_cpu, volume
+from bench import claims, limits, peers, prompt_cpu, volume
 
 
 def main() -> int:
@@ -12,6 +12,7 @@ def main() -> int:
     benches = parser.add_subparsers(dest="bench", metavar="BENCH")
     prompt_cpu.add_arguments(benches.add_parser("prompt-cpu", help=prompt_cpu.HELP))
     claims.add_arguments(benches.add_parser("claims", help=claims.HELP))
+    limits.add_arguments(benches.add_parser("limits", help=limits.HELP))
     peers.add_arguments(benches.add_parser("peers", help=peers.HELP))
     volume.add_arguments(benches.add_parser("volume", help=volume.HELP))
     arguments = parser.parse_args()

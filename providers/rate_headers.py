@@ -17,7 +17,11 @@ import msgspec
 LONGEST_WINDOW: Final = 61.0
 """Seconds. What needs longer to be there again is not a minute's limit."""
 
-_DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
+_DURATION: Final = re.compile(
+    r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII
+)
+_COUNT: Final = re.compile(r"[0-9]{1,15}")
+_SECONDS: Final = re.compile(r"[0-9]{1,15}(\.[0-9]+)?")
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
@@ -47,14 +51,17 @@ def _read(headers: Mapping[str, str], what: str) -> tuple[int | None, int | None
 
 
 def _count(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() and len(text) < 16 else None
+    return int(text) if text is not None and _COUNT.fullmatch(text) else None
 
 
 def seconds(text: str | None) -> float | None:
     """A duration as OpenAI writes it, or a bare number of seconds; None for anything else."""
-    if text is None or not (found := _DURATION.fullmatch(text)):
-        return float(text) if text is not None and re.fullmatch(r"\d+(\.\d+)?", text) else None
     if not text:
+        return None
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    found = _DURATION.fullmatch(text)
+    if found is None:
         return None
     hours, minutes, rest, milliseconds = found.groups()
     whole = 3600 * int(hours or 0) + 60 * int(minutes or 0)

@@ -32,7 +32,7 @@ from tasks.trace import traced
 
 log = structlog.get_logger()
 
-DEFAULT_THROTTLE = 1.0
+DEFAULT_THROTTLE = 0.5
 # A server that asks for more than this is not there for anybody else either.
 LONG_WAIT = 5.0
 LONGEST_HOLD = 5.0

@@ -49,12 +49,14 @@ class Latency(Spec, frozen=True):
 
 
 class Limits(Spec, frozen=True):
-    """Enforced rates; None is no limit. `burst_s`: what a full bucket holds, in seconds of rate."""
+    """Enforced rates; None is no limit. `burst_s`: what a full bucket holds, in seconds of rate.
+    `told`: whether replies say in their headers what the limits are and what is left."""
 
     rpm: Positive | None = None
     tpm: Positive | None = None
     in_flight: AtLeastOne | None = None
     burst_s: Positive = 2.0
+    told: bool = True
 
 
 class Outage(Spec, frozen=True):

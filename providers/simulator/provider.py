@@ -236,7 +236,7 @@ class Provider:
 
 def _levels(limiter: Limiter) -> Levels:
     requests, tokens = limiter.requests, limiter.tokens
-    if requests is None and tokens is None:
+    if not limiter.limits.told or (requests is None and tokens is None):
         return NO_LEVELS
     return Levels(
         requests.gauge() if requests is not None else None,

@@ -161,7 +161,8 @@ local function fill(state, scope)
   local rated = false
   for d = 1, 4 do rated = rated or declared[d] > 0 or told[d] > 0 end
   if scope.adapts then adapt(state, scope, rated or scope.in_flight > 0) end
-  local passed = math.max(0, now - (state.at or now)) / 60000
+  -- Nothing fills in a pause: all at once afterwards would only bring the next 429.
+  local passed = math.max(0, now - math.max(state.at or now, state.pause or 0)) / 60000
   local buckets = {}
   for d, name in ipairs(DIMENSIONS) do
     local rate = rate_in_force(declared[d], told[d], state.factor or 1)

@@ -31,6 +31,7 @@ AWAY = 0.5
 LONGEST_DRY = 0.25
 SERVER_PATIENCE = 2.0
 PREFIX = "batchyard:{limits}:"
+HOLDERS = f"{PREFIX}holders"
 
 
 class RedisLimiter:
@@ -116,7 +117,7 @@ class RedisLimiter:
         away."""
         said = [book.tell() for book in books]
         text = question(self._holder, self._expiry_ms, self._share, said, asks, express=express)
-        keys = [f"{PREFIX}holders", *(key for book in books for key in _keys(book.buckets.key))]
+        keys = [HOLDERS, *(key for book in books for key in _keys(book.buckets.key))]
         try:
             answer: list[int] = await self._script(keys=keys, args=[text])
         except RedisError as error:
@@ -230,9 +231,15 @@ class RedisLimiter:
             return
 
     async def close(self) -> None:
+        """Leaves the processes that share the limits."""
         for task in (self._lingering, self._watching):
             if task is not None:
                 task.cancel()
+        if self._books and self._shares is None:
+            try:
+                await self._redis.hdel(HOLDERS, self._holder)
+            except RedisError as error:
+                log.warning("limiter not told of the end", reason=type(error).__name__)
         await self._redis.aclose()
 
 

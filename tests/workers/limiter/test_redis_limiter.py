@@ -85,12 +85,12 @@ def test_calls_of_a_dead_process_stop_counting(broker_url: str) -> None:
     async def test(one: RedisLimiter, _: RedisLimiter) -> None:
         dying = RedisLimiter(broker_url, holder=new_key())
         assert (await dying.acquire([limit], calls(5))).granted == 5
-        await dying.close()
         hasty = RedisLimiter(broker_url, holder=new_key(), expiry=0.3)
         assert (await hasty.acquire([limit], calls(5))).granted == 0
         await asyncio.sleep(0.5)
         assert (await hasty.acquire([limit], calls(5))).granted == 5
         await hasty.close()
+        await dying.close()
 
     with_limiters(broker_url, test)
 

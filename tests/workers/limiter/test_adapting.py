@@ -1,0 +1,157 @@
+"""Limits that nobody declared, or declared too high, are found by their 429s: a provider in
+memory that enforces its own limit, called as lanes call."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from core.ports import Ask, Buckets, Return
+from tests.workers.limiter.kit import calls, limits, with_limiters
+from workers.limiter.redis_limiter import RedisLimiter
+
+LATENCY = 0.05
+
+
+@dataclass
+class Provider:
+    """Grants `rate` calls a second with half a second of burst, or `most` calls at once."""
+
+    rate: float = 1e9
+    most: int = 10**9
+    open: int = 0
+    level: float = 0.0
+    at: float = 0.0
+    seen: list[tuple[float, bool]] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def admit(self, now: float) -> bool:
+        self.level = min(self.rate / 2, self.level + (now - self.at) * self.rate)
+        self.at = now
+        granted = self.level >= 1 and self.open < self.most
+        self.seen.append((now, granted))
+        if granted:
+            self.level -= 1
+            self.open += 1
+        return granted
+
+    async def call(self, limiter: RedisLimiter, limit: Buckets, epoch: int) -> None:
+        loop = asyncio.get_running_loop()
+        if not self.admit(loop.time()):
+            await limiter.pause(limit.key, 0.02, epoch)
+            limiter.give_back([limit], Return(1, input=10))
+            return
+        await asyncio.sleep(LATENCY)
+        self.open -= 1
+        limiter.give_back([limit], Return(1, latency_ms=round(LATENCY * 1000)))
+        self.ended.set()
+
+    def shares(self, begin: float) -> tuple[float, float]:
+        """Answered a second, and the share of 429s, from the time on."""
+        late = [granted for at, granted in self.seen if at >= begin]
+        end = self.seen[-1][0]
+        return sum(late) / (end - begin), 1 - sum(late) / len(late)
+
+
+async def work(limiter: RedisLimiter, limit: Buckets, provider: Provider, end: float) -> None:
+    """Sends as much as it gets leave for."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as group:
+        while loop.time() < end:
+            grant = await limiter.acquire([limit], calls(64))
+            for _ in range(grant.granted):
+                group.create_task(provider.call(limiter, limit, grant.epoch))
+            await asyncio.sleep(0.005)
+            if grant.full and provider.open:
+                provider.ended.clear()
+                await provider.ended.wait()
+            else:
+                await asyncio.sleep(grant.wait)
+
+
+@pytest.mark.parametrize(
+    ("declared", "rate", "most"),
+    [(15_600, 200, 10**9), (None, 200, 10**9), (None, 10**9, 20)],
+    ids=["declared too high", "undeclared", "undeclared, so many at once"],
+)
+def test_it_settles_near_what_the_provider_grants(
+    broker_url: str, declared: int | None, rate: int, most: int
+) -> None:
+    limit, provider = limits(rpm=declared), Provider(rate, most)
+
+    async def test(one: RedisLimiter, two: RedisLimiter) -> None:
+        loop = asyncio.get_running_loop()
+        began = provider.at = loop.time()
+        end = began + 9
+        await asyncio.gather(*(work(lim, limit, provider, end) for lim in (one, two)))
+        answered, throttled = provider.shares(began + 4)
+        assert throttled <= 0.05
+        assert answered >= 0.6 * min(rate, most / LATENCY)
+
+    with_limiters(broker_url, test)
+
+
+def test_the_calls_under_way_when_a_429_came_cut_nothing_more(broker_url: str) -> None:
+    limit = limits(in_flight=100)
+
+    async def test(one: RedisLimiter, two: RedisLimiter) -> None:
+        grant = await one.acquire([limit], calls(100))
+        assert grant.granted == 100
+        for limiter in (one, two):
+            for _ in range(50):
+                await limiter.pause(limit.key, 0.01, grant.epoch)
+        one.give_back([limit], Return(100))
+        await asyncio.sleep(0.7)
+        again = await two.acquire([limit], calls(100))
+        assert again.granted == 90
+        assert again.epoch == grant.epoch + 1
+
+    with_limiters(broker_url, test)
+
+
+def test_what_the_provider_tells_becomes_a_limit(broker_url: str) -> None:
+    limit = limits()
+    headers = {
+        "x-ratelimit-limit-requests": "600",
+        "x-ratelimit-remaining-requests": "590",
+        "x-ratelimit-reset-requests": "1s",
+    }
+
+    async def test(one: RedisLimiter, two: RedisLimiter) -> None:
+        await one.acquire([limit], calls(1))
+        one.hear(limit.key, headers)
+        await one.acquire([limit], calls(1))
+        await asyncio.sleep(1.3)
+        grant = await two.acquire([limit], calls(50))
+        assert 5 <= grant.granted <= 10
+
+    with_limiters(broker_url, test)
+
+
+def test_what_the_provider_tells_never_raises_what_was_declared(broker_url: str) -> None:
+    limit = limits(rpm=60)
+    generous = {"x-ratelimit-limit-requests": "60000", "x-ratelimit-remaining-requests": "60000"}
+
+    async def test(one: RedisLimiter, _: RedisLimiter) -> None:
+        await one.acquire([limit], calls(1))
+        one.hear(limit.key, generous)
+        await asyncio.sleep(0.5)
+        await one.acquire([limit], calls(1))
+        await asyncio.sleep(0.7)
+        assert (await one.acquire([limit], calls(50))).granted == 1
+
+    with_limiters(broker_url, test)
+
+
+def test_less_left_than_believed_lowers_the_bucket(broker_url: str) -> None:
+    """Somebody else uses the same key."""
+    limit = limits(tpm=600_000)
+
+    async def test(one: RedisLimiter, _: RedisLimiter) -> None:
+        await one.acquire([limit], calls(1))
+        await asyncio.sleep(1.2)
+        one.hear(limit.key, {"x-ratelimit-remaining-tokens": "500"})
+        grant = await one.acquire([limit], [Ask(100)] * 90)
+        assert grant.granted == 5
+
+    with_limiters(broker_url, test)
