@@ -259,7 +259,7 @@ for n, one in ipairs(scopes) do
     fields[#fields + 1] = string.format('%.17g', value)
   end
   redis.call('HSET', KEYS[2 * n], unpack(fields))
-  redis.call('PEXPIRE', KEYS[2 * n], KEPT)
+  redis.call('PEXPIRE', KEYS[2 * n], KEPT + math.max(0, (state.pause or 0) - now))
   if granted > 0 then
     redis.call('HSET', KEYS[2 * n + 1], ask.holder, ask.scopes[n].mine + granted)
   end

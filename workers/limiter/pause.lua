@@ -8,4 +8,4 @@ local ends, epoch = now + tonumber(ARGV[1]), tonumber(ARGV[2])
 local state = redis.call('HMGET', KEYS[1], 'pause', 'throttled')
 if ends > (tonumber(state[1]) or 0) then redis.call('HSET', KEYS[1], 'pause', ends) end
 if epoch > (tonumber(state[2]) or -1) then redis.call('HSET', KEYS[1], 'throttled', epoch) end
-redis.call('PEXPIRE', KEYS[1], 3600000)
+redis.call('PEXPIRE', KEYS[1], 3600000 + tonumber(ARGV[1]))
