@@ -1,9 +1,10 @@
-"""`python -m bench [prompt-cpu|claims|limits|peers|volume]`: one bench, or the first two."""
+"""`python -m bench BENCH`: claims, fairness, limits, peers, prompt-cpu or volume; without a name
+the two that take a minute each: prompt-cpu and claims."""
 
 import argparse
 import sys
 
-from bench import claims, limits, peers, prompt_cpu, volume
+from bench import claims, fairness, limits, peers, prompt_cpu, volume
 
 
 def main() -> int:
@@ -15,6 +16,7 @@ def main() -> int:
     limits.add_arguments(benches.add_parser("limits", help=limits.HELP))
     peers.add_arguments(benches.add_parser("peers", help=peers.HELP))
     volume.add_arguments(benches.add_parser("volume", help=volume.HELP))
+    fairness.add_arguments(benches.add_parser("fairness", help=fairness.HELP))
     arguments = parser.parse_args()
     if arguments.bench is not None:
         return int(arguments.run(arguments))
