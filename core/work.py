@@ -18,9 +18,9 @@ NOTHING_ASKED: Final = Ask()
 class LeasedChunk:
     """A chunk under this process' lease. The lists run in step, entry by entry.
 
-    `sent` is the cursor as the database has it; `open` counts the entries before it that
-    have not been settled yet; `ended` says that nothing after it will be sent under this
-    lease (given back, or its job stopped).
+    `turn` is its place among its deployment's chunks. `sent` is the cursor as the database has
+    it; `open` counts the entries before it that have not been settled yet; `ended` says that
+    nothing after it will be sent under this lease (given back, or its job stopped).
     """
 
     id: int
@@ -40,6 +40,7 @@ class LeasedChunk:
     accounts: tuple[int, int]
     limited: bool
     project: str = DEFAULT_PROJECT
+    turn: float = 0.0
     sent: int = 0
     open: int = 0
     ended: bool = False

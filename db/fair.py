@@ -48,8 +48,8 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a job has bound on a deployment and nobody has claimed: its next turn, None where
-    nothing of it is due, and its last."""
+    """What a job has bound on a deployment and not sent, claimed or not: its next turn, None
+    where nothing of it is due, and its last."""
 
     deployment: str
     job: int
@@ -100,7 +100,7 @@ async def keep_turns(
 
 
 async def bound_turns(conn: Connection, deployments: list[str]) -> list[Bound]:
-    """What is bound to the deployments and not claimed."""
+    """What is bound to the deployments and not sent."""
     rows = await (await conn.execute(SQL["bound"], {"deployments": deployments})).fetchall()
     return [Bound(*row) for row in rows]
 

@@ -33,7 +33,8 @@ async def claim(conn: Connection, deployment: str, *, owner: int, room: int) -> 
             accounts=(row[13], row[14]),
             limited=row[15],
             project=row[16],
-            plan=Plan.from_body(row[17]),
+            turn=row[17],
+            plan=Plan.from_body(row[18]),
         )
         for row in await cursor.fetchall()
     ]

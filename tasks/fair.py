@@ -3,7 +3,7 @@ in which bound ones are claimed.
 
 What is bound is decided by `FairOrder`, with a memory from dispatch to dispatch. In which order
 lanes claim it is decided by `ClaimTurns`: about half a minute of work may be bound ahead, and a
-newcomer takes its place beside what is claimed now, not behind what was bound last.
+newcomer takes its place beside what is sent now, not behind what was bound last.
 """
 
 from collections import Counter, defaultdict
@@ -139,8 +139,8 @@ def _turns(
 
 
 class ClaimTurns:
-    """The turns in which the bound chunks of some deployments are claimed: each job's one after
-    another, from what is claimed now, by its weight."""
+    """The turns in which the bound chunks of some deployments are claimed and sent: each job's
+    one after another, from what is sent now, by its weight."""
 
     def __init__(self, now: dict[str, float], reached: dict[tuple[str, int], float]) -> None:
         self._now = now

@@ -216,7 +216,7 @@ class Lane:
             log.warning("claim broken off", reason=type(error).__name__)
             await self._unclaim(claimed)
             return False
-        self._backlog.extend(entries)
+        self._line_up(entries)
         meters.claimed += len(entries)
         self._changed.set()
         return bool(claimed)
@@ -233,6 +233,13 @@ class Lane:
                 self._deployments.append(self._deployments.pop(0))
                 return chunks
         return []
+
+    def _line_up(self, entries: list[Entry]) -> None:
+        """Adds to the backlog; whose turn comes earlier goes before what was claimed ahead."""
+        earlier = self._backlog and entries and entries[0].chunk.turn < self._backlog[-1].chunk.turn
+        self._backlog.extend(entries)
+        if earlier:
+            self._backlog = deque(sorted(self._backlog, key=lambda entry: entry.chunk.turn))
 
     async def _unclaim(self, claimed: list[LeasedChunk]) -> None:
         reason = "its worker lost the database"

@@ -51,11 +51,16 @@ where deployment = %(home)s and project_id > 0 and not exists (
   where u.project_id = t.project_id and u.job_id = t.job_id);
 
 -- name: bound
--- By deployment and job, what is bound and not yet claimed: the next and the last turn.
+-- By deployment and job, what is bound and not yet sent: the next and the last turn.
 select deployment, job_id, min(turn) filter (where turn > 0 and not_before <= now()), max(turn)
-from chunks
-where deployment = any(%(deployments)s::text[]) and status in ('ready', 'waiting')
-  and kind = 'call'
+from (
+  select deployment, job_id, turn, not_before from chunks
+  where deployment = any(%(deployments)s::text[]) and status in ('ready', 'waiting')
+    and kind = 'call'
+  union all
+  select deployment, job_id, turn, not_before from chunks
+  where deployment = any(%(deployments)s::text[]) and status = 'leased' and sent < size
+) unsent
 group by deployment, job_id;
 
 -- name: last_turns

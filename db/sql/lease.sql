@@ -20,7 +20,7 @@ with due as (
 )
 select t.id, t.fence, t.job_id, t.part, t.round, t.plan_id, t.candidate, t.deployment, t.seqs,
   t.tries, t.calls, t.tokens, t.bounds, j.account_id, j.project_account_id,
-  (a.limit_nusd is not null or p.limit_nusd is not null), projects.name, plans.body
+  (a.limit_nusd is not null or p.limit_nusd is not null), projects.name, t.turn, plans.body
 from taken t
 join jobs j on j.id = t.job_id
 join accounts a on a.id = j.account_id
