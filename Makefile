@@ -26,7 +26,7 @@ demo: .venv/.ok ## Label real messages on simulated clouds and a real local mode
 	@$(YARD) demo $(ARGS)
 
 up: .venv/.ok ## Start the yard (Postgres, broker, workers, Flower) and leave it running
-	@$(YARD) up $(ARGS)
+	@$(YARD) up -d $(ARGS)
 
 down: .venv/.ok ## Stop the yard; its data stay in .batchyard/
 	@$(YARD) down $(ARGS)

@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from psycopg import AsyncConnection
+from psycopg import Connection as Postgres
 from psycopg import Error as PostgresError
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
+from batchyard.environment import outside
 from core.deployment import Deployment
-from core.errors import ConfigError
+from core.errors import ConfigError, ServiceError
 from core.settings import Settings
 from core.status import Cause, DeploymentStatus
 from db.overview import Overview, overview
 from providers.secrets import resolve_secret
 from providers.watch import look
+from workers.address import place_of
 
 PATIENCE_S = 5.0
 AMQP_PORT = 5672
@@ -67,8 +72,39 @@ def check_broker(url: str) -> Check:
     return Check("broker", True, f"{where.scheme} listens at {address[0]}:{address[1]}")
 
 
+def require_outside(environ: Mapping[str, str]) -> None:
+    """The servers that the environment names, if any, are there: the yard's processes would wait
+    for them for ever. Raises ServiceError, and ConfigError for an address that is none.
+    """
+    database, broker, limiter = outside(environ)
+    for what, url in (("broker", broker), ("limiter", limiter)):
+        found = check_broker(url) if url else None
+        if found is not None and not found.ok:
+            variable = f"BATCHYARD_{what.upper()}_URL"
+            raise ServiceError(_away(what, place_of(url), found.detail, variable))
+    if database:
+        try:
+            Postgres.connect(database, connect_timeout=int(PATIENCE_S)).close()
+        except PostgresError as error:
+            detail = _first_line(error)
+            raise ServiceError(
+                _away("Postgres", place_of(database), detail, "BATCHYARD_DATABASE_URL")
+            ) from error
+
+
+def _away(what: str, place: str, detail: str, variable: str) -> str:
+    return (
+        f"{what} at {place} does not answer ({detail.rstrip('.')}). Start it, or check {variable}"
+    )
+
+
 def _redis_version(url: str) -> str:
-    with Redis.from_url(url, socket_connect_timeout=PATIENCE_S, socket_timeout=PATIENCE_S) as one:
+    with Redis.from_url(
+        url,
+        socket_connect_timeout=PATIENCE_S,
+        socket_timeout=PATIENCE_S,
+        retry=Retry(NoBackoff(), 0),
+    ) as one:
         told = one.info("server")
     if "valkey_version" in told:
         return f"Valkey {told['valkey_version']}"

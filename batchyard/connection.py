@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from batchyard.environment import find_yard, settings_in_force
+from batchyard.environment import find_yard, how_to_postgres, settings_in_force
 from batchyard.files import base_urls
 from db.connect import open_pool
 from providers.catalog import resolve_deployments
@@ -26,8 +26,9 @@ async def open_context(
     place = find_yard(environ)
     settings = settings_in_force(place.home, config, environ)
     deployments = resolve_deployments(settings, base_urls(place.home))
+    remedy = how_to_postgres(place.home, environ)
     app = make_app(place.broker_url, settings.providers)
-    async with open_pool(place.database_url, POOL_SIZE) as pool:
+    async with open_pool(place.database_url, POOL_SIZE, remedy=remedy) as pool:
         try:
             yield Context(settings, deployments, pool, CeleryPublisher(app))
         finally:

@@ -24,5 +24,26 @@ def base_urls(home: Home) -> dict[str, str]:
     return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
 
 
+def put_environment(home: Home, variables: Mapping[str, str]) -> None:
+    """Keeps what the yard's processes have in their environment, passwords included."""
+    write_private(_environment_file(home), msgspec.json.encode(dict(variables)).decode())
+
+
+def environment(home: Home) -> dict[str, str]:
+    """What the processes of this home's yard have in their environment; holds passwords."""
+    return msgspec.json.decode(_environment_file(home).read_bytes(), type=dict[str, str])
+
+
+def write_private(path: Path, text: str) -> None:
+    """A file that only its owner reads, even where it was another's to read before."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+def _environment_file(home: Home) -> Path:
+    return home.run / "environment.json"
+
+
 def _base_urls_file(home: Home) -> Path:
     return home.run / "base_urls.json"

@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
-from batchyard.environment import find_yard, settings_in_force
+from batchyard.environment import find_yard, how_to_postgres, settings_in_force
 from batchyard.files import base_urls
 from core.deployment import Deployment
 from core.settings import Settings
@@ -62,5 +62,6 @@ async def open_producer(environ: Mapping[str, str] = os.environ) -> AsyncIterato
     """
     place = find_yard(environ)
     settings = settings_in_force(place.home, None, environ)
-    async with open_pool(place.database_url, POOL_SIZE) as pool:
+    remedy = how_to_postgres(place.home, environ)
+    async with open_pool(place.database_url, POOL_SIZE, remedy=remedy) as pool:
         yield Context(settings, Catalog(settings, base_urls(place.home)), pool, Unrung())

@@ -21,11 +21,13 @@ from batchyard.embedded.model import model_service
 from batchyard.embedded.postgres import EmbeddedPostgres
 from batchyard.embedded.service import Restart, Service, plain_environment
 from batchyard.embedded.valkey import EmbeddedValkey
-from batchyard.files import put_base_urls, settings_file
+from batchyard.environment import outside
+from batchyard.files import put_base_urls, put_environment, settings_file, write_private
 from batchyard.watching import metrics_address
 from core.settings import ProviderSettings, Settings
 from providers.secrets import SECRET_NAME, key_names
 from providers.simulator.profile import load_profile
+from workers.address import keeps_limits
 from workers.broker import STEP_QUEUES, provider_queue
 from workers.signs import CLOCK_RUNS, YARD_OPEN
 from workers.telemetry.endpoint import VARIABLE as METRICS_VARIABLE
@@ -34,7 +36,6 @@ ROOT = Path(__file__).parents[1]
 FLOWER_USER = "batchyard"
 CONTROL_THREADS = 4
 MODEL_PARALLEL, MODEL_CONTEXT = 4, 1024
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 MOST_CALL_THREADS = 128
 
 
@@ -93,18 +94,16 @@ def compose(
     `folder` is where the configuration's relative paths start; `workers` overrides
     `yard.workers`. BATCHYARD_DATABASE_URL and BATCHYARD_BROKER_URL stand in for the embedded
     servers; a broker that cannot also keep the limits gets the embedded Valkey beside it.
-    Raises ConfigError on a simulator profile that cannot be used, and MissingBinariesError
-    where there is no embedded server and no URL.
+    Raises ConfigError on an address or a simulator profile that cannot be used, and
+    MissingBinariesError where there is no embedded server and no URL.
     """
     services: list[Service] = []
-    database_url = environ.get("BATCHYARD_DATABASE_URL", "")
+    database_url, broker_url, limiter_url = outside(environ)
     if not database_url:
         postgres = EmbeddedPostgres(home)
         services.append(postgres.service())
         database_url = postgres.url
-    broker_url = environ.get("BATCHYARD_BROKER_URL", "")
-    limiter_url = environ.get("BATCHYARD_LIMITER_URL", "")
-    if not broker_url or not (limiter_url or broker_url.startswith(REDIS_SCHEMES)):
+    if not broker_url or not (limiter_url or keeps_limits(broker_url)):
         valkey = EmbeddedValkey(home)
         services.append(valkey.service())
         broker_url, limiter_url = broker_url or valkey.url, limiter_url or valkey.url
@@ -117,9 +116,9 @@ def compose(
         "BATCHYARD_BROKER_URL": broker_url,
         "BATCHYARD_LIMITER_URL": limiter_url or broker_url,
         "BATCHYARD_BASE_URLS": json.dumps(base_urls),
-        "PYTHONUNBUFFERED": "1",
     }
-    base = _Base(home, settings, environ, ours)
+    put_environment(home, ours)
+    base = _Base(home, settings, environ, ours | {"PYTHONUNBUFFERED": "1"})
     _write_settings(home, settings)
     services += [*managed, _migrate(base), _control(base), _beat(base)]
     services += _callers(base, workers or settings.yard.workers, [one.name for one in managed])
@@ -137,13 +136,7 @@ def _write_settings(home: Home, settings: Settings) -> None:
     # Workers read this copy: one that is restarted after an edit of the user's file runs the
     # same configuration as its neighbours. It holds references, not secrets.
     text = settings.model_dump_json(exclude_unset=True, indent=2)
-    _write_private(settings_file(home), text)
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(text, encoding="utf-8")
+    write_private(settings_file(home), text)
 
 
 # Providers that the yard runs itself.
@@ -188,7 +181,7 @@ def _simulator(
 ) -> Service:
     profiles = _profiles(simulated, folder)
     file = home.run / "simulator.json"
-    _write_private(file, json.dumps({"providers": profiles}))
+    write_private(file, json.dumps({"providers": profiles}))
     argv = [sys.executable, "-m", "providers.simulator", "--port", str(port)]
     return Service(
         name="simulator",

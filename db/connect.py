@@ -15,6 +15,7 @@ Pool = AsyncConnectionPool[Connection]
 
 SQL_FOLDER = Path(__file__).parent / "sql"
 CONNECT_TIMEOUT = 10.0
+REMEDY = "Start the yard with `batchyard up -d`, or check BATCHYARD_DATABASE_URL"
 
 
 def statements(room: str) -> dict[str, bytes]:
@@ -39,10 +40,12 @@ async def only_row(conn: Connection, statement: bytes, params: dict[str, Any]) -
 
 
 @asynccontextmanager
-async def open_pool(database_url: str, size: int = 4) -> AsyncIterator[Pool]:
+async def open_pool(
+    database_url: str, size: int = 4, *, remedy: str = REMEDY
+) -> AsyncIterator[Pool]:
     """A pool of up to `size` autocommit connections, closed at the end of the block.
 
-    Raises ServiceError when Postgres does not answer within ten seconds.
+    Raises ServiceError with the remedy when Postgres does not answer within ten seconds.
     """
     pool: Pool = AsyncConnectionPool(
         database_url,
@@ -57,10 +60,7 @@ async def open_pool(database_url: str, size: int = 4) -> AsyncIterator[Pool]:
         await pool.open(wait=True, timeout=CONNECT_TIMEOUT)
     except (PoolTimeout, OperationalError) as error:
         await pool.close()
-        raise ServiceError(
-            "Postgres does not answer. Start the yard with `batchyard up`, "
-            "or check BATCHYARD_DATABASE_URL"
-        ) from error
+        raise ServiceError(f"Postgres does not answer. {remedy}") from error
     try:
         yield pool
     finally:

@@ -1,5 +1,6 @@
 """The Celery app of the workers: which task runs which step, and beat's clock.
 
+    eval "$(batchyard env)"       # where the yard's services are, if they are of this machine
     celery -A workers.app worker -P threads -Q route,dispatch,score,ops
     celery -A workers.app worker -P threads -c 16 -Q provider.lab
     celery -A workers.app beat
@@ -9,11 +10,14 @@ shows. Steps that call models run only where a provider's queue is consumed.
 """
 
 import logging
+import sys
 from typing import Any
 
 import structlog
-from celery import signals
+from celery import Celery, signals
+from celery.concurrency.thread import TaskPool
 
+from core.errors import BatchyardError
 from providers.secrets import key_names
 from tasks.dispatch import dispatch as dispatch_step
 from tasks.finish import finish as finish_step
@@ -34,7 +38,15 @@ def sweep_interval(lease: float) -> float:
     return min(5.0, max(1.0, lease / 4))
 
 
-app = make_app(broker_url(), settings().providers)
+def _made() -> Celery:
+    try:
+        return make_app(broker_url(), settings().providers)
+    except BatchyardError as error:
+        # Celery would tell it as a traceback of twenty lines.
+        sys.exit(f"error: {error}")
+
+
+app = _made()
 app.conf.beat_schedule = {
     "dispatch": {
         "task": "dispatch",
@@ -99,6 +111,15 @@ def sweep() -> str:
 @signals.setup_logging.connect
 def _log(loglevel: int, **_: object) -> None:
     configure(level=logging.getLevelName(loglevel), secrets=key_names(settings()))
+
+
+@signals.celeryd_after_setup.connect
+def _only_threads(instance: Any, **_: object) -> None:
+    if instance.pool_cls is not TaskPool:
+        sys.exit(
+            "error: a worker of this yard runs its tickets in threads, around one event loop. "
+            "Start it with -P threads, or without -P"
+        )
 
 
 @signals.worker_ready.connect

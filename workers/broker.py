@@ -81,6 +81,7 @@ def make_app(broker_url: str, providers: Iterable[str]) -> Celery:
         task_reject_on_worker_lost=True,
         # Received, started and ended are told by the workers; the clock's ticks need not be.
         task_send_sent_event=False,
+        worker_pool="threads",
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         worker_hijack_root_logger=False,

@@ -15,8 +15,10 @@ from functools import cache
 from core.deployment import Deployment
 from core.errors import ServiceError
 from core.settings import Settings
+from db.address import postgres_url
 from providers.catalog import resolve_deployments
 from providers.configuration import load_settings
+from workers.address import broker_address, keeps_limits, limiter_address
 
 
 @cache
@@ -34,18 +36,19 @@ def deployments() -> Mapping[str, Deployment]:
 
 def database_url() -> str:
     """Where Postgres is."""
-    return _required("BATCHYARD_DATABASE_URL")
+    return postgres_url(_required("BATCHYARD_DATABASE_URL"))
 
 
 def broker_url() -> str:
     """Where the broker is."""
-    return _required("BATCHYARD_BROKER_URL")
+    return broker_address(_required("BATCHYARD_BROKER_URL"))
 
 
 def limiter_url() -> str:
     """A Redis-protocol server; limits are shared by all processes that name the same one."""
-    url = os.environ.get("BATCHYARD_LIMITER_URL") or broker_url()
-    if not url.startswith(("redis://", "rediss://", "unix://")):
+    named = os.environ.get("BATCHYARD_LIMITER_URL")
+    url = limiter_address(named) if named else broker_url()
+    if not keeps_limits(url):
         raise ServiceError(
             "the limiter needs a Redis-protocol server, and the broker is none. "
             "Set BATCHYARD_LIMITER_URL=redis://..."
@@ -57,7 +60,8 @@ def _required(name: str) -> str:
     url = os.environ.get(name)
     if not url:
         raise ServiceError(
-            f"{name} is not set. `batchyard up` sets it for the workers it starts; "
-            "for a worker of your own, point it at the yard's service"
+            f"{name} is not set. Beside a yard on this machine, "
+            'eval "$(batchyard env)" sets all that a process of your own needs; '
+            "elsewhere, point it at the yard's service"
         )
     return url

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from batchyard.checks import check_keys
 from batchyard.cli.lazy import new_app
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.places import ConfigOption, settings_path
-from batchyard.cli.show import out
+from batchyard.cli.show import count, out, warn_of
 from batchyard.embedded.home import Home
 from batchyard.services import check_profiles
 from core.settings import Settings
@@ -55,7 +56,8 @@ def check(
     as_json: JsonFlag = False,
 ) -> None:
     """Check a configuration without starting anything. A wrong one ends with exit code 2, the
-    path in the file and the fix.
+    path in the file and the fix. A key that is not to be found here is only a warning: it has
+    to be there where the workers start.
 
     \b
     Examples:
@@ -64,16 +66,20 @@ def check(
     """
     settings = load_settings(file, os.environ)
     check_profiles(settings)
-    counts = {
+    missing = [one for one in check_keys(settings) if not one.ok]
+    found = {
         "providers": len(settings.providers),
         "deployments": len(settings.deployments),
         "routes": len(settings.routes),
     }
     if as_json:
-        put_json({"ok": True, "digest": settings.digest(), **counts})
-    else:
-        listed = ", ".join(f"{count} {what}" for what, count in counts.items())
-        out().print(f"fine: {listed}")
+        warnings = [f"{one.name}: {one.fix}" for one in missing]
+        put_json({"ok": True, "digest": settings.digest(), **found, "warnings": warnings})
+        return
+    listed = ", ".join(count(number, what.removesuffix("s")) for what, number in found.items())
+    out().print(f"fine: {listed}")
+    for one in missing:
+        warn_of(f"{one.name}: {one.fix}")
 
 
 def _tree(settings: Settings) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, TypeVar
@@ -13,11 +14,13 @@ from psycopg.errors import UndefinedTable
 
 from batchyard.cli.places import database_url
 from batchyard.embedded.home import Home
+from batchyard.environment import how_to_postgres
 from core.errors import ServiceError
 from db.connect import Connection
 from db.projects import find_project
 
 Found = TypeVar("Found")
+PATIENCE_S = 5.0
 
 
 def ask(home: Home, question: Callable[[Connection], Awaitable[Found]]) -> Found:
@@ -58,21 +61,29 @@ def ask_project(
     return ask(home, asked)
 
 
+async def _connect(home: Home) -> Connection:
+    """Waits a little for the Postgres of a running yard, which is back within seconds."""
+    url = database_url(home, os.environ)
+    patient = not os.environ.get("BATCHYARD_DATABASE_URL")
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await AsyncConnection.connect(url, autocommit=True, connect_timeout=10)
+        except OperationalError:
+            if not patient or time.monotonic() > end or home.running() is None:
+                raise
+        await asyncio.sleep(0.25)
+
+
 @asynccontextmanager
 async def connected(home: Home) -> AsyncIterator[Connection]:
     """A connection of its own. Raises ServiceError when Postgres is not there, goes away, or
     has not been migrated."""
-    url = database_url(home, os.environ)
     try:
-        async with await AsyncConnection.connect(
-            url, autocommit=True, connect_timeout=10
-        ) as connection:
+        async with await _connect(home) as connection:
             yield connection
     except OperationalError as error:
-        raise ServiceError(
-            "Postgres does not answer. Start the yard with `batchyard up -d`, "
-            "or check BATCHYARD_DATABASE_URL"
-        ) from error
+        raise ServiceError(f"Postgres does not answer. {how_to_postgres(home)}") from error
     except UndefinedTable as error:
         raise ServiceError(
             "this database is not batchyard's yet. Run `batchyard migrate` first"

@@ -14,6 +14,7 @@ from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.places import ConfigOption, relative, settings_path
 from batchyard.cli.show import out
 from batchyard.embedded.home import Home, State, YardRecord
+from batchyard.environment import outside
 from batchyard.files import base_urls
 from core.errors import ConfigError
 from core.settings import Settings
@@ -70,9 +71,13 @@ async def _examine(home: Home, config: Path | None) -> list[Check]:
 
 async def _services(home: Home, settings: Settings) -> list[Check]:
     running = home.running()
-    database = os.environ.get("BATCHYARD_DATABASE_URL") or (running and running.database_url)
-    broker = os.environ.get("BATCHYARD_BROKER_URL") or (running and running.broker_url)
     found = [_yard(home, running)]
+    try:
+        database, broker, _ = outside(os.environ)
+    except ConfigError as error:
+        return [*found, Check(CONFIGURATION, False, str(error), "Mend it, then ask again")]
+    database = database or (running.database_url if running else "")
+    broker = broker or (running.broker_url if running else "")
     if database:
         postgres, seen = await checks.check_postgres(database)
         found.append(postgres)

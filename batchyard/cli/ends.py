@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from batchyard.cli.complete import JobId, ProjectOption
+from batchyard.cli.confirm import confirm
 from batchyard.cli.output import JsonFlag, put_json
-from batchyard.cli.show import notes
+from batchyard.cli.show import count, notes
 from batchyard.client import Job
 from batchyard.client import job as find_job
-from core.errors import InputError
 from core.ids import DEFAULT_PROJECT
 
 
@@ -86,12 +86,10 @@ def delete(
       batchyard delete 12 --yes --json
     """
     found = find_job(job, project=project)
-    if as_json and not yes:
-        raise InputError("nobody can be asked with --json. Say --yes to delete without asking")
     if not yes:
         view = found.status()
-        question = f"Remove {found.id} ({view.status}, {view.total} requests) and its results?"
-        typer.confirm(question, abort=True, err=True)
+        size = count(view.total, "request")
+        confirm(f"Remove {found.id} ({view.status}, {size}) and its results?", as_json=as_json)
     found.delete()
     if as_json:
         put_json({"id": found.id, "deleted": True})

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from batchyard.embedded.home import Home
+from batchyard.environment import outside
 from batchyard.files import settings_file
 from core.errors import ServiceError
 
@@ -42,9 +43,9 @@ def settings_path(home: Home, config: Path | None) -> Path | None:
 def database_url(home: Home, environ: Mapping[str, str]) -> str:
     """The yard's Postgres: the one named by the environment, else the embedded one.
 
-    Raises ServiceError when there is neither.
+    Raises ServiceError when there is neither, ConfigError for an address that is none.
     """
-    url = environ.get("BATCHYARD_DATABASE_URL")
+    url, _, _ = outside(environ)
     running = home.running() if not url else None
     found = url or (running.database_url if running is not None else "")
     if not found:

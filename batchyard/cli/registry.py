@@ -45,6 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry(CHECK, "doctor", "doctor", "Check that all is there that a job needs."),
     "demo": Entry(TOOLS, "demo", "demo", "Label real messages, live, in a yard of its own."),
     "config": Entry(TOOLS, "config", "app", "Show or check the configuration."),
+    "env": Entry(TOOLS, "env", "env", "What a worker of your own needs to know."),
     "flower": Entry(TOOLS, "flower", "flower", "Where Flower is, and its password."),
     "migrate": Entry(TOOLS, "migrate", "migrate", "Bring the database to a revision."),
     "simulator": Entry(TOOLS, "simulator", "simulator", "Run a simulated provider."),

@@ -30,6 +30,16 @@ def plain(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def count(number: int, what: str) -> str:
+    """1 request, 2,742 requests."""
+    return f"{plain(number)} {what}{'' if number == 1 else 's'}"
+
+
+def warn_of(text: str) -> None:
+    """One line on stderr about something that will be in the way later."""
+    notes().print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+
+
 def ago(seconds: float) -> str:
     """A length of time in the largest fitting units: 42 s, 3 min 5 s, 2 h 10 min."""
     whole = int(seconds)

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from batchyard.checks import check_keys, require_outside
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.places import ConfigOption, relative
-from batchyard.cli.show import notes, out
+from batchyard.cli.show import notes, out, warn_of
 from batchyard.embedded.errors import HomeLockedError
 from batchyard.embedded.home import Home, ServiceRecord, State, YardRecord
 from batchyard.services import check_profiles
@@ -56,7 +57,9 @@ def up(
     if running is not None:
         ticks.say_running(running)
     else:
+        require_outside(os.environ)
         ticks.console.print(f"configuration: {_source(start, settings)}", markup=False)
+        _warn_of_keys(settings)
     if running is None and not detach:
         _run_here(settings, start, ticks, as_json=as_json)
         return
@@ -86,6 +89,13 @@ def _run_here(settings: Settings, start: Start, ticks: "Ticks", *, as_json: bool
         ticks.say_running(running)
         return
     ticks.console.print("stopped; the data stay in", relative(ticks.home.path))
+
+
+def _warn_of_keys(settings: Settings) -> None:
+    """The yard comes up without a key, but what needs it will wait."""
+    for one in check_keys(settings):
+        if not one.ok:
+            warn_of(f"{one.name}: {one.fix}")
 
 
 def _source(start: Start, settings: Settings) -> str:

@@ -6,9 +6,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, pool
 
-from core.errors import InputError, ServiceError
-from db.migrate import migrate, sqlalchemy_url
+from core.errors import ConfigError, ConflictError, InputError, ServiceError
+from db.migrate import Stake, migrate, sqlalchemy_url, stake
 from db.schema import PARTITIONED, metadata
+from tests.conftest import Inn
 
 
 def tables(database_url: str) -> set[str]:
@@ -23,6 +24,18 @@ def test_up_down_and_up_again(database_url: str) -> None:
     assert tables(database_url) == {"alembic_version"}
     migrate(database_url)
     assert set(metadata.tables) <= tables(database_url)
+
+
+def test_no_step_down_while_a_worker_holds_a_lease(inn: Inn) -> None:
+    inn.submit(["a", "b"])
+    inn.put("processes", kind="call", host="here", pid=1, lease_until="infinity")
+    assert stake(inn.database_url) == Stake(jobs=1, results=0, workers=1)
+    with pytest.raises(ConflictError, match="1 worker holds a lease"):
+        migrate(inn.database_url, "base")
+    assert inn.rows("select count(*) from requests") == [(2,)]
+    inn.rows("update processes set lease_until = now() - interval '1 second'")
+    migrate(inn.database_url, "base")
+    assert stake(inn.database_url) == Stake(0, 0, 0)
 
 
 def test_a_second_upgrade_changes_nothing(database_url: str) -> None:
@@ -52,7 +65,7 @@ def test_there_is_a_project_to_begin_with(database_url: str) -> None:
 
 
 def test_another_database_is_refused_in_words() -> None:
-    with pytest.raises(ServiceError, match="must start with postgresql://"):
+    with pytest.raises(ConfigError, match="must start with postgresql://"):
         migrate("mysql://somewhere/else")
 
 

@@ -60,6 +60,7 @@ def test_usage_errors_are_json_where_json_was_asked_for(program):
 
 NEEDS_A_YARD = [
     ("ps",),
+    ("env",),
     ("flower",),
     ("migrate",),
     ("jobs",),
@@ -100,6 +101,60 @@ def test_an_outside_server_that_does_not_answer_is_unreachable(program):
     assert said.code == 3
     assert "secret" not in said.err
     assert "BATCHYARD_DATABASE_URL" in said.error["message"]
+
+
+ASK_POSTGRES = [line for line in NEEDS_A_YARD if line[0] not in ("env", "flower")]
+
+
+@pytest.mark.parametrize("line", [*ASK_POSTGRES, ("up",), ("submit", "x.jsonl")])
+def test_an_address_that_is_none_is_a_line_without_traceback(line, program):
+    said = program(*line, BATCHYARD_DATABASE_URL="mysql://me:secret@db/yard")
+    assert said.code == 2
+    assert said.err.startswith("error: BATCHYARD_DATABASE_URL")
+    assert said.err.count("\n") == 1
+    assert "secret" not in said.err
+
+
+NOWHERE = [("BROKER", "redis://127.0.0.1:1/0"), ("DATABASE", "postgresql://127.0.0.1:1/yard")]
+
+
+@pytest.mark.parametrize(("name", "url"), NOWHERE)
+def test_nothing_is_started_beside_a_server_that_is_away(name, url, program):
+    said = program("up", "-d", "--json", **{f"BATCHYARD_{name}_URL": url})
+    assert said.code == 3
+    assert "at 127.0.0.1:1 does not answer" in said.error["message"]
+    assert not (program.folder / "home" / "services.json").exists()
+
+
+def test_a_step_down_says_what_goes_and_asks(inn, program):
+    inn.submit(["a"])
+    here = {"BATCHYARD_DATABASE_URL": inn.database_url}
+    said = program("migrate", "--revision", "base", "--json", **here)
+    assert said.code == 2
+    assert "1 job with 0 results" in said.error["message"]
+    assert program("migrate", "--revision", "base", stdin="n\n", **here).code == 1
+    said = program("migrate", "--revision", "base", **here)
+    assert said.code == 2
+    assert "--yes" in said.err
+    assert inn.rows("select count(*) from jobs") == [(1,)]
+    assert program("migrate", "--revision", "base", stdin="y\n", **here).code == 0
+
+
+def test_a_key_that_is_nowhere_is_a_warning(program):
+    file = program.folder / "lab.yaml"
+    settings = {
+        "providers": {"lab": {"base_url": "http://127.0.0.1:9/v1", "api_key": "env:LAB_KEY"}},
+        "deployments": {"small": {"provider": "lab", "model": "m"}},
+        "routes": {"default": {"candidates": ["small"]}},
+    }
+    file.write_text(json.dumps(settings))
+    said = program("config", "check", "lab.yaml")
+    assert (said.code, said.out) == (0, "fine: 1 provider, 1 deployment, 1 route\n")
+    assert "warning: key of lab" in said.err
+    assert "export LAB_KEY" in said.err
+    [warning] = program("config", "check", "lab.yaml", "--json").json["warnings"]
+    assert "LAB_KEY" in warning
+    assert program("config", "check", "lab.yaml", LAB_KEY="k").err == ""
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -151,6 +151,22 @@ def test_a_configuration_edited_meanwhile_does_not_split_the_yard(yard):
         file.write_text(before)
 
 
+def test_a_worker_of_your_own_is_told_where_the_yard_is(yard):
+    told = yard("env", "--json").json
+    with psycopg.connect(told["BATCHYARD_DATABASE_URL"]) as conn:
+        assert conn.execute("select count(*) from processes").fetchone()[0] > 0
+    assert set(told) >= {"BATCHYARD_BROKER_URL", "BATCHYARD_LIMITER_URL", "BATCHYARD_CONFIG"}
+    lines = yard("env").out.splitlines()
+    assert all(line.startswith("export BATCHYARD_") for line in lines)
+    assert yard.env["GONE_API_KEY"] not in "".join(lines)
+
+
+def test_no_step_down_while_the_yard_runs(yard):
+    said = yard("migrate", "--revision", "base", "--yes", "--json")
+    assert said.code == 1
+    assert "batchyard down" in said.error["message"]
+
+
 def test_migrate_is_repeatable(yard):
     assert yard("migrate", "--json").json == {"revision": "head"}
 

@@ -1,0 +1,46 @@
+"""Workers started by hand: what is missing is told in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def celery(tmp_path: Path):
+    (tmp_path / "batchyard.yaml").write_text(
+        "providers: {lab: {base_url: 'http://127.0.0.1:9/v1'}}\n"
+        "deployments: {small: {provider: lab, model: m}}\n"
+        "routes: {default: {candidates: [small]}}\n"
+    )
+
+    def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "celery", "-A", "workers.app", *args],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)} | env,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+
+    return run
+
+
+def test_without_a_broker_the_way_to_one_is_told_in_a_line(celery) -> None:
+    ended = celery("worker", "-Q", "provider.lab")
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert 'eval "$(batchyard env)"' in ended.stderr
+
+
+def test_a_worker_without_threads_is_refused(celery) -> None:
+    nowhere = "redis://127.0.0.1:1/0"
+    ended = celery("worker", "-P", "solo", "-Q", "provider.lab", BATCHYARD_BROKER_URL=nowhere)
+    assert ended.returncode == 1
+    assert "Start it with -P threads" in ended.stderr
+    assert "Traceback" not in ended.stderr
