@@ -10,9 +10,9 @@
     ├── unknown          read timeout, reset after    as overloaded; the charge stays booked as
     │                    sending                      unknown
     ├── credential_dead  401 402 403                  close what the key opens, tell the operator;
-    │                                                 the next candidate
-    ├── quota_dead       insufficient_quota,          park the deployment until its reset; the
-    │                    a spend limit, a daily one   next candidate
+    │                                                 other candidates do the work
+    ├── quota_dead       insufficient_quota,          park the deployment until its reset; others
+    │                    a spend limit, a daily one   do the work
     ├── too_long         context_length_exceeded      the next candidate
     ├── refused          content_filter, refusal      final: a failed result of this class, with
     │                                                 the provider's code
@@ -22,9 +22,10 @@
                          pass its route's checks      the next candidate, or final; billed
 
 Where a class asks for the next candidate and there is none, the request fails with that class
-and the provider's message; but for a dead key or quota it waits, because that is no fault of
-the request. `tasks/decide.py` has the numbers, `tasks/breaker.py` says when a deployment is
-closed. An answer that refuses with a success (HTTP 200) is an answer: its request is completed.
+and the provider's message. A dead key or quota is no fault of the request: it stays where it is
+until dispatch finds it another candidate, or an operator comes. `tasks/decide.py` has the
+numbers, `tasks/breaker.py` says when a deployment is closed. An answer that refuses with a
+success (HTTP 200) is an answer: its request is completed.
 
 A wait that the provider names (Retry-After, on any status) is kept, however long: the deployment
 is parked, not the request failed. The provider's own word on trying again (`x-should-retry`)
@@ -76,7 +77,7 @@ class ErrorClass(StrEnum):
 
     @property
     def waits(self) -> bool:
-        """Whether a request without another candidate waits for an operator or a reset."""
+        """Whether an operator or a reset mends it: no fault of the request."""
         return self in (ErrorClass.CREDENTIAL_DEAD, ErrorClass.QUOTA_DEAD)
 
     @property
@@ -90,9 +91,7 @@ class ErrorClass(StrEnum):
         return self in (ErrorClass.UNKNOWN, ErrorClass.MALFORMED, ErrorClass.REJECTED)
 
 
-_NEXT_CANDIDATE: Final = frozenset(
-    {ErrorClass.CREDENTIAL_DEAD, ErrorClass.QUOTA_DEAD, ErrorClass.TOO_LONG}
-)
+_NEXT_CANDIDATE: Final = frozenset({ErrorClass.TOO_LONG})
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,12 @@ _FAILURES: Final = frozenset(
         ErrorClass.MALFORMED,
     }
 )
+# Whatever is not among them shows that the server works.
+_TROUBLES: Final = _FAILURES | {
+    ErrorClass.THROTTLED,
+    ErrorClass.CREDENTIAL_DEAD,
+    ErrorClass.QUOTA_DEAD,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +83,11 @@ class Breaker:
 
     def saw(self, error: ProviderError | None, now: float) -> Verdict | None:
         """One call to an open deployment has ended; None was an answer."""
-        leaf = None if error is None else error.error_class
-        if error is None or leaf in (
-            ErrorClass.TOO_LONG,
-            ErrorClass.REFUSED,
-            ErrorClass.BAD_REQUEST,
-        ):
+        if error is None or error.error_class not in _TROUBLES:
             self._refused = self._denied = self._dry = 0
             self._count(now, failed=False)
             return None
+        leaf = error.error_class
         if leaf is ErrorClass.QUOTA_DEAD:
             return quota_verdict(error, self.quota_wait)
         if leaf is ErrorClass.CREDENTIAL_DEAD:

@@ -3,12 +3,11 @@
     final        bad_request, refused; or no attempt and no candidate is left; or it is the
                  request's thousandth call
     same again   throttled (costs no attempt); overloaded, transient, unknown, malformed,
-                 rejected with growing pauses, up to three attempts on one candidate
-    next one     credential_dead, quota_dead, too_long; rejected by a check that says so; or
-                 three attempts were not enough;
+                 rejected, credential_dead, quota_dead with growing pauses, up to three attempts
+                 on one candidate: by then a dead key or quota has closed its deployment
+    next one     too_long; rejected by a check that says so; or three attempts were not enough;
                  or the same candidate has throttled it eight times running, or asks it to
                  wait for more than half a minute
-    waits        a dead key or quota, where there is no next one
     spared       whatever cost nothing at a deployment that is known to be down: the request
                  stays where it is, with all its attempts, until dispatch finds it another
                  candidate or its own is back
@@ -33,6 +32,7 @@ LONGEST_PAUSE = 30.0
 LONGEST_DELAY = 60.0
 PATIENCE = 30.0
 MOST_CALLS = 1000
+REFUSALS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +76,22 @@ def decide(
     if spared and not gone:
         return Again(tried.candidate, tried.tries, _pause(error, tried, jitter), leaf)
     tries = tried.tries + int(leaf.spends_attempt)
-    if tries >= plan.max_attempts:
+    if tries >= _budget(plan, leaf):
         return failure(error)
     others = range(tried.candidate + 1, len(plan.candidates))
     following = [n for n in others if known is None or plan.candidates[n] in known]
     leave = leaf.next_candidate or error.hopeless or gone
-    if leave and not following and (gone or not leaf.waits):
+    if leave and not following:
         return failure(error)
     if following and (leave or _slow(error) or _worn_out(leaf, tried, tries)):
         return Again(following[0], tries, 0.0, leaf)
     return Again(tried.candidate, tries, _pause(error, tried, jitter), leaf)
+
+
+def _budget(plan: Plan, leaf: ErrorClass) -> int:
+    """Attempts that the request has. A few refusals of a key are seen before it is closed, and
+    are not to end requests of short patience."""
+    return max(plan.max_attempts, REFUSALS) if leaf.waits else plan.max_attempts
 
 
 def _slow(error: ProviderError) -> bool:

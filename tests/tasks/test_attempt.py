@@ -76,6 +76,9 @@ def entry(
     return Entry(chunk, 0, body)
 
 
+TOO_LONG = b'{"error": {"message": "too long", "code": "context_length_exceeded"}}'
+
+
 class Wire:
     """Transport, limiter and keys in one: gives one answer, or raises."""
 
@@ -178,7 +181,7 @@ def test_a_throttle_pauses_the_deployment_for_as_long_as_it_says() -> None:
 
 def test_under_a_budget_nothing_falls_back_to_where_it_has_no_price() -> None:
     three = (deployment("small"), deployment("free", price=None), deployment("large"))
-    dead = reply(401)
+    dead = reply(400, TOO_LONG)
     names = [one.name for one in three]
     for limited, expected in [(False, "free"), (True, "large")]:
         settled = call(Wire(dead), entry(*names, limited=limited), *three)
@@ -186,15 +189,15 @@ def test_under_a_budget_nothing_falls_back_to_where_it_has_no_price() -> None:
         assert settled.move.deployment == expected
         assert (settled.move.bound > 0) is limited
     settled = call(Wire(dead), entry("small", "free", limited=True), *three)
-    assert settled.move is not None
-    assert settled.move.deployment == "small"
+    assert settled.move is None
+    assert settled.result is not None
 
 
 def test_under_a_budget_nothing_falls_back_without_a_bound() -> None:
     two = (deployment("small"), deployment("large"))
     for limited in (False, True):
         one = entry("small", "large", limited=limited, body=UNBOUNDED)
-        settled = call(Wire(reply(401)), one, *two)
+        settled = call(Wire(reply(400, TOO_LONG)), one, *two)
         assert (settled.move is None) is limited
         assert (settled.result is not None) is limited
 

@@ -21,7 +21,13 @@ FAILURES = (
     ErrorClass.UNKNOWN,
     ErrorClass.MALFORMED,
 )
-ANSWERS = (None, ErrorClass.TOO_LONG, ErrorClass.REFUSED, ErrorClass.BAD_REQUEST)
+ANSWERS = (
+    None,
+    ErrorClass.TOO_LONG,
+    ErrorClass.REFUSED,
+    ErrorClass.BAD_REQUEST,
+    ErrorClass.REJECTED,
+)
 
 
 def error(leaf: ErrorClass | None, status: int | None = 503) -> ProviderError | None:

@@ -17,6 +17,7 @@ from tasks.decide import (
     LONGEST_PAUSE,
     MOST_CALLS,
     PATIENCE,
+    REFUSALS,
     THROTTLES_PER_CANDIDATE,
     Again,
     Tried,
@@ -33,8 +34,8 @@ TABLE = [
     (ErrorClass.UNKNOWN, SAME, 1),
     (ErrorClass.MALFORMED, SAME, 1),
     (ErrorClass.REJECTED, SAME, 1),
-    (ErrorClass.CREDENTIAL_DEAD, NEXT, 1),
-    (ErrorClass.QUOTA_DEAD, NEXT, 1),
+    (ErrorClass.CREDENTIAL_DEAD, SAME, 1),
+    (ErrorClass.QUOTA_DEAD, SAME, 1),
     (ErrorClass.TOO_LONG, NEXT, 1),
     (ErrorClass.REFUSED, FINAL, 0),
     (ErrorClass.BAD_REQUEST, FINAL, 0),
@@ -72,8 +73,12 @@ def test_what_only_another_candidate_can_mend_ends_with_the_last() -> None:
 
 
 @pytest.mark.parametrize("leaf", [ErrorClass.CREDENTIAL_DEAD, ErrorClass.QUOTA_DEAD])
-def test_a_dead_key_or_quota_is_waited_for_where_nobody_else_answers(leaf: ErrorClass) -> None:
-    assert decide(error(leaf), Tried(1, 1, 1), plan(), jitter=0) == Again(1, 2, 0.0, leaf)
+def test_a_few_refusals_end_nobodys_request_however_short_its_patience(leaf: ErrorClass) -> None:
+    hasty, refused = plan(1, max_attempts=1), error(leaf)
+    for tries in range(REFUSALS - 1):
+        assert isinstance(decide(refused, Tried(0, tries, tries), hasty, jitter=0), Again)
+    last = Tried(0, REFUSALS - 1, REFUSALS - 1)
+    assert isinstance(decide(refused, last, hasty, jitter=0), Result)
 
 
 @pytest.mark.parametrize("leaf", [leaf for leaf, what, _ in TABLE if what != FINAL])
@@ -228,10 +233,10 @@ def test_no_course_of_errors_goes_on_for_ever_or_back(
         if isinstance(decision, Result):
             assert decision.status == ResultStatus.FAILED
             break
-        assert decision.tries == spent < max_attempts
+        assert decision.tries == spent < max(max_attempts, REFUSALS)
         assert tried.candidate <= decision.candidate < candidates
         assert rules.candidates[decision.candidate] in known
         assert decision.delay >= 0
         tried = Tried(decision.candidate, decision.tries, tried.calls + 1)
-    # Only throttling, which costs nothing, may outlast the budget of attempts.
-    assert spent <= max_attempts
+    # Only throttling, which costs nothing, and refused keys may outlast the budget of attempts.
+    assert spent <= max(max_attempts, REFUSALS)
