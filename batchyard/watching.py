@@ -82,4 +82,4 @@ def put_targets(home: Home, host: str, services: Iterable[Service], supervisor: 
 
 def _target(name: str, host: str, port: int) -> Mapping[str, object]:
     where = metrics_address(WILDCARDS.get(host, host), port)
-    return {"targets": [where], "labels": {"service": name}}
+    return {"targets": [where], "labels": {"process": name}}

@@ -115,13 +115,12 @@ class Meters:
         # By deployment and cause: how often this process closed one.
         self.closings: Counter[tuple[str, str]] = Counter()
         self.pause_seconds: defaultdict[str, float] = defaultdict(float)
-        self.paused_until: dict[str, float] = {}
         self.claims = Histogram(QUICK)
         self.claimed = 0
         self.windows = Histogram(QUICK)
         self.commits = Histogram(QUICK)
         self.commit_calls = Histogram(CALLS)
-        self.commit_troubles: Counter[str] = Counter()
+        self.commit_troubles = Counter({"interrupted": 0, "refused": 0})
         self.slices: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(LONG))
         self.steps: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(LONG))
         self.step_failures: Counter[str] = Counter()
@@ -171,5 +170,3 @@ class Meters:
         """A deployment asked for a pause."""
         self.pauses[deployment] += 1
         self.pause_seconds[deployment] += seconds
-        until = time.monotonic() + seconds
-        self.paused_until[deployment] = max(until, self.paused_until.get(deployment, 0.0))

@@ -13,6 +13,7 @@ from celery.bin.worker import worker
 
 from core.settings import Settings
 from workers.broker import STEP_QUEUES, provider_queue
+from workers.telemetry.endpoint import address
 
 HOUSE = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((HOUSE / "docker-compose.yml").read_text())
@@ -69,3 +70,23 @@ def test_every_service_is_bounded_and_watched() -> None:
         assert {"cpus", "memory"} <= limits.keys(), name
         assert "healthcheck" in service or service["restart"] == "no", name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+
+
+def test_prometheus_looks_at_every_process_that_has_numbers() -> None:
+    """By its service's name, at the port that its environment says."""
+    told = yaml.safe_load((HOUSE / "deploy/prometheus/prometheus.yml").read_text())
+    [found] = [one["dns_sd_configs"][0] for one in told["scrape_configs"] if "dns_sd" in str(one)]
+    assert set(found["names"]) == {*workers(), "beat"}
+    for name in found["names"]:
+        where = SERVICES[name]["environment"]["BATCHYARD_METRICS"]
+        assert address({"BATCHYARD_METRICS": where}, "") == ("0.0.0.0", found["port"])
+        assert "ports" not in SERVICES[name]
+
+
+def test_what_watches_is_mounted_from_files_that_exist_and_seen_here_only() -> None:
+    for name in ("prometheus", "grafana"):
+        one = SERVICES[name]
+        assert one["profiles"] == ["observability"]
+        assert all(port.startswith("127.0.0.1:") for port in one["ports"])
+        for config in one["configs"]:
+            assert (HOUSE / COMPOSE["configs"][config["source"]]["file"]).is_file()

@@ -192,6 +192,16 @@ class RedisLimiter:
         except RedisError as error:
             log.warning("pause not lifted", deployment=key, reason=type(error).__name__)
 
+    @property
+    def alone(self) -> bool:
+        """Whether the server is away and this process goes on with its share."""
+        return self._shares is not None
+
+    @property
+    def books(self) -> Mapping[str, Book]:
+        """What this process knows of each scope, for those who watch."""
+        return self._books
+
     def paused(self, key: str) -> float:
         """Seconds for which the line is paused, as far as this process knows."""
         book = self._books.get(key)

@@ -4,7 +4,6 @@ Labels are deployments, providers, classes and steps: few, and known beforehand.
 request, a text or a key.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client.metrics_core import (
@@ -17,6 +16,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from core.deployment import Deployment
+from core.status import Cause
 from tasks.meters import DeploymentMeters, Histogram, Meters
 
 Labels = tuple[str, ...]
@@ -146,20 +146,13 @@ class ProcessSeries(Collector):
                           lambda one: one.fallbacks)  # fmt: skip
 
     def _pauses(self) -> Iterable[Metric]:
-        meters, now = self._meters, time.monotonic()
+        meters = self._meters
         names = {name: (name, one.provider) for name, one in self._deployments.items()}
         yield gauge(
             "batchyard_calls_in_flight",
             "Calls on their way now.",
             DEPLOYMENT,
             {labels: meters.flying[name] for name, labels in names.items()},
-        )
-        left = {name: until - now for name, until in list(meters.paused_until.items())}
-        yield gauge(
-            "batchyard_pause_left_seconds",
-            "Seconds until the last pause that this process was told of is over.",
-            DEPLOYMENT,
-            {labels: max(0.0, left.get(name, 0.0)) for name, labels in names.items()},
         )
         yield counter(
             "batchyard_pauses",
@@ -169,12 +162,12 @@ class ProcessSeries(Collector):
         )
         yield counter(
             "batchyard_closings",
-            "How often this process closed a deployment.",
+            "How often this process closed a deployment, by cause.",
             (*DEPLOYMENT, "cause"),
             {
-                (*names[name], cause): count
-                for (name, cause), count in list(meters.closings.items())
-                if name in names
+                (*labels, cause.value): meters.closings[name, cause.value]
+                for name, labels in names.items()
+                for cause in Cause
             },
         )
         yield counter(

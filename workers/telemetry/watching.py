@@ -7,6 +7,7 @@ from db.totals import Totals, totals
 from tasks.yard import Yard
 from workers import environment
 from workers.telemetry.endpoint import address, new_registry, serve
+from workers.telemetry.limit_series import LimitSeries
 from workers.telemetry.series import ProcessSeries
 from workers.telemetry.yard_series import YardSeries
 from workers.wiring import Process
@@ -23,7 +24,7 @@ def watch_worker(process: Process, *, controls: bool) -> None:
         # From zero, so that a first call is seen as an increase.
         for name in deployments:
             process.meters.of(name)
-        series = new_registry("call", own)
+        series = new_registry("call", own, LimitSeries(lambda: process.yard, deployments))
     serve(series, address(os.environ, _host(environment.settings())))
 
 

@@ -27,6 +27,7 @@ log = structlog.get_logger()
 FRESH = 5.0
 STANDINGS = {"planned": "planned", "ready": "bound", "waiting": "waiting", "leased": "leased"}
 STATES = tuple(DeploymentStatus)
+LIMITS = ("rpm", "tpm", "input_tpm", "output_tpm", "in_flight")
 OPEN = DeploymentStatus.OPEN
 
 
@@ -124,8 +125,8 @@ class YardSeries(Collector):
             states |= {(*labels, state): float(state == now) for state in {*STATES, now}}
             closed[labels] = max(0.0, row.left or 0.0) if row and now != OPEN else 0.0
             buckets = self._deployments[name].buckets
-            kinds = {"rpm": buckets.rpm, "tpm": buckets.tpm, "in_flight": buckets.in_flight}
-            limits |= {(*labels, kind): most for kind, most in kinds.items() if most is not None}
+            declared = {(*labels, kind): getattr(buckets, kind) for kind in LIMITS}
+            limits |= {key: most for key, most in declared.items() if most is not None}
         yield gauge(
             "batchyard_deployment_state",
             "1 for the state that a deployment is in, 0 for all others.",

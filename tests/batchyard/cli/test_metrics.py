@@ -1,41 +1,9 @@
 """A running yard tells Prometheus about itself, and about a job that met errors."""
 
-import json
-import urllib.request
-
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.batchyard.cli.conftest import KEY
-
-Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def read(url: str) -> tuple[str, Series]:
-    with urllib.request.urlopen(url, timeout=20) as reply:
-        text = reply.read().decode()
-    samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
-    return text, {(s.name, frozenset(s.labels.items())): s.value for s in samples}
-
-
-def targets(yard) -> dict[str, str]:
-    """Addresses by service, as a Prometheus would find them."""
-    listed = json.loads((yard.folder / "home" / "run" / "prometheus-targets.json").read_text())
-    return {one["labels"]["service"]: f"http://{one['targets'][0]}/metrics" for one in listed}
-
-
-@pytest.fixture(scope="module")
-def scraped(yard) -> dict[str, tuple[str, Series]]:
-    """Everything that the yard tells after a job of 300 requests with a 429 in twenty."""
-    lines = "".join(json.dumps({"prompt": f"Say {n}"}) + "\n" for n in range(300))
-    job = yard("submit", "-", "--json", stdin=lines).json["id"]
-    assert yard("watch", job).code == 0
-    return {name: read(url) for name, url in targets(yard).items()}
-
-
-def total(series: Series, name: str, **labels: str) -> float:
-    wanted = set(labels.items())
-    return sum(value for (found, has), value in series.items() if found == name and wanted <= has)
+from tests.batchyard.cli.scrape import total
 
 
 def test_every_service_of_ours_has_its_metrics(yard, scraped) -> None:
