@@ -8,6 +8,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from core.errors import NotFoundError
+from core.ids import job_name
 from core.money import usd_text
 from core.status import JobStatus
 from db.connect import Connection, only_row, statements
@@ -102,7 +103,7 @@ class _JobRow:
     read_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class JobView(_JobRow):
     """A job in all its parts. Times are the database's, `read_at` among them."""
 
@@ -172,9 +173,20 @@ class JobView(_JobRow):
         return ended / seconds if seconds > 0 else 0.0
 
     @property
+    def halted(self) -> bool:
+        """Whether nothing more of it is sent, for now or for good."""
+        return self.stop is not None or self.paused
+
+    @property
     def eta_seconds(self) -> float | None:
-        """At the rate so far; None where nothing has ended yet or all has."""
-        return self.open / self.rate if self.open and self.rate > 0 else None
+        """At the rate so far; None where nothing has ended yet, all has, or nothing is sent."""
+        return self.open / self.rate if self.open and self.rate > 0 and not self.halted else None
+
+    def __repr__(self) -> str:
+        cost = f"${usd_text(self.cost_nusd)}"
+        cost += f" + {self.unpriced} calls of unknown price" if self.unpriced else ""
+        done = f"{self.completed} of {self.total} completed, {self.failed} failed"
+        return f"<{job_name(self.id)} {self.status}: {done}, {cost}>"
 
 
 async def list_jobs(

@@ -10,12 +10,17 @@ from psycopg.rows import class_row
 
 from core.errors import NotFoundError
 from core.money import usd_text
+from core.status import JobStatus
 from db.connect import Connection, statements
 from db.jobs import JobView, job_events, job_view
 from db.waits import Closed
 
 SQL = statements("stories")
 SAMPLES = 3
+STOPPED = {
+    JobStatus.CANCELLED.value: "the job was cancelled",
+    JobStatus.EXPIRED.value: "the job's deadline came first",
+}
 T = TypeVar("T")
 
 
@@ -131,6 +136,29 @@ class ErrorGroup:
     samples: list[tuple[str, str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRun:
+    """Requests of a stopped job that have no result. Money in nano-dollars: the job's limit
+    (None without one), what it spent, and the bound of the cheapest call that was not made
+    (None where none was planned)."""
+
+    stop: str
+    requests: int
+    limit_nusd: int | None
+    spent_nusd: int
+    cheapest_nusd: int | None
+
+    @property
+    def why(self) -> str:
+        """How they ended, in a sentence; for a budget what it would have taken."""
+        if self.limit_nusd is None or self.stop != JobStatus.BUDGET_EXHAUSTED:
+            return STOPPED.get(self.stop, self.stop)
+        told = f"the budget is ${usd_text(self.limit_nusd)}, spent ${usd_text(self.spent_nusd)}"
+        if self.cheapest_nusd is not None:
+            told += f", and the cheapest call left may cost ${usd_text(self.cheapest_nusd)}"
+        return f"{told}. Raise --budget, or give max_tokens, which bounds what an answer costs"
+
+
 async def request_story(
     conn: Connection, project_id: int, job_id: int, custom_id: str
 ) -> RequestStory:
@@ -189,6 +217,23 @@ async def errors_by_class(conn: Connection, project_id: int, job_id: int) -> lis
                 rows = await _rows(conn, "attempt_samples", {**where, "class": group.name})
                 group.samples = [(row[0], row[1], row[2] or "") for row in rows]
     return sorted(groups.values(), key=lambda group: (-group.failed, -group.calls, group.name))
+
+
+async def not_run(conn: Connection, project_id: int, job_id: int) -> NotRun | None:
+    """What an ended job has left undone; None where it was not stopped. Raises NotFoundError."""
+    where, _ = await _place(conn, project_id, job_id)
+    rows = await _rows(conn, "not_run", where)
+    if not rows:
+        return None
+    stop, requests, limit, spent = rows[0]
+    [(cheapest,)] = await _rows(conn, "cheapest", where)
+    return NotRun(
+        stop=stop,
+        requests=requests,
+        limit_nusd=limit,
+        spent_nusd=spent,
+        cheapest_nusd=cheapest,
+    )
 
 
 async def closed_now(conn: Connection, project_id: int, job_id: int) -> list[Closed]:

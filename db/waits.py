@@ -4,6 +4,21 @@ from dataclasses import dataclass
 
 from core.money import usd_text
 
+# Dispatch comes by every second: what it has not bound by then has no room.
+NEW_S = 2.0
+LONG_S = 5.0
+# Classes of errors, as people say them.
+REASONS = {
+    "throttled": "its provider said to slow down",
+    "overloaded": "its provider is overloaded",
+    "transient": "it could not be reached",
+    "unknown": "a call was sent and got no answer",
+    "malformed": "it answered without sense",
+    "rejected": "an answer did not pass the route's checks",
+    "credential_dead": "its key was refused",
+    "quota_dead": "its quota is used up",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -74,8 +89,8 @@ def _workers(facts: Waiting) -> list[str]:
 def _stopping(facts: Waiting) -> list[str]:
     if facts.stop is None:
         return []
-    leased = sum(group.chunks for group in facts.standing if group.status == "leased")
-    rest = f"{leased} chunks in flight" if leased else "its last step"
+    leased = any(group.status == "leased" for group in facts.standing)
+    rest = "its calls in flight" if leased else "its last step"
     return [f"it was stopped ({facts.stop}) and waits for {rest}"]
 
 
@@ -95,11 +110,13 @@ def told(closed: Closed) -> str:
 
 
 def _again(facts: Waiting) -> list[str]:
-    groups = [g for g in facts.standing if g.status == "waiting" and g.due > 0]
+    """Beside others at work, the odd request that backs off for a moment says nothing."""
+    busy = any(group.status in ("ready", "leased") for group in facts.standing)
     return [
         f"{_requests(group.unsent)} for another try at {group.deployment}, the first in "
-        f"{_seconds(group.due)} ({group.reason or 'given back'})"
-        for group in groups
+        f"{_seconds(group.due)} ({REASONS.get(group.reason, group.reason) or 'given back'})"
+        for group in facts.standing
+        if group.status == "waiting" and group.due > (LONG_S if busy else 0)
     ]
 
 
@@ -107,7 +124,8 @@ def _room(facts: Waiting) -> list[str]:
     shut = {closed.deployment for closed in facts.closed}
     planned: dict[str, int] = {}
     for group in facts.standing:
-        if group.status == "planned" and group.deployment not in shut:
+        waits = group.status == "planned" and group.due < -NEW_S
+        if waits and group.deployment not in shut:
             planned[group.deployment] = planned.get(group.deployment, 0) + group.unsent
     return [f"{_requests(count)} for room at {name}" for name, count in planned.items()]
 

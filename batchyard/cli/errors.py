@@ -8,20 +8,23 @@ from rich.text import Text
 from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
 from batchyard.cli.output import JsonFlag, put_json
-from batchyard.cli.show import notes, out, plain
+from batchyard.cli.show import count, notes, out
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
+from core.money import usd_text
 from db.connect import Connection
-from db.stories import ErrorGroup, closed_now, errors_by_class
+from db.stories import ErrorGroup, NotRun, closed_now, errors_by_class, not_run
 from db.waits import Closed, told
+
+Found = tuple[list[ErrorGroup], NotRun | None, list[Closed]]
 
 
 def errors(
     job: JobId, *, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonFlag = False
 ) -> None:
     """Show what went wrong in a job, by class of error: how many calls ended so, how many
-    requests failed for it in the end, and samples; and which of the deployments that it called
-    are not open now, and why.
+    requests failed for it in the end, and samples; how many requests of a job that was stopped
+    were not run, and why; and which of the deployments that it called are not open now.
 
     \b
     Examples:
@@ -30,20 +33,33 @@ def errors(
     """
     number = job_number(job)
 
-    async def look(conn: Connection, id_: int) -> tuple[list[ErrorGroup], list[Closed]]:
-        return await errors_by_class(conn, id_, number), await closed_now(conn, id_, number)
+    async def look(conn: Connection, id_: int) -> Found:
+        where = conn, id_, number
+        return await errors_by_class(*where), await not_run(*where), await closed_now(*where)
 
-    groups, closed = ask_project(Home.from_env(), project, look)
+    groups, left, closed = ask_project(Home.from_env(), project, look)
     if as_json:
-        told_groups = [_group_json(group) for group in groups]
-        told_closed = [asdict(one) for one in closed]
-        put_json({"id": job_name(number), "errors": told_groups, "closed": told_closed})
+        put_json(
+            {
+                "id": job_name(number),
+                "errors": [_group_json(group) for group in groups],
+                "not_run": _left_json(left) if left else None,
+                "closed": [asdict(one) for one in closed],
+            }
+        )
         return
     for group in groups:
         _print(group)
+    if left:
+        out().print(
+            Text.assemble(
+                (left.stop, "bold"), f"  {count(left.requests, 'request')} not run: {left.why}"
+            ),
+            soft_wrap=True,
+        )
     for one in closed:
         out().print(Text(told(one), style="yellow"), soft_wrap=True)
-    if not groups:
+    if not groups and not left:
         notes().print("nothing went wrong")
 
 
@@ -54,12 +70,23 @@ def _group_json(group: ErrorGroup) -> dict[str, Any]:
     return {"class": fields.pop("name"), **fields}
 
 
+def _left_json(left: NotRun) -> dict[str, Any]:
+    return {
+        "outcome": left.stop,
+        "requests": left.requests,
+        "why": left.why,
+        "budget_usd": usd_text(left.limit_nusd),
+        "spent_usd": usd_text(left.spent_nusd),
+        "cheapest_usd": usd_text(left.cheapest_nusd),
+    }
+
+
 def _print(group: ErrorGroup) -> None:
     console = out()
     counts = []
     if group.calls:
-        counts.append(f"{plain(group.calls)} calls of {plain(group.requests)} requests")
-    counts.append(f"{plain(group.failed)} requests failed for it")
+        counts.append(f"{count(group.calls, 'call')} of {count(group.requests, 'request')}")
+    counts.append(f"{count(group.failed, 'request')} failed for it")
     console.print(Text.assemble((group.name, "bold"), "  ", ", ".join(counts)))
     for custom_id, deployment, message in group.samples:
         where = f" at {deployment}" if deployment else ""

@@ -45,6 +45,8 @@ def jobs(
         put_json([line_json(line) for line in lines])
     elif lines:
         out().print(table(JOBS, [_row(line) for line in lines]))
+    elif active:
+        notes().print("no active jobs")
     else:
         notes().print("no jobs; hand one in with `batchyard submit FILE`")
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from core.money import usd_text
 from core.status import JobStatus
 from db.jobs import JobLine, JobView, Share
 
+BAR = 40
 COLOURS = {
     JobStatus.COMPLETED: "green",
     JobStatus.FAILED: "red",
@@ -109,6 +109,19 @@ def cost_text(nusd: int, unpriced: int) -> str:
     return f"{known} + {plain(unpriced)} calls of unknown price" if unpriced else known
 
 
+def bar(view: JobView) -> Text:
+    """How far it is: what was answered, what failed, and the rest."""
+    whole = max(view.total, 1)
+    failed = min(BAR, -(-view.failed * BAR // whole))
+    answered = min(BAR - failed, view.completed * BAR // whole)
+    ended = view.completed + view.failed == view.total
+    return Text.assemble(
+        ("━" * answered, "green" if ended else "cyan"),
+        ("━" * failed, "red"),
+        ("─" * (BAR - answered - failed), "dim"),
+    )
+
+
 class JobPanel:
     """A job as a block of lines: how far, how fast, how much, by which deployment, and why it
     waits. `rate` is what it did lately, in requests a second."""
@@ -125,7 +138,9 @@ class JobPanel:
         title = Text.assemble((job_name(view.id), "bold"), "  ", status_text(view))
         yield title.append(f"  {view.name or view.source}", style="dim")
         yield self._bar()
-        yield Text("  ".join(self._facts()))
+        yield Text("  ").join(
+            fact if isinstance(fact, Text) else Text(fact) for fact in self._facts()
+        )
         shares = [share for share in view.shares if share.deployment]
         if shares:
             headings = [name for name in SHARES if not (narrow and name in SPARED)]
@@ -140,29 +155,24 @@ class JobPanel:
         done = view.completed + view.failed
         grid = Table.grid(padding=(0, 2, 0, 0))
         share = done / view.total if view.total else 1.0
-        bar = ProgressBar(
-            total=max(view.total, 1),
-            completed=done,
-            width=40,
-            complete_style="cyan",
-            finished_style="green",
-        )
-        grid.add_row(bar, f"{share:.0%}", f"{plain(done)} of {plain(view.total)}")
+        # Rounded down: all is not done before it is.
+        percent = f"{int(share * 100)}%"
+        grid.add_row(bar(view), percent, f"{plain(done)} of {plain(view.total)}")
         return grid
 
-    def _facts(self) -> Iterator[str]:
+    def _facts(self) -> Iterator[str | Text]:
         view = self._view
         if view.project != DEFAULT_PROJECT:
             yield f"project {view.project}"
         if view.weight != 1:
             yield f"weight {view.weight:g}"
         if view.failed:
-            yield f"{plain(view.failed)} failed"
+            yield Text(f"{plain(view.failed)} failed", style="red")
         stopped = view.counts.get(view.stop or "", 0)
         if stopped:
-            yield f"{plain(stopped)} {view.stop}"
+            yield Text(f"{plain(stopped)} {view.stop}", style="yellow")
         yield f"{self._rate:,.1f}/s"
-        if view.open and self._rate > 0:
+        if view.open and self._rate > 0 and not view.halted:
             yield f"about {ago(view.open / self._rate)} to go"
         yield f"{ago(view.seconds)} so far" if view.open else f"took {ago(view.seconds)}"
         if view.deadline and view.open:

@@ -54,7 +54,7 @@ def batchyard(
     \b
     Exit codes:
       0  done
-      1  a check failed, or the job did
+      1  a check failed, or a watched job was not answered in full
       2  wrong usage, configuration or input
       3  the yard, or a service it needs, cannot be reached
 

@@ -32,7 +32,8 @@ def watch(
     """Watch a job until it ends: how far, how fast, what it cost, each deployment's share,
     and what it waits for. Ctrl-C ends the watching, not the job.
 
-    Exit code 0 when the job completed, 1 when it ended otherwise. With --json every change is
+    Exit code 0 when every request was answered, 1 when some failed or the job ended before
+    its time. With --json every change is
     one line. Without a terminal, a line is printed every few seconds.
 
     \b
@@ -44,14 +45,14 @@ def watch(
 
 
 def watch_job(home: Home, project: str, number: int, *, as_json: bool) -> None:
-    """Shows the job until it ends. Raises typer.Exit with 1 when it did not complete."""
+    """Shows the job until it ends. Raises typer.Exit with 1 unless every request was answered."""
     try:
         view = _show(_views(home, project, number), as_json=as_json)
     except KeyboardInterrupt:
         name = job_name(number)
         notes().print(f"\n{name} goes on; see it again with `batchyard watch {name}`")
         raise
-    if view.status != JobStatus.COMPLETED:
+    if view.status != JobStatus.COMPLETED or view.failed:
         raise typer.Exit(FAILED)
 
 
@@ -111,6 +112,7 @@ def _as_lines(views: Iterator[tuple[JobView, float]]) -> JobView:
         if view.ended_at is None and time.monotonic() - last >= LINE_EVERY_S:
             last = time.monotonic()
             done = f"{plain(view.completed + view.failed)} of {plain(view.total)}"
+            done += f", {plain(view.failed)} failed" if view.failed else ""
             cost = cost_text(view.cost_nusd, view.unpriced)
             waits = f"; waits: {view.why}" if view.why else ""
             console.print(f"{view.status}  {done}  {rate:,.1f}/s  {cost}{waits}", soft_wrap=True)

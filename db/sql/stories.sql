@@ -84,3 +84,19 @@ join requests q on q.part = r.part and q.job_id = r.job_id and q.seq = r.seq
 where r.part = %(part)s and r.job_id = %(job_id)s and r.seq = any(%(seqs)s::int[])
   and r.status = 'failed'
 order by r.seq;
+
+-- name: not_run
+-- An ended job that was stopped: its requests without a result, and its budget.
+select j.stop, j.total - coalesce(c.ended, 0) as requests, a.limit_nusd, a.spent_nusd
+from jobs j
+join accounts a on a.id = j.account_id
+left join lateral (
+  select sum(completed + failed)::bigint as ended from job_counters where job_id = j.id
+) c on true
+where j.id = %(job_id)s and j.ended_at is not null and j.stop is not null
+  and j.total > coalesce(c.ended, 0);
+
+-- name: cheapest
+-- The least that a call which was not made might have cost.
+select min(b) from chunks c cross join lateral unnest(c.bounds[c.sent + 1:]) as b
+where c.job_id = %(job_id)s and c.kind = 'call';

@@ -63,8 +63,11 @@ def test_it_says_why_it_waits(inn) -> None:
     inn.rows(chunk, job_id, "waiting", "small", 30, "overloaded")
     inn.rows(chunk, job_id, "planned", "free", 0, "")
     why = inn.ask(job_view, job_id).why
+    assert "room at free" not in why, "dispatch has hardly had the time"
+    inn.rows("update chunks set not_before = now() - interval '5 s' where status = 'planned'")
+    why = inn.ask(job_view, job_id).why
     assert "1 request waits for another try at small" in why
-    assert "(overloaded)" in why
+    assert "(its provider is overloaded)" in why
     assert "1 request waits for room at free" in why
     inn.rows(
         "insert into deployment_state (deployment, status, reason, until) "
@@ -73,6 +76,29 @@ def test_it_says_why_it_waits(inn) -> None:
     why = inn.ask(job_view, job_id).why
     assert "deployment free is cooling (five errors), back in 60 s" in why
     assert "room at free" not in why
+
+
+def test_a_job_that_sends_nothing_has_no_time_of_arrival(inn) -> None:
+    job_id = inn.submit(["a", "b", "c"])
+    count(inn, job_id, completed=1)
+    assert inn.ask(job_view, job_id).eta_seconds > 0
+    inn.rows("update jobs set status = 'cancelling', stop = 'cancelled'")
+    view = inn.ask(job_view, job_id)
+    assert view.eta_seconds is None
+    assert "chunk" not in view.why
+
+
+def test_the_odd_retry_of_a_busy_job_is_not_told(inn) -> None:
+    job_id = inn.submit(["a", "b", "c"])
+    worker(inn)
+    inn.rows("update chunks set kind = 'call', status = 'leased', deployment = 'small'")
+    chunk = {"size": 1, "seqs": [1], "tries": [1], "calls": [1], "tokens": [5], "bounds": [9]}
+    key = {"part": inn.part(job_id), "job_id": job_id, "deployment": "small"}
+    inn.put("chunks", **key, **chunk, status="waiting", reason="unknown", not_before="infinity")
+    inn.rows("update chunks set not_before = now() + interval '1 s' where status = 'waiting'")
+    assert inn.ask(job_view, job_id).why == ""
+    inn.rows("update chunks set not_before = now() + interval '30 s' where status = 'waiting'")
+    assert "(a call was sent and got no answer)" in inn.ask(job_view, job_id).why
 
 
 def test_lists_are_pages_of_one_project(inn) -> None:
