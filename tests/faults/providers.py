@@ -14,6 +14,7 @@ from typing import Any
 from batchyard.embedded.home import free_port
 from batchyard.services import ROOT
 from core.status import Condition
+from db.health import conditions, resume
 from providers.watch import look
 from tests.faults.rig import HASTY, OUTPUT, Rig, check_whole, running_yard, wait_until
 
@@ -74,7 +75,29 @@ def heal(rig: Rig) -> None:
     for name in ("shaky", "steady"):
         rig.simulate(name, **QUIET)
     rig.simulate("keyed", **QUIET, credential=KEYS["RIG_GOOD_KEY"])
-    rig.resume(*rig.conditions())
+    open_again(rig, *standing(rig))
+
+
+def standing(rig: Rig) -> dict[str, Condition]:
+    """How those deployments stand that are not open."""
+    return rig.ask(conditions)
+
+
+def wait_standing(rig: Rig, deployment: str, status: str) -> Condition:
+    """Until the deployment stands so; with its reason."""
+    found: list[Condition] = []
+
+    def so() -> bool:
+        found[:] = [standing(rig).get(deployment, Condition())]
+        return found[0].status == status
+
+    wait_until(so, f"{deployment} {status}", tell=lambda: str(found))
+    return found[0]
+
+
+def open_again(rig: Rig, *deployments: str) -> None:
+    """As `batchyard deployments resume` does."""
+    rig.ask(lambda conn: resume(conn, deployments))
 
 
 # All faults at once, over a large job.
@@ -156,13 +179,13 @@ class Watcher:
         self.changes.append(f"{time.monotonic() - self.began:6.1f} s  {text}")
 
     def look(self) -> None:
-        found = self.rig.conditions()
+        found = standing(self.rig)
         for name in ALL_FAULTS:
-            standing = found.get(name, Condition())
-            if self._last.get(name, "open") != standing.status:
-                why = f": {standing.reason}" if standing.status != "open" else ""
-                self.note(f"{name} {standing.status}{why}")
-            self._last[name] = standing.status
+            now = found.get(name, Condition())
+            if self._last.get(name, "open") != now.status:
+                why = f": {now.reason}" if now.status != "open" else ""
+                self.note(f"{name} {now.status}{why}")
+            self._last[name] = now.status
 
 
 def play_all_at_once(rig: Rig, dying: Dying, total: int, away: float) -> None:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from redis import Redis
@@ -24,16 +24,16 @@ from batchyard.files import base_urls
 from batchyard.services import ROOT
 from batchyard.yard import Start
 from core.settings import Settings
-from core.status import Condition
 from db.audit import AuditReport, audit
 from db.connect import Connection, open_pool
-from db.health import conditions, resume
 from providers.catalog import resolve_deployments
 from providers.configuration import load_settings
 from tasks.context import Context
 from tasks.submit import SubmitOptions, submit
 from tests.faults.lanes import Silence
 from workers.broker import CeleryPublisher, make_app
+
+T = TypeVar("T")
 
 LEASE = 3.0
 LANES = 4
@@ -182,30 +182,6 @@ class Rig:
         count = "select count(*) from attempts where job_id = %(job)s and status = 'late'"
         wait_until(lambda: self.one(count, job=job) > 0, "late replies")
 
-    # Deployments.
-
-    def conditions(self) -> dict[str, Condition]:
-        """How those stand that are not open."""
-        return asyncio.run(self._ask(conditions))
-
-    def wait_condition(self, deployment: str, status: str) -> Condition:
-        """Until the deployment stands so; with its reason."""
-        found: list[Condition] = []
-
-        def so() -> bool:
-            found[:] = [self.conditions().get(deployment, Condition())]
-            return found[0].status == status
-
-        wait_until(so, f"{deployment} {status}", tell=lambda: str(found))
-        return found[0]
-
-    def resume(self, *deployments: str) -> None:
-        asyncio.run(self._ask(lambda conn: resume(conn, deployments)))
-
-    async def _ask(self, question: Callable[[Connection], Awaitable[Any]]) -> Any:
-        async with open_pool(self.record.database_url, 1) as pool, pool.connection() as conn:
-            return await question(conn)
-
     # Postgres and the broker.
 
     def sql(self, query: str, **params: object) -> list[tuple[Any, ...]]:
@@ -327,11 +303,16 @@ class Rig:
         return int(self.one("select max(bound_nusd) from attempts where job_id = %(job)s", job=job))
 
     def audit(self, job: int) -> AuditReport:
-        return asyncio.run(self._audit(job))
+        return self.ask(lambda conn: audit(conn, 1, job))
 
-    async def _audit(self, job: int) -> AuditReport:
-        async with open_pool(self.record.database_url) as pool, pool.connection() as conn:
-            return await audit(conn, 1, job)
+    def ask(self, question: Callable[[Connection], Awaitable[T]]) -> T:
+        """What a function of db/ says."""
+
+        async def asked() -> T:
+            async with open_pool(self.record.database_url, 1) as pool, pool.connection() as conn:
+                return await question(conn)
+
+        return asyncio.run(asked())
 
     # The simulator.
 

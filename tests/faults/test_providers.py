@@ -1,15 +1,13 @@
 """Providers that die, throttle for ever, lose their quota, or hang, and are the only ones:
 nobody's rows fail for it, and everybody is told why they wait."""
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from core.status import Cause
-from db.connect import open_pool
 from db.jobs import job_view
-from tests.faults.providers import ALWAYS, heal, providers_yard
+from tests.faults.providers import ALWAYS, heal, open_again, providers_yard, wait_standing
 from tests.faults.rig import Rig, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -31,12 +29,7 @@ def rig(one_rig: Rig) -> Rig:
 
 def why(rig: Rig, job: int) -> str:
     """What the job is said to wait for."""
-
-    async def ask() -> str:
-        async with open_pool(rig.record.database_url, 1) as pool, pool.connection() as conn:
-            return (await job_view(conn, 1, job)).why
-
-    return asyncio.run(ask())
+    return rig.ask(lambda conn: job_view(conn, 1, job)).why
 
 
 def wait_told(rig: Rig, job: int, words: str) -> None:
@@ -82,13 +75,13 @@ def test_where_there_is_no_other_the_work_waits_for_one_that(rig: Rig, fault: st
     job = rig.submit(TOTAL, route="alone")
     rig.wait_results(job, TOTAL // 4)
     rig.simulate("shaky", **patch)
-    closed = rig.wait_condition("shaky", "cooling")
+    closed = wait_standing(rig, "shaky", "cooling")
     assert closed.cause is cause
     wait_told(rig, job, "deployment shaky is cooling")
     assert closed.reason in why(rig, job)
     rig.simulate("shaky", faults={"outages": None, "p_429": 0}, insufficient_quota=False)
     if cause is Cause.QUOTA:
         # Nobody waits ten minutes here; an operator who has paid would not, either.
-        rig.resume("shaky")
+        open_again(rig, "shaky")
     assert check(rig, job, TOTAL) == {"shaky": TOTAL}
     assert leaf in classes(rig, job)
