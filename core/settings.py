@@ -12,21 +12,17 @@ Shape::
       research: {weight: 2, limits: {rpm: 600}}
 """
 
-import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from core.checks import Checks, Policy
-
-NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+from core.plan import MOST_CANDIDATES
+from core.route import RouteSettings
+from core.strict import Name, Problem, SettingsError, Strict, suggest
 
 LINE_MARK: Final = "#"
 """Between a deployment's name and the number of its line; no name can hold it."""
@@ -40,32 +36,6 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CREDENTIAL_HEADERS: Final = frozenset(
     {"authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One wrong setting: where in the tree, what is wrong, and how to mend it."""
-
-    path: tuple[str | int, ...]
-    problem: str
-    fix: str
-
-
-class SettingsError(ValueError):
-    """Settings that contradict each other, or that no pattern can describe."""
-
-    def __init__(self, *problems: Problem) -> None:
-        super().__init__("; ".join(f"{one.problem}. {one.fix}" for one in problems))
-        self.problems = problems
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """A fix for a misspelt word: the one that was meant, or all that there are."""
-    names = list(known)
-    close = difflib.get_close_matches(word, names, n=1)
-    if close:
-        return f"Did you mean {close[0]}?"
-    return f"There is {', '.join(sorted(names))}" if names else "There is none yet"
 
 
 def _reference(value: str) -> str:
@@ -84,12 +54,6 @@ def _reference(value: str) -> str:
 def configured_name(line: str) -> str:
     """The deployment's name in the configuration: `mini` for the line `mini#2`."""
     return line.partition(LINE_MARK)[0]
-
-
-class Strict(BaseModel):
-    """Knows its fields and takes no others; never changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LimitSettings(Strict):
@@ -256,36 +220,6 @@ class DeploymentSettings(Strict):
     context: int | None = Field(default=None, gt=0)
 
 
-class CheckSettings(Strict):
-    """What an answer has to be to count, and what follows where it is not: the same candidate
-    again (`retry`), the `next` one, or the request fails (`fail`). `invalid` is an answer that
-    is not JSON, or not what `json_schema` says: a schema, or `request` for the one that the
-    request's own `response_format` has. In a file `json_schema` may name another file."""
-
-    empty: Policy = "accept"
-    truncated: Policy = "accept"
-    invalid: Policy | None = None
-    json_schema: dict[str, Any] | Literal["request"] | None = None
-
-    def resolved(self) -> Checks:
-        """As plans carry them."""
-        schema = self.json_schema
-        text = json.dumps(schema, sort_keys=True) if isinstance(schema, dict) else schema
-        invalid = self.invalid or ("accept" if schema is None else "next")
-        return Checks(self.empty, self.truncated, invalid, text)
-
-
-class RouteSettings(Strict):
-    """Ordered candidates; fallback goes down the list. `max_output` (tokens) holds for
-    requests without a limit of their own; `max_attempts` counts over all candidates."""
-
-    candidates: list[Name] = Field(min_length=1)
-    choose: Literal["ordered", "cheapest"] = "ordered"
-    max_output: int = Field(default=4096, gt=0)
-    max_attempts: int = Field(default=6, ge=1, le=100)
-    checks: CheckSettings = CheckSettings()
-
-
 class ProjectSettings(Strict):
     """Who shares the yard. Where projects wait for the same deployment, each gets of it in
     proportion to its `weight`; `limits` hold for all its calls together, None is no limit."""
@@ -348,14 +282,28 @@ class Settings(Strict):
         ]
         problems += [
             Problem(
-                ("routes", name, "candidates", position),
+                ("routes", name, field, position),
                 f"{candidate} is not under deployments",
                 suggest(candidate, self.deployments),
             )
             for name, route in self.routes.items()
-            for position, candidate in enumerate(route.candidates)
+            for field in ("candidates", "too_long", "refused")
+            for position, candidate in enumerate(getattr(route, field))
             if candidate not in self.deployments
         ]
+        if problems:
+            raise SettingsError(*problems)
+        return self
+
+    @model_validator(mode="after")
+    def _routes_can_be_numbered(self) -> "Settings":
+        problems = []
+        for name, route in self.routes.items():
+            lists = (*route.candidates, *route.too_long, *route.refused)
+            count = len({line for one in lists for line in self.lines(one)})
+            if count > MOST_CANDIDATES:
+                text = f"comes to {count} deployments and keys, {MOST_CANDIDATES} at most can be"
+                problems.append(Problem(("routes", name), text, "Make several routes of it"))
         if problems:
             raise SettingsError(*problems)
         return self

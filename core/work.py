@@ -7,8 +7,9 @@ import msgspec
 
 from core.deployment import Usage
 from core.ids import DEFAULT_PROJECT
-from core.plan import Plan
+from core.plan import USUAL, Plan
 from core.ports import Ask
+from core.size import Size
 from core.status import AttemptStatus, ResultStatus
 
 NOTHING_ASKED: Final = Ask()
@@ -16,11 +17,14 @@ NOTHING_ASKED: Final = Ask()
 
 @dataclass(slots=True, eq=False)
 class LeasedChunk:
-    """A chunk under this process' lease. The lists run in step, entry by entry.
+    """A chunk under this process' lease. The lists run in step, entry by entry; `text_bytes`,
+    `overheads` and `outputs` are the fields of `Size`.
 
-    `turn` is its place among its deployment's chunks. `sent` is the cursor as the database has
-    it; `open` counts the entries before it that have not been settled yet; `ended` says that
-    nothing after it will be sent under this lease (given back, or its job stopped).
+    `excluded` are the candidates (bits) that have given up on its requests, `among` the list
+    of its plan that the others are chosen from. `bounds` hold for its candidate. `turn` is its
+    place among its deployment's chunks. `sent` is the cursor as the database has it; `open`
+    counts the entries before it that have not been settled yet; `ended` says that nothing after
+    it will be sent under this lease (given back, or its job stopped).
     """
 
     id: int
@@ -36,11 +40,16 @@ class LeasedChunk:
     tries: list[int]
     calls: list[int]
     tokens: list[int]
+    text_bytes: list[int]
+    overheads: list[int]
+    outputs: list[int]
     bounds: list[int]
     accounts: tuple[int, int]
     limited: bool
     project: str = DEFAULT_PROJECT
     turn: float = 0.0
+    excluded: int = 0
+    among: str = USUAL
     sent: int = 0
     open: int = 0
     ended: bool = False
@@ -48,6 +57,12 @@ class LeasedChunk:
     @property
     def size(self) -> int:
         return len(self.seqs)
+
+    def size_of(self, index: int) -> Size:
+        """What bounds the cost of an entry."""
+        return Size(
+            self.tokens[index], self.text_bytes[index], self.overheads[index], self.outputs[index]
+        )
 
     @property
     def done(self) -> bool:
@@ -96,8 +111,12 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The entry goes on in another chunk: a retry, a fallback or an escalation.
-    `delay` in seconds from the commit."""
+    """The entry goes on in another chunk: a retry or a fallback.
+
+    A retry is due on the same candidate after `delay` seconds from the commit. A fallback is
+    planned: `candidate` is only the first of those that dispatch may choose from, and the one
+    that `bound` holds for.
+    """
 
     candidate: int
     deployment: str
@@ -105,6 +124,8 @@ class Move:
     bound: int
     delay: float
     reason: str
+    excluded: int = 0
+    among: str = USUAL
 
 
 @dataclass(slots=True, eq=False)

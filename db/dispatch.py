@@ -1,50 +1,118 @@
 """The dispatch step's reads and writes, and the tickets' rows."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from core.plan import Plan
+from core.size import Size
 from db.connect import Connection, statements
-from db.health import turn
+from db.copytext import array
 
 SQL = statements("dispatch")
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What waits for a deployment: whether chunks wait to be bound, requests that are bound
-    (all of them, and those due now), and whether its pause has run out unnoticed."""
+    """Requests that are bound to a deployment, all of them and those due now, and whether its
+    pause has run out unnoticed."""
 
-    planned: bool
     total: int
     due: int
     reopens: bool
 
 
-async def hold_provider(conn: Connection, provider: str) -> bool:
-    """Takes the provider's row for this transaction; False when another dispatch has it."""
-    held = await conn.execute(SQL["hold_provider"], {"provider": provider})
-    if await held.fetchone() is None:
-        # Somebody has it, or the provider is new.
-        await conn.execute(SQL["lock_provider"], {"provider": provider})
-        held = await conn.execute(SQL["hold_provider"], {"provider": provider})
-        return await held.fetchone() is not None
-    return True
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A chunk that is bound to a deployment that takes no work."""
+
+    id: int
+    candidate: int
+    excluded: int
+    among: str
+    limited: bool
+    plan: Plan
 
 
-async def stamp_provider(conn: Connection, provider: str) -> None:
-    """This dispatch has done something; only when `hold_provider` was True."""
-    await conn.execute(SQL["stamp_provider"], {"provider": provider})
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where a chunk goes, why (JSON), and its turn to be claimed; `bounds` in nano-dollars where
+    they change."""
+
+    id: int
+    candidate: int
+    deployment: str
+    choice: str
+    turn: float
+    bounds: list[int] | None = None
+
+
+async def take_turn(conn: Connection) -> bool:
+    """Takes the yard's turn for this transaction; False when another dispatch has it."""
+    return await (await conn.execute(SQL["take_turn"])).fetchone() is not None
+
+
+async def stamp(conn: Connection) -> None:
+    """This dispatch has done something; only when `take_turn` was True."""
+    await conn.execute(SQL["stamp"])
 
 
 async def waiting_work(conn: Connection, deployments: list[str]) -> dict[str, Work]:
-    """What waits, by deployment."""
+    """What is bound, by deployment."""
     cursor = await conn.execute(SQL["work"], {"deployments": deployments})
     return {row[0]: Work(*row[1:]) for row in await cursor.fetchall()}
 
 
-async def bind(conn: Connection, turns: dict[int, float]) -> int:
-    """Binds planned chunks, by id, each with its turn; returns how many were bound."""
-    cursor = await conn.execute(SQL["bind"], {"ids": [*turns], "turns": [*turns.values()]})
-    return cursor.rowcount
+async def planned_homes(conn: Connection) -> list[str]:
+    """The deployments at which planned chunks stand."""
+    return [row[0] for row in await (await conn.execute(SQL["homes"])).fetchall()]
+
+
+async def read_plans(conn: Connection, ids: Iterable[int]) -> dict[int, Plan]:
+    """Plans by their ids."""
+    rows = await (await conn.execute(SQL["plans"], {"ids": list(ids)})).fetchall()
+    return {id_: Plan.from_body(body) for id_, body in rows}
+
+
+async def mean_sizes(conn: Connection, ids: list[int]) -> dict[int, tuple[float, float]]:
+    """By chunk the mean tokens of its requests, and the mean of their output limits."""
+    cursor = await conn.execute(SQL["weigh"], {"ids": ids})
+    return {row[0]: (row[1] or 0.0, row[2] or 0.0) for row in await cursor.fetchall()}
+
+
+async def read_sizes(conn: Connection, ids: list[int]) -> dict[int, list[Size]]:
+    """By chunk what bounds the costs of its requests."""
+    cursor = await conn.execute(SQL["sizes"], {"ids": ids})
+    return {
+        row[0]: [Size(*one) for one in zip(*row[1:], strict=True)]
+        for row in await cursor.fetchall()
+    }
+
+
+async def bind(conn: Connection, bindings: list[Binding]) -> int:
+    """Binds planned chunks; how many there were still to bind."""
+    params = {
+        "ids": [one.id for one in bindings],
+        "candidates": [one.candidate for one in bindings],
+        "deployments": [one.deployment for one in bindings],
+        "choices": [one.choice for one in bindings],
+        "turns": [one.turn for one in bindings],
+        "bounds": [None if one.bounds is None else array(one.bounds) for one in bindings],
+    }
+    return (await conn.execute(SQL["bind"], params)).rowcount
+
+
+async def stuck_chunks(conn: Connection, deployments: list[str]) -> list[Stuck]:
+    """Locks chunks that are bound to closed deployments and unsent."""
+    cursor = await conn.execute(SQL["stuck"], {"deployments": deployments})
+    return [
+        Stuck(row[0], row[1], row[2], row[3], row[4], Plan.from_body(row[5]))
+        for row in await cursor.fetchall()
+    ]
+
+
+async def unbind(conn: Connection, ids: Iterable[int], reason: str) -> None:
+    """Plans the chunks again."""
+    await conn.execute(SQL["unbind"], {"ids": list(ids), "reason": reason})
 
 
 async def observed_rate(conn: Connection, deployment: str) -> float:
@@ -76,13 +144,3 @@ async def start_lane(conn: Connection, ticket: int, process_id: int) -> bool:
 async def end_lane(conn: Connection, ticket: int) -> None:
     """The lane's slice is over."""
     await conn.execute(SQL["end_lane"], {"id": ticket})
-
-
-async def closed_deployments(conn: Connection) -> set[str]:
-    """Deployments that get no new work now."""
-    return {row[0] for row in await (await conn.execute(SQL["closed_deployments"])).fetchall()}
-
-
-async def reopen_deployments(conn: Connection) -> None:
-    """Ends the cooling that is over."""
-    await turn(conn)

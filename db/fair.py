@@ -2,17 +2,33 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from core.plan import USUAL
 from db.connect import Connection, statements
 
 SQL = statements("fair")
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """A chunk that may be bound: its plan, the candidate that its bounds hold for, those (bits)
+    that have given up on it, and the list of its plan that it goes by."""
+
+    job: int
+    id: int
+    size: int
+    plan_id: int = 0
+    candidate: int = 0
+    excluded: int = 0
+    among: str = USUAL
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A job with planned chunks on a deployment, as it stands among others. The `reached` ones
-    are None for a newcomer; `head` and `size` are its first chunk's id and size, `seconds` are
-    left to its deadline."""
+    are None for a newcomer; `limited` says that a budget limits it, `head` is its first chunk,
+    `seconds` are left to its deadline."""
 
     job: int
     project: int
@@ -21,19 +37,10 @@ class Waiting:
     project_reached: float | None
     project_clock: float
     job_reached: float | None
-    head: int
-    size: int
+    limited: bool
+    head: Planned
     seconds: float | None
     open: int
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A chunk that may be bound."""
-
-    job: int
-    id: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,12 @@ class Bound:
 async def backlog(conn: Connection, home: str) -> list[Waiting]:
     """Every job that has something planned on the deployment and may run."""
     rows = await (await conn.execute(SQL["backlog"], {"home": home})).fetchall()
-    return [Waiting(*row) for row in rows]
+    return [_waiting(*row) for row in rows]
+
+
+def _waiting(job: int, *row: Any) -> Waiting:
+    fields = [job, *row[:7], Planned(job, *row[7:13]), *row[13:]]
+    return Waiting(*fields)
 
 
 async def clock_of(conn: Connection, home: str) -> float:

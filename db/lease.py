@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from core.plan import Plan
 from core.work import Entry, LeasedChunk
 from db.connect import Connection, statements
+from db.leased import COLUMNS, leased
 
 SQL = statements("lease")
 
@@ -15,29 +15,12 @@ async def claim(conn: Connection, deployment: str, *, owner: int, room: int) -> 
     cursor = await conn.execute(
         SQL["claim"], {"deployment": deployment, "owner": owner, "room": room}
     )
-    return [
-        LeasedChunk(
-            id=row[0],
-            fence=row[1],
-            job_id=row[2],
-            part=row[3],
-            round=row[4],
-            plan_id=row[5],
-            candidate=row[6],
-            deployment=row[7],
-            seqs=row[8],
-            tries=row[9],
-            calls=row[10],
-            tokens=row[11],
-            bounds=row[12],
-            accounts=(row[13], row[14]),
-            limited=row[15],
-            project=row[16],
-            turn=row[17],
-            plan=Plan.from_body(row[18]),
-        )
-        for row in await cursor.fetchall()
-    ]
+    found = []
+    for row in await cursor.fetchall():
+        chunk = leased(row)
+        chunk.project, chunk.turn = row[COLUMNS:]
+        found.append(chunk)
+    return found
 
 
 async def read_entries(conn: Connection, chunks: list[LeasedChunk]) -> list[Entry]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from core.plan import Plan
+from core.plan import USUAL, Plan
+from core.size import Size
 from db.connect import Connection, only_row, statements
 from db.copytext import array
 
@@ -37,13 +38,16 @@ class Unrouted:
 
 @dataclass(frozen=True, slots=True)
 class PlannedChunk:
-    """Requests of equal plan, at most 200. Lists run in step; bounds are nano-dollars."""
+    """Requests of equal plan, at most 200. Lists run in step; bounds are nano-dollars on the
+    candidate, which is one of the plan's list `among`."""
 
     plan_id: int
     deployment: str
     seqs: list[int]
-    tokens: list[int]
+    sizes: list[Size]
     bounds: list[int]
+    candidate: int = 0
+    among: str = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +116,16 @@ async def put_decisions(
                 {
                     **common,
                     "plan_id": group.plan_id,
+                    "candidate": group.candidate,
+                    "among": group.among,
                     "deployment": group.deployment,
                     "size": len(group.seqs),
                     "seqs": array(group.seqs),
                     "calls": array(calls.get(seq, 0) for seq in group.seqs),
-                    "tokens": array(group.tokens),
+                    "tokens": array(size.tokens for size in group.sizes),
+                    "text_bytes": array(size.text_bytes for size in group.sizes),
+                    "overheads": array(size.overhead for size in group.sizes),
+                    "outputs": array(size.output for size in group.sizes),
                     "bounds": array(group.bounds),
                 },
             )
@@ -131,9 +140,9 @@ async def put_decisions(
 
 def _packed(chunk: RouteChunk, planned: list[PlannedChunk]) -> dict[str, Any]:
     rows = sorted(
-        (seq, group.plan_id, tokens)
+        (seq, group.plan_id, size.tokens)
         for group in planned
-        for seq, tokens in zip(group.seqs, group.tokens, strict=True)
+        for seq, size in zip(group.seqs, group.sizes, strict=True)
     )
     return {
         "chunk_id": chunk.id,

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from core.plan import Plan
 from core.work import LeasedChunk
 from db.connect import Connection, only_row, statements
+from db.leased import COLUMNS, leased
 
 SQL = statements("processes")
 
@@ -62,32 +62,12 @@ async def lock_orphans(conn: Connection, *, unheard: bool = True) -> list[LeftBe
     if not ids:
         return []
     rows = await (await conn.execute(SQL["left_behind"], {"ids": ids})).fetchall()
-    return [
-        LeftBehind(
-            chunk=LeasedChunk(
-                id=row[0],
-                fence=row[1],
-                job_id=row[2],
-                part=row[3],
-                round=row[4],
-                plan_id=row[5],
-                plan=Plan.from_body(row[16]),
-                candidate=row[6],
-                deployment=row[7],
-                seqs=row[8],
-                tries=row[9],
-                calls=row[10],
-                tokens=row[11],
-                bounds=row[12],
-                accounts=(row[14], row[15]),
-                limited=True,
-                sent=row[13],
-            ),
-            stopped=row[17],
-            doubtful=[index - 1 for index in row[18]],
-        )
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        chunk = leased(row)
+        chunk.sent, stopped, doubtful = row[COLUMNS:]
+        found.append(LeftBehind(chunk, stopped, [index - 1 for index in doubtful]))
+    return found
 
 
 async def put_back(conn: Connection, left: LeftBehind) -> None:

@@ -14,11 +14,9 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -28,130 +26,34 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from db import yard_tables
+from db.metadata import EMPTY, NOW, ZERO, id_column, metadata, time_column
 
-NOW = text("now()")
-ZERO = text("0")
+__all__ = ("PARTITIONED", "metadata", "yard_tables")
+
 PARTITIONED = ("requests", "routes", "attempts", "results")
-
-
-def _time(name: str, *, now: bool = False) -> Column[object]:
-    zone = DateTime(timezone=True)
-    return Column(name, zone, server_default=NOW, nullable=False) if now else Column(name, zone)
-
-
-def _id() -> Column[int]:
-    return Column("id", BigInteger, Identity(always=True), primary_key=True)
-
 
 projects = Table(
     "projects",
     metadata,
-    _id(),
+    id_column(),
     Column("name", Text, nullable=False, unique=True),
     Column("weight", REAL, nullable=False, server_default=text("1")),
-    _time("created_at", now=True),
-)
-
-# One row a process; its lease covers everything the process owns. `controls`: it takes the
-# tickets of dispatch.
-processes = Table(
-    "processes",
-    metadata,
-    _id(),
-    Column("kind", Text, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("controls", Boolean, nullable=False, server_default=text("false")),
-    _time("started_at", now=True),
-    _time("renewed_at", now=True),
-    Column("lease_until", DateTime(timezone=True), nullable=False),
-)
-
-# One row a ticket: queued until its slice starts, running until it ends.
-lanes = Table(
-    "lanes",
-    metadata,
-    _id(),
-    Column("provider", Text, nullable=False),
-    Column("status", Text, nullable=False, server_default=text("'queued'")),
-    Column("process_id", BigInteger),
-    _time("issued_at", now=True),
-    _time("started_at"),
-    CheckConstraint("status in ('queued', 'running')", name="status"),
-)
-
-# The row that dispatch locks, so that one dispatch at a time runs per provider.
-providers = Table(
-    "providers",
-    metadata,
-    Column("name", Text, primary_key=True),
-    _time("dispatched_at"),
-)
-
-# Fair order, written by dispatch alone. For each deployment on which work is planned: where the
-# last chunk of every job that waits there ended among its project's jobs, and (job_id 0) of
-# every such project among projects, with the clock of its jobs. Project 0 stands for the
-# deployment itself: the clock of its projects, and in `clock` the last turn of its bound chunks.
-turns = Table(
-    "turns",
-    metadata,
-    Column("deployment", Text, nullable=False),
-    Column("project_id", BigInteger, nullable=False),
-    Column("job_id", BigInteger, nullable=False),
-    Column("reached", Double, nullable=False),
-    Column("clock", Double, nullable=False, server_default=ZERO),
-    PrimaryKeyConstraint("deployment", "project_id", "job_id"),
-    postgresql_with={"fillfactor": "50"},
-)
-
-# How a line stands, where it ever was anything but open. `trips` counts how often in a row its
-# breaker opened: each time for longer.
-deployment_state = Table(
-    "deployment_state",
-    metadata,
-    Column("deployment", Text, primary_key=True),
-    Column("status", Text, nullable=False, server_default=text("'open'")),
-    Column("cause", Text),
-    Column("reason", Text, nullable=False, server_default=text("''")),
-    Column("trips", SmallInteger, nullable=False, server_default=ZERO),
-    Column("margin", Double, nullable=False, server_default=text("1")),
-    _time("until"),
-    _time("updated_at", now=True),
-    CheckConstraint(
-        "status in ('open', 'cooling', 'probing', 'disabled', 'paused', 'drained')", name="status"
-    ),
-)
-
-# Health checks of self-hosted servers: whoever moves `checked_at` on makes the next one.
-provider_checks = Table(
-    "provider_checks",
-    metadata,
-    Column("provider", Text, primary_key=True),
-    Column("failures", Integer, nullable=False, server_default=ZERO),
-    _time("checked_at", now=True),
+    time_column("created_at", now=True),
 )
 
 parts = Table(
     "parts",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    _time("created_at", now=True),
+    time_column("created_at", now=True),
 )
 
 # Who may spend what. A budget is an account with a limit; spent + reserved never passes it.
 accounts = Table(
     "accounts",
     metadata,
-    _id(),
+    id_column(),
     Column("project_id", BigInteger, ForeignKey("projects.id"), nullable=False),
     Column("kind", Text, nullable=False),
     Column("ref", Text, nullable=False),
@@ -167,7 +69,7 @@ accounts = Table(
 jobs = Table(
     "jobs",
     metadata,
-    _id(),
+    id_column(),
     Column("project_id", BigInteger, ForeignKey("projects.id"), nullable=False),
     Column("account_id", BigInteger, ForeignKey("accounts.id"), nullable=False),
     Column("project_account_id", BigInteger, ForeignKey("accounts.id"), nullable=False),
@@ -186,12 +88,12 @@ jobs = Table(
     Column("source", Text, nullable=False, server_default=text("''")),
     Column("config_digest", Text, nullable=False, server_default=text("''")),
     Column("errors", JSONB),
-    _time("deadline"),
-    _time("created_at", now=True),
-    _time("in_progress_at"),
-    _time("finalizing_at"),
-    _time("stopping_at"),
-    _time("ended_at"),
+    time_column("deadline"),
+    time_column("created_at", now=True),
+    time_column("in_progress_at"),
+    time_column("finalizing_at"),
+    time_column("stopping_at"),
+    time_column("ended_at"),
     Index("ix_jobs_active", "id", postgresql_where=text("ended_at is null")),
     Index("ix_jobs_project_id_id", "project_id", "id"),
 )
@@ -216,7 +118,7 @@ job_counters = Table(
     Column("output_tokens", BigInteger, nullable=False, server_default=ZERO),
     Column("cost_nusd", BigInteger, nullable=False, server_default=ZERO),
     Column("latency_ms", BigInteger, nullable=False, server_default=ZERO),
-    _time("updated_at", now=True),
+    time_column("updated_at", now=True),
     PrimaryKeyConstraint("job_id", "deployment", "writer"),
     postgresql_with={"fillfactor": "50"},
 )
@@ -224,11 +126,11 @@ job_counters = Table(
 job_events = Table(
     "job_events",
     metadata,
-    _id(),
+    id_column(),
     Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     Column("kind", Text, nullable=False),
     Column("data", JSONB, nullable=False, server_default=text("'{}'")),
-    _time("at", now=True),
+    time_column("at", now=True),
     Index(None, "job_id"),
 )
 
@@ -236,7 +138,7 @@ job_events = Table(
 plans = Table(
     "plans",
     metadata,
-    _id(),
+    id_column(),
     Column("digest", Text, nullable=False, unique=True),
     Column("body", JSONB, nullable=False),
 )
@@ -267,26 +169,29 @@ routes = Table(
     metadata,
     Column("part", Integer, nullable=False),
     Column("job_id", BigInteger, nullable=False),
-    Column("chunk_id", BigInteger, nullable=False),
+    Column("chunk_id", BigInteger, nullable=False, server_default=ZERO),
     Column("round", SmallInteger, nullable=False),
     Column("seqs", ARRAY(Integer), nullable=False),
     Column("plan_ids", ARRAY(BigInteger), nullable=False),
     Column("tokens", ARRAY(Integer), nullable=False),
     Column("reasons", JSONB, nullable=False, server_default=text("'{}'")),
     Column("model_version", Text, nullable=False, server_default=text("''")),
-    _time("at", now=True),
+    time_column("at", now=True),
     PrimaryKeyConstraint("part", "job_id", "chunk_id"),
     postgresql_partition_by="LIST (part)",
 )
 
 # Requests that travel together. The arrays run in step: entry i is request seqs[i], with
 # tries[i] attempts spent and calls[i] calls made; entries before `sent` were given to the
-# wire (or are in doubt), those after it never were. `bounds` is what each may cost at most.
+# wire (or are in doubt), those after it never were. `bounds` is what each may cost at most on
+# the candidate; tokens, text_bytes, overheads and outputs (core/size.py) bound it on any other.
+# `excluded` are the candidates (bits) that have given up on the requests, `among` the list of
+# the plan that the others are chosen from, `choice` why dispatch chose the present one (JSON).
 # Bound chunks are claimed in the order of their `turn`; those that were claimed before (0) first.
 chunks = Table(
     "chunks",
     metadata,
-    _id(),
+    id_column(),
     Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     Column("part", Integer, nullable=False),
     Column("round", SmallInteger, nullable=False, server_default=text("1")),
@@ -294,12 +199,17 @@ chunks = Table(
     Column("mode", Text, nullable=False, server_default=text("'live'")),
     Column("plan_id", BigInteger),
     Column("candidate", SmallInteger, nullable=False, server_default=ZERO),
+    Column("excluded", BigInteger, nullable=False, server_default=ZERO),
+    Column("among", Text, nullable=False, server_default=text("''")),
     Column("deployment", Text, nullable=False, server_default=text("''")),
     Column("size", Integer, nullable=False),
     Column("seqs", ARRAY(Integer), nullable=False),
     Column("tries", ARRAY(SmallInteger), nullable=False),
     Column("calls", ARRAY(SmallInteger), nullable=False),
     Column("tokens", ARRAY(Integer), nullable=False),
+    Column("text_bytes", ARRAY(Integer), nullable=False, server_default=EMPTY),
+    Column("overheads", ARRAY(Integer), nullable=False, server_default=EMPTY),
+    Column("outputs", ARRAY(Integer), nullable=False, server_default=EMPTY),
     Column("bounds", ARRAY(BigInteger), nullable=False),
     Column("sent", Integer, nullable=False, server_default=ZERO),
     Column("status", Text, nullable=False),
@@ -308,6 +218,7 @@ chunks = Table(
     Column("not_before", DateTime(timezone=True), nullable=False, server_default=NOW),
     Column("turn", Double, nullable=False, server_default=ZERO),
     Column("reason", Text, nullable=False, server_default=text("''")),
+    Column("choice", Text, nullable=False, server_default=text("''")),
     Column("external_id", Text),
     Index(
         "ix_chunks_claim",
@@ -333,6 +244,7 @@ chunks = Table(
     Index("ix_chunks_open", "job_id", postgresql_where=text("status <> 'done'")),
     Index("ix_chunks_owner", "owner", postgresql_where=text("status = 'leased'")),
     CheckConstraint("cardinality(seqs) = size and sent between 0 and size", name="size"),
+    CheckConstraint("among in ('', 'too_long', 'refused')", name="among"),
     postgresql_with={"fillfactor": "80"},
 )
 
@@ -357,8 +269,9 @@ attempts = Table(
     Column("cost_nusd", BigInteger),
     Column("bound_nusd", BigInteger, nullable=False),
     Column("latency_ms", Integer, nullable=False),
+    Column("chunk_id", BigInteger, nullable=False, server_default=ZERO),
     Column("commit_id", BigInteger, nullable=False),
-    _time("at", now=True),
+    time_column("at", now=True),
     PrimaryKeyConstraint("part", "job_id", "seq", "n"),
     CheckConstraint("status in ('ok', 'error', 'unknown', 'late', 'resolved')", name="status"),
     postgresql_partition_by="LIST (part)",
@@ -380,7 +293,7 @@ results = Table(
     Column("body", Text),
     Column("error", Text),
     Column("commit_id", BigInteger, nullable=False),
-    _time("at", now=True),
+    time_column("at", now=True),
     PrimaryKeyConstraint("part", "job_id", "seq", "round"),
     postgresql_partition_by="LIST (part)",
 )
@@ -393,7 +306,7 @@ ledger = Table(
     Column("account_id", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("amount_nusd", BigInteger, nullable=False),
-    _time("at", now=True),
+    time_column("at", now=True),
     PrimaryKeyConstraint("commit_id", "account_id", "kind"),
     Index(None, "account_id"),
     CheckConstraint("kind in ('reserve', 'settle', 'release', 'adjust')", name="kind"),

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from core.plan import Plan
 from core.work import LeasedChunk
 from db.connect import Connection, statements
+from db.leased import leased
 
 SQL = statements("strays")
 REASON = "its deployment is no longer in the configuration"
@@ -23,27 +23,7 @@ async def lock_strays(
     that were submitted after this process began, with a configuration other than `config`, are
     left to a process that knows more."""
     params = {"gone": gone, "config": config, "process_id": process_id}
-    return [
-        LeasedChunk(
-            id=row[0],
-            fence=0,
-            job_id=row[1],
-            part=row[2],
-            round=row[3],
-            plan_id=row[4],
-            candidate=row[5],
-            deployment=row[6],
-            seqs=row[7],
-            tries=row[8],
-            calls=row[9],
-            tokens=row[10],
-            bounds=row[11],
-            accounts=(row[12], row[13]),
-            limited=row[14],
-            plan=Plan.from_body(row[15]),
-        )
-        for row in await (await conn.execute(SQL["lock"], params)).fetchall()
-    ]
+    return [leased(row) for row in await (await conn.execute(SQL["lock"], params)).fetchall()]
 
 
 async def rebind(conn: Connection, chunk: LeasedChunk, candidate: int, bounds: list[int]) -> None:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from core.status import AttemptStatus, ResultStatus
+from core.status import AttemptStatus, ChunkStatus, ResultStatus
 from core.work import Move, Settled
 
 COUNTS = (
@@ -67,34 +67,48 @@ def _count_tokens(into: dict[str, int], settled: Settled) -> None:
 def move_rows(live: list[Settled], stopped: set[int]) -> list[dict[str, Any]]:
     """The chunks that carry on what has to be called again; none for stopped jobs, whose
     unfinished requests have the job's outcome."""
-    groups: dict[tuple[int, int, int, str, float], list[tuple[Settled, Move]]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[tuple[Settled, Move]]] = defaultdict(list)
     for settled in live:
         move, chunk = settled.move, settled.entry.chunk
         if move is not None and chunk.id not in stopped:
             # Half-second steps keep together what is due at about the same time.
             due = -(-move.delay // 0.5) * 0.5
-            groups[chunk.job_id, chunk.plan_id, move.candidate, move.reason, due].append(
-                (settled, move)
-            )
-    return [_move_row(group, due) for (*_, due), group in groups.items()]
+            way = (move.candidate, move.excluded, move.among, move.reason, due)
+            groups[chunk.job_id, chunk.plan_id, chunk.candidate, *way].append((settled, move))
+    return [_move_row(group) for group in groups.values()]
 
 
-def _move_row(group: list[tuple[Settled, Move]], due: float) -> dict[str, Any]:
+def _move_row(group: list[tuple[Settled, Move]]) -> dict[str, Any]:
     (first, move), *_ = group
     chunk = first.entry.chunk
+    due = -(-move.delay // 0.5) * 0.5
+    sizes = [settled.entry.chunk.size_of(settled.entry.index) for settled, _ in group]
     return {
         "job_id": chunk.job_id,
         "part": chunk.part,
         "round": chunk.round,
         "plan_id": chunk.plan_id,
         "candidate": move.candidate,
+        "excluded": move.excluded,
+        "among": move.among,
         "deployment": move.deployment,
         "size": len(group),
         "seqs": [s.entry.seq for s, _ in group],
         "tries": [to.tries for _, to in group],
         "calls": [s.entry.n for s, _ in group],
-        "tokens": [s.entry.tokens for s, _ in group],
+        "tokens": [size.tokens for size in sizes],
+        "text_bytes": [size.text_bytes for size in sizes],
+        "overheads": [size.overhead for size in sizes],
+        "outputs": [size.output for size in sizes],
         "bounds": [to.bound for _, to in group],
+        "status": _status(chunk.candidate, move, due),
         "delay": due,
         "reason": move.reason,
     }
+
+
+def _status(candidate: int, move: Move, due: float) -> ChunkStatus:
+    """A retry is bound to its deployment already; where a fallback goes is for dispatch to say."""
+    if move.candidate != candidate:
+        return ChunkStatus.PLANNED
+    return ChunkStatus.WAITING if due > 0 else ChunkStatus.READY

@@ -31,6 +31,7 @@ def attempt_row(settled: Settled, commit_id: int) -> str:
             number(settled.cost_nusd),
             str(entry.bound),
             str(settled.latency_ms),
+            str(chunk.id),
             str(commit_id),
         )
     )

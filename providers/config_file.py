@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from core.errors import ConfigError
-from core.settings import Problem, Settings
+from core.settings import Settings
+from core.strict import Problem
 from providers.config_problems import problems_of
 from providers.schema_files import inline_schemas
 

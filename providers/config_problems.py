@@ -7,20 +7,18 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from core.route import RouteSettings
 from core.settings import (
     DeploymentSettings,
     HealthSettings,
     KeySettings,
     LimitSettings,
     PriceSettings,
-    Problem,
     ProviderSettings,
-    RouteSettings,
     Settings,
-    SettingsError,
     YardSettings,
-    suggest,
 )
+from core.strict import Problem, SettingsError, suggest
 
 Path = tuple[str | int, ...]
 

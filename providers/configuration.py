@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from core.errors import ConfigError
-from core.settings import Problem, Settings
+from core.settings import Settings
+from core.strict import Problem
 from providers.address import is_loopback
 from providers.config_file import read_settings, told
 

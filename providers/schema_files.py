@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.checks import REQUEST_SCHEMA
-from core.settings import Problem
+from core.strict import Problem
 
 Place = tuple[str | int, ...]
 

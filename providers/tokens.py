@@ -14,6 +14,7 @@ import toktok
 from msgspec import Raw
 
 from core.deployment import Deployment
+from core.size import UNBOUNDED, Size
 from providers.request import Body, Part, read_body
 
 _ENCODING: Final = "o200k_base"
@@ -94,13 +95,11 @@ class Counted:
     limit: int | None
     choices: int
 
-    def input_bound(self, exact: bool) -> int | None:
-        """More input tokens than a provider can bill; `exact` says that the model reads the
-        tokens that were counted (`has_exact_tokens`). None where nothing bounds the bill:
-        audio, files kept elsewhere, and tools that a provider runs itself."""
-        if not self.bounded:
-            return None
-        return (self.tokens if exact else self.text_bytes) + self.overhead_bound
+    def size(self, default: int) -> Size:
+        """What bounds its bill anywhere; `default` output tokens where it names no limit. Nothing
+        bounds audio, files kept elsewhere, and tools that a provider runs itself."""
+        text_bytes = self.text_bytes if self.bounded else UNBOUNDED
+        return Size(self.tokens, text_bytes, self.overhead_bound, self.output_limit(default))
 
     def output_limit(self, default: int) -> int:
         """The output tokens allowed at most, over all choices; `default` for each where the
@@ -145,22 +144,6 @@ def estimate_input(body: bytes) -> int:
 def estimate_many(bodies: Sequence[bytes]) -> list[int]:
     """`estimate_input` of many bodies, in one pass of the tokenizer, in their order."""
     return [counted.tokens for counted in count_many(bodies)]
-
-
-def recounted(body: bytes, tokens: int) -> Counted:
-    """A stored body whose tokens were counted before."""
-    read = read_body(body)
-    return _counted(read, _shape(read), tokens)
-
-
-def bound_input(body: bytes, estimate: int, exact: bool) -> int | None:
-    """`Counted.input_bound` of a stored body; `estimate` is `estimate_input(body)`."""
-    return recounted(body, estimate).input_bound(exact)
-
-
-def output_limit(body: bytes, default: int) -> int:
-    """`Counted.output_limit` of a stored body."""
-    return recounted(body, 0).output_limit(default)
 
 
 def _shape(body: Body) -> _Shape:

@@ -1,17 +1,21 @@
 """What `body.model` may name: a deployment, a model that some deployment serves, or a route."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from core.checks import NO_CHECKS, Checks
-from core.settings import RouteSettings, Settings
+from core.plan import MOST_CANDIDATES
+from core.route import RouteSettings
+from core.settings import Settings
 
 DEFAULT_ROUTE = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A name resolved: the route whose rules hold, and the candidates in its order."""
+    """A name resolved: the route whose rules hold, the candidates in its order, and those for
+    requests that are too long or refused. `weights` are by candidate; `fallbacks` and `timeout`
+    (seconds) are a request's own wishes."""
 
     route: str
     candidates: tuple[str, ...]
@@ -19,6 +23,11 @@ class Target:
     max_output: int
     max_attempts: int
     checks: Checks = NO_CHECKS
+    weights: Mapping[str, float] = field(default_factory=dict)
+    too_long: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    timeout: float | None = None
 
 
 def resolve_target(name: str, settings: Settings) -> Target | None:
@@ -26,34 +35,45 @@ def resolve_target(name: str, settings: Settings) -> Target | None:
 
     A deployment or a model takes the default route's rules. A model served by several
     deployments has them all as candidates, in the order of the configuration. A deployment
-    stands for all of its lines.
+    stands for all of its lines, which share its weight.
     """
     route = settings.routes.get(name)
     if route is not None:
-        return _target(name, route, _lines(route.candidates, settings))
+        return _target(name, route, _lines(route.candidates, settings), settings)
     if name in settings.deployments:
         candidates = settings.lines(name)
     else:
         serving = (d for d, one in settings.deployments.items() if one.model == name)
-        candidates = _lines(serving, settings)
+        candidates = _lines(serving, settings)[:MOST_CANDIDATES]
     if not candidates:
         return None
     rules = settings.routes.get(DEFAULT_ROUTE) or RouteSettings(candidates=list(candidates))
-    return _target(name, rules, candidates)
+    return _target(name, rules, candidates, settings)
 
 
 def _lines(deployments: Iterable[str], settings: Settings) -> tuple[str, ...]:
-    return tuple(line for name in deployments for line in settings.lines(name))
+    return tuple(dict.fromkeys(line for name in deployments for line in settings.lines(name)))
 
 
-def _target(name: str, rules: RouteSettings, candidates: tuple[str, ...]) -> Target:
+def _target(
+    name: str, rules: RouteSettings, candidates: tuple[str, ...], settings: Settings
+) -> Target:
+    shares = {
+        line: weight / len(settings.lines(deployment))
+        for deployment, weight in rules.weights.items()
+        for line in settings.lines(deployment)
+    }
+    own = {line: shares.get(line, 1.0) for line in candidates}
     return Target(
-        name,
-        candidates,
-        rules.choose,
-        rules.max_output,
-        rules.max_attempts,
-        rules.checks.resolved(),
+        route=name,
+        candidates=candidates,
+        choose=rules.choose,
+        max_output=rules.max_output,
+        max_attempts=rules.max_attempts,
+        checks=rules.checks.resolved(),
+        weights=own if rules.choose == "weighted" else {},
+        too_long=_lines(rules.too_long, settings),
+        refused=_lines(rules.refused, settings),
     )
 
 

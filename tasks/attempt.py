@@ -16,16 +16,16 @@ import structlog
 from core.checks import NO_CHECKS
 from core.deployment import Deployment, Reply, Usage
 from core.errors import ConfigError
+from core.plan import indexes
 from core.ports import Buckets, HttpCall, Keys, Limiter, Transport
 from core.status import AttemptStatus, ResultStatus
-from core.work import Entry, LeasedChunk, Move, Result, Settled
+from core.work import Entry, Move, Result, Settled
 from providers.adapters import adapter_for
 from providers.errors import ErrorClass, ProviderError, TransportError, from_transport
 from providers.prices import cost_nusd
-from providers.tokens import recounted
 from tasks.answers import checked
-from tasks.bounds import bound_nusd, guess_nusd, size_of
-from tasks.decide import Tried, decide, failure
+from tasks.bounds import bound_nusd
+from tasks.decide import Again, Tried, decide
 from tasks.health import Health
 from tasks.meters import Meters
 from tasks.trace import traced
@@ -217,34 +217,64 @@ def go_on(
     spared: bool = False,
 ) -> Move | Result:
     """What becomes of an entry whose call failed: its next chunk, at the bound of the
-    deployment it goes to, or its failed result. `jitter` is a random number in [0, 1), `spared`
+    deployment it stands at, or its failed result. `jitter` is a random number in [0, 1), `spared`
     as in `decide`.
 
-    Under a budget it goes only where its cost has a known bound.
+    Under a budget it goes only where its cost has a known bound, and nowhere where it does not
+    fit the window.
     """
     chunk = entry.chunk
-    tried = Tried(chunk.candidate, chunk.tries[entry.index], chunk.calls[entry.index])
-    known = {name for name in chunk.plan.candidates if _may_call(chunk, deployments.get(name))}
-    decision = decide(error, tried, chunk.plan, jitter=jitter, known=known, spared=spared)
+    tries, calls = chunk.tries[entry.index], chunk.calls[entry.index]
+    tried = Tried(chunk.candidate, tries, calls, chunk.excluded, chunk.among)
+    bounds = _open_to(entry, deployments, wider=error.error_class is ErrorClass.TOO_LONG)
+    may = sum(1 << candidate for candidate in bounds)
+    decision = decide(error, tried, chunk.plan, jitter=jitter, may=may, spared=spared)
     if isinstance(decision, Result):
         return decision
-    name = chunk.plan.candidates[decision.candidate]
-    moves = decision.candidate != chunk.candidate
-    bound = _bound(entry, deployments[name]) if moves else entry.bound
-    if bound is None:
-        return failure(error)
-    return Move(decision.candidate, name, decision.tries, bound, decision.delay, decision.reason)
+    if isinstance(decision, Again):
+        return Move(
+            chunk.candidate,
+            chunk.deployment,
+            decision.tries,
+            entry.bound,
+            decision.delay,
+            decision.reason,
+            chunk.excluded,
+            chunk.among,
+        )
+    first = next(indexes(chunk.plan.mask(decision.among) & may & ~decision.excluded))
+    return Move(
+        first,
+        chunk.plan.candidates[first],
+        decision.tries,
+        bounds[first],
+        0.0,
+        decision.reason,
+        decision.excluded,
+        decision.among,
+    )
 
 
-def _may_call(chunk: LeasedChunk, deployment: Deployment | None) -> bool:
-    return deployment is not None and (deployment.price is not None or not chunk.limited)
-
-
-def _bound(entry: Entry, deployment: Deployment) -> int | None:
+def _open_to(entry: Entry, deployments: Mapping[str, Deployment], *, wider: bool) -> dict[int, int]:
+    """The candidates that may be called for the entry, each with its bound there: the present
+    one, and those that it fits; with `wider` only those with a window that is larger."""
     chunk = entry.chunk
-    size = size_of(recounted(entry.body, entry.tokens), deployment, chunk.plan)
-    bound = bound_nusd(size, deployment)
-    return guess_nusd(size, deployment) if bound is None and not chunk.limited else bound
+    size = chunk.size_of(entry.index)
+    present = deployments.get(chunk.deployment)
+    least = (present.context or 0) if present is not None and wider else 0
+    bounds = {}
+    for index, name in enumerate(chunk.plan.candidates):
+        deployment = deployments.get(name)
+        if deployment is None or (chunk.limited and deployment.price is None):
+            continue
+        if index == chunk.candidate:
+            bounds[index] = entry.bound
+            continue
+        bound = bound_nusd(size, deployment, limited=chunk.limited)
+        needed = max(size.tokens + size.output, least + 1)
+        if bound is not None and (deployment.context is None or deployment.context >= needed):
+            bounds[index] = bound
+    return bounds
 
 
 def _cost(entry: Entry, deployment: Deployment, usage: Usage | None, *, billed: bool) -> int | None:

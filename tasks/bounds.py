@@ -1,43 +1,44 @@
-"""What a request may cost at most on a deployment.
+"""What a request may cost at most on a deployment: arithmetic on what was counted once.
 
-    bound = price(input upper bound, output limit that is actually sent × n)
+    bound = price(input upper bound, output limit that is actually sent x n)
 
 The input bound is counted text plus overhead per message and tool where the model's
 tokeniser is known, UTF-8 bytes where it is not (`providers/tokens.py`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from core.deployment import Deployment
-from core.plan import Plan
-from providers.tokens import Counted, has_exact_tokens
+from core.size import Size
+from providers.tokens import has_exact_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """A request in tokens: what it probably sends, what it may send and may bring back."""
+def bound_nusd(size: Size, deployment: Deployment, *, limited: bool) -> int | None:
+    """The upper bound in nano-dollars.
 
-    tokens: int
-    input_bound: int | None
-    output_limit: int
-
-
-def size_of(counted: Counted, deployment: Deployment, plan: Plan) -> Size:
-    """The request's size on this deployment."""
-    bound = counted.input_bound(has_exact_tokens(deployment))
-    return Size(counted.tokens, bound, counted.output_limit(plan.max_output))
-
-
-def bound_nusd(size: Size, deployment: Deployment) -> int | None:
-    """The upper bound in nano-dollars: 0 where the price is unknown, None where the request
-    refers to what nobody can count beforehand (remote files, server tools)."""
+    0 where the price is unknown; what it probably costs where the request refers to what
+    nobody can count beforehand (remote files, server tools). Under a budget (`limited`) both
+    are None: it must not go there.
+    """
     if deployment.price is None:
-        return 0
-    if size.input_bound is None:
-        return None
-    return deployment.price.cost(size.input_bound, size.output_limit)
+        return None if limited else 0
+    bound = size.input_bound(has_exact_tokens(deployment))
+    if bound is None:
+        return None if limited else deployment.price.cost(size.tokens, size.output)
+    return deployment.price.cost(bound, size.output)
 
 
-def guess_nusd(size: Size, deployment: Deployment) -> int:
-    """What stands in for the bound of an unbounded request in a job without a budget."""
-    return 0 if deployment.price is None else deployment.price.cost(size.tokens, size.output_limit)
+def bounds_of(sizes: Iterable[Size], deployment: Deployment, *, limited: bool) -> list[int] | None:
+    """What each of several requests costs there at most; None where one must not go there."""
+    bounds = []
+    for size in sizes:
+        bound = bound_nusd(size, deployment, limited=limited)
+        if bound is None:
+            return None
+        bounds.append(bound)
+    return bounds
+
+
+def same_bounds(one: Deployment, other: Deployment) -> bool:
+    """Whether a request has the same bound on both, as on two keys of one provider."""
+    return one.price == other.price and has_exact_tokens(one) == has_exact_tokens(other)

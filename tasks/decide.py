@@ -1,25 +1,27 @@
 """Where a retry is decided: a failed call in, what becomes of its request out. Pure.
 
-    final        bad_request, refused; or no attempt and no candidate is left; or it is the
-                 request's thousandth call
+    final        bad_request; refused, without a list of its own; or no attempt and no candidate
+                 is left; or it is the request's thousandth call
     same again   throttled (costs no attempt); overloaded, transient, unknown, malformed,
                  rejected, credential_dead, quota_dead with growing pauses, up to three attempts
                  on one candidate: by then a dead key or quota has closed its deployment
-    next one     too_long; rejected by a check that says so; or three attempts were not enough;
-                 or the same candidate has throttled it eight times running, or asks it to
-                 wait for more than half a minute
+    elsewhere    too_long; refused, among its list; rejected by a check that says so; or three
+                 attempts were not enough; or the same candidate has throttled it eight times
+                 running, or asks it to wait for more than half a minute
     spared       whatever cost nothing at a deployment that is known to be down: the request
                  stays where it is, with all its attempts, until dispatch finds it another
                  candidate or its own is back
 
-One budget of attempts (`Plan.max_attempts`) covers all candidates together.
+Elsewhere means that this candidate is excluded: dispatch chooses among the others, by the
+route's policy and on what it sees then. A request that was too long or refused goes to the
+route's list for that where it has one. One budget of attempts (`Plan.max_attempts`) covers
+all candidates together.
 """
 
 import json
-from collections.abc import Container
 from dataclasses import dataclass, replace
 
-from core.plan import Plan
+from core.plan import REFUSED, TOO_LONG, USUAL, Plan
 from core.status import ResultStatus
 from core.work import Result
 from providers.errors import ErrorClass, ProviderError
@@ -33,25 +35,39 @@ LONGEST_DELAY = 60.0
 PATIENCE = 30.0
 MOST_CALLS = 1000
 REFUSALS = 6
+ANY = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How far a request has come: its candidate (index), attempts spent, calls made;
-    the present call not counted."""
+    """How far a request has come: its candidate (index), attempts spent and calls made, the
+    present call not counted; the candidates (bits) that have given up on it, and the list of
+    the plan that it goes by."""
 
     candidate: int
     tries: int
     calls: int
+    excluded: int = 0
+    among: str = USUAL
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Call again: the candidate (index), attempts spent by now, seconds to wait, and why."""
+    """Call the same candidate again: attempts spent by now, seconds to wait, and why."""
 
-    candidate: int
     tries: int
     delay: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Choose another candidate: those (bits) that are out, the list to choose from, attempts
+    spent by now, and why."""
+
+    excluded: int
+    among: str
+    tries: int
     reason: str
 
 
@@ -61,31 +77,41 @@ def decide(
     plan: Plan,
     *,
     jitter: float,
-    known: Container[str] | None = None,
+    may: int = ANY,
     spared: bool = False,
-) -> Again | Result:
-    """`jitter` is a random number in [0, 1). Candidates that are not in `known`, because the
-    configuration has lost them since the plan was made or a budget forbids them, are passed
-    over or left. `spared` says that the deployment is known to be down and nothing was billed."""
+) -> Again | Elsewhere | Result:
+    """`jitter` is a random number in [0, 1). `may` are the candidates (bits) that may be called:
+    the configuration may have lost some since the plan was made, a budget may forbid them, or
+    the request does not fit them. `spared` says that the deployment is known to be down and
+    nothing was billed."""
     leaf = error.error_class
-    if leaf.final or error.final:
+    own = _list_for(leaf, plan)
+    if error.final or (leaf.final and not own):
         return failure(error)
     if tried.calls + 1 >= MOST_CALLS:
         return failure(_weary(error))
-    gone = known is not None and plan.candidates[tried.candidate] not in known
+    gone = not may >> tried.candidate & 1
     if spared and not gone:
-        return Again(tried.candidate, tried.tries, _pause(error, tried, jitter), leaf)
+        return Again(tried.tries, _pause(error, tried, jitter), leaf)
     tries = tried.tries + int(leaf.spends_attempt)
     if tries >= _budget(plan, leaf):
         return failure(error)
-    others = range(tried.candidate + 1, len(plan.candidates))
-    following = [n for n in others if known is None or plan.candidates[n] in known]
-    leave = leaf.next_candidate or error.hopeless or gone
-    if leave and not following:
+    excluded = tried.excluded | 1 << tried.candidate
+    among = own or tried.among
+    others = plan.mask(among) & may & ~excluded
+    leave = leaf.final or leaf.next_candidate or error.hopeless or gone
+    if leave and not others:
         return failure(error)
-    if following and (leave or _slow(error) or _worn_out(leaf, tried, tries)):
-        return Again(following[0], tries, 0.0, leaf)
-    return Again(tried.candidate, tries, _pause(error, tried, jitter), leaf)
+    if others and (leave or _slow(error) or _worn_out(leaf, tried, tries)):
+        return Elsewhere(excluded, among, tries, leaf)
+    return Again(tries, _pause(error, tried, jitter), leaf)
+
+
+def _list_for(leaf: ErrorClass, plan: Plan) -> str:
+    """The plan's own list for requests that failed so; empty where it has none."""
+    if leaf is ErrorClass.TOO_LONG and plan.too_long:
+        return TOO_LONG
+    return REFUSED if leaf is ErrorClass.REFUSED and plan.refused else ""
 
 
 def _budget(plan: Plan, leaf: ErrorClass) -> int:
@@ -109,10 +135,10 @@ def _weary(error: ProviderError) -> ProviderError:
 
 def _worn_out(leaf: ErrorClass, tried: Tried, tries: int) -> bool:
     """Whether this candidate has had its share and another should try."""
+    turn = tried.excluded.bit_count() + 1
     if leaf is ErrorClass.THROTTLED:
-        throttles = tried.calls + 1 - tries
-        return throttles >= THROTTLES_PER_CANDIDATE * (tried.candidate + 1)
-    return tries >= ATTEMPTS_PER_CANDIDATE * (tried.candidate + 1)
+        return tried.calls + 1 - tries >= THROTTLES_PER_CANDIDATE * turn
+    return tries >= ATTEMPTS_PER_CANDIDATE * turn
 
 
 def _pause(error: ProviderError, tried: Tried, jitter: float) -> float:

@@ -1,123 +1,80 @@
-"""Dispatch: which planned chunks are bound to their deployments now, and how many lanes run.
+"""Dispatch: which planned chunks are bound to which deployments now, and how many lanes run.
 
-Runs every second and after each commit that frees work; one at a time per provider. It
-binds no more than about half a minute of a deployment's present rate ahead, so that a late
-job, a pause or a change of mind finds most of the work still unbound.
+Runs every second and after each commit that frees work; one at a time in the yard. It binds no
+more than about half a minute of a deployment's present rate ahead, so that a late job, a pause
+or a change of mind finds most of the work still unbound. Which deployment a chunk goes to is
+said by `routing/policies.py`; `tasks/binding.py` shows it what there is.
 """
 
-import structlog
+from collections import Counter
 
-from core.deployment import Deployment
 from db.connect import Connection
 from db.dispatch import (
     Work,
-    bind,
-    hold_provider,
     issue_tickets,
     live_lanes,
-    observed_rate,
-    stamp_provider,
+    planned_homes,
+    stamp,
+    take_turn,
     waiting_work,
 )
 from db.health import conditions
+from tasks.binding import Binder, look
 from tasks.context import Context
-from tasks.fair import ClaimTurns, FairOrder
 from tasks.health import OPEN
 
-log = structlog.get_logger()
-
-HORIZON = 30.0
 CHUNK = 200
-LEAST_AHEAD = 2 * CHUNK
 
 
-async def dispatch(context: Context, provider: str = "") -> str:
-    """Serves one provider, or all of them; returns one line on what was done."""
-    names = [provider] if provider else list(context.settings.providers)
-    mine = {name: _deployments(context, name) for name in names}
+async def dispatch(context: Context) -> str:
+    """Serves the whole yard; returns one line on what was done."""
+    names = list(context.deployments)
     async with context.pool.connection() as conn:
-        work = await waiting_work(conn, [d.name for one in mine.values() for d in one])
-    done = [
-        text
-        for name in names
-        if any(_needs_dispatch(work[d.name]) for d in mine[name])
-        and (text := await _serve(context, name, mine[name]))
-    ]
-    return "; ".join(done) or "nothing to do"
-
-
-def _deployments(context: Context, provider: str) -> list[Deployment]:
-    return [d for d in context.deployments.values() if d.provider == provider]
-
-
-def _needs_dispatch(work: Work) -> bool:
-    return work.planned or work.due > 0 or work.reopens
-
-
-async def _serve(context: Context, provider: str, mine: list[Deployment]) -> str:
-    names = [d.name for d in mine]
-    async with context.pool.connection() as conn, conn.transaction():
-        if not await hold_provider(conn, provider):
-            return ""
         work = await waiting_work(conn, names)
-        standing = await conditions(conn)
-        binds = [d for d in mine if standing.get(d.name, OPEN).binds]
-        chunks = await _bind(conn, binds, work)
-        if chunks:
-            work = await waiting_work(conn, names)
-        due = sum(one.due for name, one in work.items() if standing.get(name, OPEN).sends)
-        tickets = await _tickets(conn, context, provider, due)
+        if not any(_is_due(one) for one in work.values()) and not await planned_homes(conn):
+            return "nothing to do"
+    async with context.pool.connection() as conn, conn.transaction():
+        if not await take_turn(conn):
+            return "another dispatch is at work"
+        chunks, tickets = await _serve(conn, context)
         if chunks or tickets:
-            await stamp_provider(conn, provider)
-    queue = f"provider.{provider}"
-    for ticket in tickets:
-        await context.publisher.publish("call", provider, ticket, queue=queue)
+            await stamp(conn)
+    for provider, ticket in tickets:
+        await context.publisher.publish("call", provider, ticket, queue=f"provider.{provider}")
     if not chunks and not tickets:
-        return ""
-    return f"{provider}: {chunks} chunks bound, {len(tickets)} tickets"
+        return "nothing to do"
+    return "; ".join((f"{chunks} chunks bound", *_told(tickets)))
 
 
-async def _bind(conn: Connection, deployments: list[Deployment], work: dict[str, Work]) -> int:
-    chunks = 0
-    for deployment in deployments:
-        if work[deployment.name].planned:
-            rate = await observed_rate(conn, deployment.name)
-            room = _ahead(deployment, rate) - work[deployment.name].total
-            chunks += await bind_fair(conn, deployment.name, room=room, rate=rate)
-    return chunks
+def _is_due(work: Work) -> bool:
+    return work.due > 0 or work.reopens
 
 
-async def bind_fair(conn: Connection, deployment: str, *, room: int, rate: float = 0.0) -> int:
-    """Binds planned chunks of about `room` requests in fair order; returns how many. Where there
-    is no room, jobs of which nothing is bound may go beyond it, by a chunk in all."""
-    order = await FairOrder.read(conn, deployment, room=max(room, CHUNK), rate=rate)
-    claims = await ClaimTurns.read(conn, [deployment])
-    spare = CHUNK + room if room <= 0 else 0
-    turns: dict[int, float] = {}
-    for chunk in order:
-        if room <= 0 and spare <= 0:
-            break
-        if room > 0:
-            room -= chunk.size
-        elif claims.has_bound(chunk.job):
-            continue
-        else:
-            spare -= chunk.size
-        order.take()
-        turns[chunk.id] = claims.next(deployment, chunk, order.weight(chunk.job))
-    await order.keep(conn)
-    if not turns:
-        return 0
-    await claims.keep(conn)
-    return await bind(conn, turns)
+def _told(tickets: list[tuple[str, int]]) -> list[str]:
+    counts = Counter(provider for provider, _ in tickets)
+    return [f"{count} tickets for {provider}" for provider, count in counts.items()]
 
 
-def _ahead(deployment: Deployment, rate: float) -> int:
-    """Requests that may be bound to the deployment at once."""
-    if deployment.buckets.rpm is not None:
-        rate = min(rate, deployment.buckets.rpm / 60)
-    in_flight = deployment.buckets.in_flight or 0
-    return max(LEAST_AHEAD, 4 * in_flight, round(HORIZON * rate))
+async def _serve(conn: Connection, context: Context) -> tuple[int, list[tuple[str, int]]]:
+    """Binds what there is room for and issues tickets: how many chunks, and (provider, id)."""
+    names = list(context.deployments)
+    work = await waiting_work(conn, names)
+    standing = await conditions(conn)
+    lines = await look(conn, context.deployments, work, standing)
+    binder = Binder(conn, context.deployments, lines)
+    await binder.free_stuck([name for name, one in standing.items() if not one.sends])
+    chunks = await binder.bind()
+    if chunks:
+        work = await waiting_work(conn, names)
+    due: Counter[str] = Counter()
+    for name, deployment in context.deployments.items():
+        if standing.get(name, OPEN).sends:
+            due[deployment.provider] += work[name].due
+    return chunks, [
+        (provider, ticket)
+        for provider, requests in due.items()
+        for ticket in await _tickets(conn, context, provider, requests)
+    ]
 
 
 async def _tickets(conn: Connection, context: Context, provider: str, due: int) -> list[int]:

@@ -30,8 +30,8 @@ DEEPEST = 2_000
 
 
 class FairOrder:
-    """The planned chunks of one home deployment in fair order. Iterate; `take` what is bound,
-    then `keep` the turns in the same transaction."""
+    """The planned chunks of one home deployment in fair order. `look` for as many as there is
+    room for and iterate; `take` what is bound, then `keep` the turns in the same transaction."""
 
     def __init__(self, home: str, clock: float, waiting: list[Waiting], rate: float) -> None:
         self._home = home
@@ -45,20 +45,26 @@ class FairOrder:
         self._queue = self._make(self._chunks)
 
     @classmethod
-    async def read(
-        cls, conn: Connection, home: str, *, room: int, rate: float = 0.0
-    ) -> "FairOrder":
-        """What waits on `home`, for binding about `room` requests; the deployment's `rate` in
-        requests a second tells which deadlines need haste."""
-        order = cls(home, await clock_of(conn, home), await backlog(conn, home), rate)
-        order._asked = order._depths(room)
-        for chunk in await heads(conn, home, order._asked):
-            order._chunks[chunk.job].append(chunk)
-        for job, one in order._waiting.items():
-            if job not in order._asked:
-                order._chunks[job].append(Planned(job, one.head, one.size))
-        order._queue = order._make(order._chunks)
-        return order
+    async def open(cls, conn: Connection, home: str, *, rate: float = 0.0) -> "FairOrder":
+        """Who waits on `home`; the deployment's `rate` in requests a second tells which
+        deadlines need haste."""
+        return cls(home, await clock_of(conn, home), await backlog(conn, home), rate)
+
+    @property
+    def plans(self) -> set[int]:
+        """The plans of the jobs' first chunks."""
+        return {one.head.plan_id for one in self._waiting.values()}
+
+    async def look(self, conn: Connection, room: int) -> list[Planned]:
+        """The chunks that come into question for about `room` requests."""
+        self._asked = self._depths(room)
+        for chunk in await heads(conn, self._home, self._asked):
+            self._chunks[chunk.job].append(chunk)
+        for job, one in self._waiting.items():
+            if job not in self._asked:
+                self._chunks[job].append(one.head)
+        self._queue = self._make(self._chunks)
+        return [chunk for chunks in self._chunks.values() for chunk in chunks]
 
     def __iter__(self) -> Iterator[Planned]:
         for job, chunk in self._queue:
@@ -69,6 +75,10 @@ class FairOrder:
         """What was offered last is bound."""
         self._queue.take()
         self._taken[self._offered] += 1
+
+    def limited(self, job: int) -> bool:
+        """Whether a budget limits the job."""
+        return self._waiting[job].limited
 
     def weight(self, job: int) -> float:
         """The job's weight times its project's. Not divided by the others', so that it means
@@ -102,7 +112,7 @@ class FairOrder:
     def _depths(self, room: int) -> dict[int, int]:
         """How many chunks to look at of the jobs whose turn it is: as many as would be served
         if all were like the first, and some more. Of the others the first one is enough."""
-        alike = {job: repeat(Planned(job, 0, one.size)) for job, one in self._waiting.items()}
+        alike = {job: repeat(one.head) for job, one in self._waiting.items()}
         depths: Counter[int] = Counter()
         trial = FairQueue(self._clock, self._projects, self._jobs, alike)
         for job, chunk in trial:
@@ -159,9 +169,9 @@ class ClaimTurns:
         reached = {(one.deployment, one.job): one.last for one in bound}
         return cls(now | first, reached)
 
-    def has_bound(self, job: int) -> bool:
-        """Whether something of the job is bound to one of the deployments."""
-        return any((deployment, job) in self._reached for deployment in self._now)
+    def has_bound(self, deployment: str, job: int) -> bool:
+        """Whether something of the job is bound to the deployment."""
+        return (deployment, job) in self._reached
 
     def next(self, deployment: str, chunk: Planned, weight: float) -> float:
         """The turn of a chunk that is bound now."""

@@ -306,7 +306,7 @@ class Lane:
             await self._yard.writer.give_back(back)
         # From here on this lane claims nothing and must not stand in another's way.
         await persist(pool, lambda conn: end_lane(conn, self._ticket))
-        await self._yard.context.publisher.publish("dispatch", self._provider)
+        await self._yard.context.publisher.publish("dispatch")
 
     def _unfinished(self, chunk: LeasedChunk, unsent: int) -> GiveBack:
         sends = self._yard.caller.health.sends(chunk.deployment)

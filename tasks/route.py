@@ -7,6 +7,7 @@ asks for the next one, so that a large job leaves its worker's threads to others
 
 import asyncio
 import json
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,8 @@ import structlog
 
 from core.checks import REQUEST_SCHEMA
 from core.errors import InputError
-from core.plan import Plan
+from core.plan import Plan, indexes
+from core.size import Size
 from core.wishes import read_wishes
 from db.connect import Connection
 from db.planning import (
@@ -29,10 +31,10 @@ from db.planning import (
     take_route_chunk,
 )
 from providers.tokens import Counted, count_many
-from routing.candidates import Request, fits, order
+from routing.candidates import plan_for, windows
 from routing.targets import Target, resolve_target
 from tasks.answers import check_schema
-from tasks.bounds import bound_nusd, guess_nusd, size_of
+from tasks.bounds import bound_nusd
 from tasks.context import Context
 
 log = structlog.get_logger()
@@ -43,11 +45,28 @@ WORK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Sized:
-    """A request with its probable input tokens and its upper bound in nano-dollars."""
+    """A request with its size and its upper bound in nano-dollars."""
 
     seq: int
-    tokens: int
+    size: Size
     bound: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Requests that travel together: an equal plan, and the list of it that they go by."""
+
+    plan: Plan
+    among: str
+
+    @property
+    def candidate(self) -> int:
+        """The first of the list: what the bounds hold for until dispatch chooses."""
+        return next(indexes(self.plan.mask(self.among)))
+
+    @property
+    def deployment(self) -> str:
+        return self.plan.candidates[self.candidate]
 
 
 async def route(context: Context, job_id: int) -> str:
@@ -69,7 +88,7 @@ async def _route_next(context: Context, job_id: int) -> int | None:
         if chunk is None:
             return None
         routed = await _route_chunk(context, conn, chunk)
-    await context.publisher.publish("dispatch", "")
+    await context.publisher.publish("dispatch")
     return routed
 
 
@@ -86,19 +105,19 @@ async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) ->
     # Counting tokens is the one heavy piece of work here: the loop stays free meanwhile.
     counts = await asyncio.to_thread(_count, requests)
     planner = _Planner(context, chunk)
-    groups: dict[Plan, list[_Sized]] = defaultdict(list)
+    groups: dict[_Kind, list[_Sized]] = defaultdict(list)
     refused: list[Refused] = []
     for request, counted in zip(requests, counts, strict=True):
         try:
-            plan, sized = planner.decide(request, counted)
+            kind, sized = planner.decide(request, counted)
         except InputError as error:
             refused.append(_refusal(request.seq, error))
         else:
-            groups[plan].append(sized)
+            groups[kind].append(sized)
     planned: list[PlannedChunk] = []
     # In this order everywhere: two steps that make the same new plans wait for each other.
-    for plan, members in sorted(groups.items(), key=lambda group: group[0].digest()):
-        planned += _pack(await put_plan(conn, plan), plan.candidates[0], members)
+    for kind, members in sorted(groups.items(), key=lambda group: group[0].plan.digest()):
+        planned += _pack(await put_plan(conn, kind.plan), kind, members)
     await put_decisions(conn, chunk, planned, refused)
     return len(requests)
 
@@ -125,64 +144,60 @@ class _Planner:
         self._context = context
         self._chunk = chunk
         self._targets: dict[str, Target] = {}
-        self._plans: dict[tuple[str, tuple[str, ...], str | None], Plan] = {}
+        self._windows: dict[tuple[str, str | None], list[int]] = {}
+        self._kinds: dict[tuple[str, str | None, int], _Kind] = {}
 
-    def decide(self, request: Unrouted, counted: Counted | InputError) -> tuple[Plan, _Sized]:
-        """The request's plan, and its size on the plan's first candidate.
+    def decide(self, request: Unrouted, counted: Counted | InputError) -> tuple[_Kind, _Sized]:
+        """Where the request stands, and what bounds its cost there.
 
         Raises InputError for a request that cannot be called.
         """
         if isinstance(counted, InputError):
             raise counted
         target = self._target(request.target)
-        deployments = self._context.deployments
-        seen = Request(counted.tokens, counted.output_limit(target.max_output))
-        plan = self._plan(target, order(seen, target, deployments), seen, request.wishes)
-        if plan.checks.schema == REQUEST_SCHEMA:
+        size = counted.size(target.max_output)
+        kind = self._kind(request, target, size)
+        if kind.plan.checks.schema == REQUEST_SCHEMA:
             check_schema(request.body)
-        if self._chunk.limited and not counted.bounded:
+        first = self._context.deployments[kind.deployment]
+        bound = bound_nusd(size, first, limited=self._chunk.limited)
+        if bound is None:
             raise InputError(
                 "the request refers to remote files or server tools, whose cost has no upper "
                 "bound. Send it in a job without a budget"
             )
-        first = deployments[plan.candidates[0]]
-        size = size_of(counted, first, plan)
-        bound = bound_nusd(size, first)
-        if bound is None:
-            bound = guess_nusd(size, first)
-        return plan, _Sized(request.seq, counted.tokens, bound)
+        return kind, _Sized(request.seq, size, bound)
 
-    def _plan(self, target: Target, own: tuple[str, ...], seen: Request, asked: str | None) -> Plan:
-        wishes = read_wishes(asked)
-        fallbacks = tuple(self._fallbacks(wishes.fallbacks, seen, own))
-        key = (target.route, (*own, *fallbacks), asked)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = Plan(
-                target.route,
-                (*own, *fallbacks),
-                target.max_output,
-                target.max_attempts,
-                checks=target.checks,
-                fallbacks=len(fallbacks),
-                timeout=wishes.timeout,
+    def _kind(self, request: Unrouted, target: Target, size: Size) -> _Kind:
+        deployments, asked = self._context.deployments, (request.target, request.wishes)
+        known = self._windows.get(asked)
+        if known is None:
+            wished = self._wished(request.wishes, target)
+            known = self._windows[asked] = windows(wished, deployments)
+        key = *asked, bisect_left(known, size.tokens + size.output)
+        if key not in self._kinds:
+            self._kinds[key] = _Kind(
+                *plan_for(size, self._wished(request.wishes, target), deployments)
             )
-            self._plans[key] = plan
-        return plan
+        return self._kinds[key]
 
-    def _fallbacks(self, names: tuple[str, ...], seen: Request, own: tuple[str, ...]) -> list[str]:
-        """The candidates of the request's own fallbacks that can take it, each once."""
-        deployments = self._context.deployments
+    def _wished(self, asked: str | None, target: Target) -> Target:
+        """The target with what the request itself asks for."""
+        wishes = read_wishes(asked)
+        return replace(
+            target, fallbacks=self._fallbacks(wishes.fallbacks, target), timeout=wishes.timeout
+        )
+
+    def _fallbacks(self, names: tuple[str, ...], own: Target) -> tuple[str, ...]:
+        """The candidates of the request's own fallbacks, each once."""
         found: dict[str, None] = {}
         for name in names:
             target = resolve_target(name, self._context.settings)
-            if target is None:
-                continue
-            for one in order(seen, target, deployments):
-                priced = deployments[one].price is not None or not self._chunk.limited
-                if one not in own and priced and fits(seen, deployments[one]):
+            for one in target.candidates if target is not None else ():
+                priced = self._context.deployments[one].price is not None
+                if one not in own.candidates and (priced or not self._chunk.limited):
                     found[one] = None
-        return [*found]
+        return tuple(found)
 
     def _target(self, name: str) -> Target:
         """The request's own target; should the configuration have lost it since the submit,
@@ -204,15 +219,17 @@ class _Planner:
         a price since the submit."""
         if not self._chunk.limited:
             return target
-        deployments = self._context.deployments
-        priced = tuple(n for n in target.candidates if deployments[n].price is not None)
+        priced, longer, refused = (
+            tuple(n for n in names if self._context.deployments[n].price is not None)
+            for names in (target.candidates, target.too_long, target.refused)
+        )
         if not priced:
             raise InputError(
                 f"a budget needs known prices, and nobody knows the price of "
                 f"{', '.join(target.candidates)} any more. Give it a price in batchyard.yaml and "
                 "submit again"
             )
-        return replace(target, candidates=priced)
+        return replace(target, candidates=priced, too_long=longer, refused=refused)
 
 
 def _refusal(seq: int, error: InputError) -> Refused:
@@ -220,14 +237,16 @@ def _refusal(seq: int, error: InputError) -> Refused:
     return Refused(seq, json.dumps(detail))
 
 
-def _pack(plan_id: int, deployment: str, members: list[_Sized]) -> list[PlannedChunk]:
+def _pack(plan_id: int, kind: _Kind, members: list[_Sized]) -> list[PlannedChunk]:
     return [
         PlannedChunk(
             plan_id=plan_id,
-            deployment=deployment,
+            deployment=kind.deployment,
             seqs=[one.seq for one in members[at : at + CHUNK]],
-            tokens=[one.tokens for one in members[at : at + CHUNK]],
+            sizes=[one.size for one in members[at : at + CHUNK]],
             bounds=[one.bound for one in members[at : at + CHUNK]],
+            candidate=kind.candidate,
+            among=kind.among,
         )
         for at in range(0, len(members), CHUNK)
     ]

@@ -1,7 +1,7 @@
 """Strays: chunks on a deployment that the configuration has lost, which no lane would take.
 
-They go to the next candidate of their plan that is still there, at its bounds; where there is
-none, their requests fail and say why.
+They are planned again on a candidate of their plan that is still there, at its bounds; where
+there is none, their requests fail and say why.
 """
 
 import asyncio
@@ -10,14 +10,12 @@ from collections import defaultdict
 
 import structlog
 
-from core.deployment import Deployment
-from core.work import Entry, LeasedChunk
+from core.plan import indexes
+from core.work import LeasedChunk
 from db.connect import Connection
-from db.lease import read_entries
 from db.strays import fail_strays, lock_strays, lost_deployments, rebind
 from providers.errors import ErrorClass
-from providers.tokens import recounted
-from tasks.bounds import bound_nusd, guess_nusd, size_of
+from tasks.bounds import bounds_of
 from tasks.yard import Yard
 
 log = structlog.get_logger()
@@ -38,7 +36,7 @@ async def gather_strays(yard: Yard) -> int:
         total += done
     if total:
         log.warning("moved on from lost deployments", deployments=gone, chunks=total)
-        await context.publisher.publish("dispatch", "")
+        await context.publisher.publish("dispatch")
     return total
 
 
@@ -56,32 +54,17 @@ async def _some(yard: Yard, gone: list[str]) -> int:
 
 
 async def _move_on(conn: Connection, yard: Yard, chunk: LeasedChunk) -> bool:
-    names = chunk.plan.candidates
-    following = [
-        n for n in range(chunk.candidate + 1, len(names)) if names[n] in yard.context.deployments
-    ]
-    entries = await read_entries(conn, [chunk]) if following else []
-    for candidate in following:
-        bounds = _bounds(chunk, entries, yard.context.deployments[names[candidate]])
+    """Whether the plan has another candidate that may be called; dispatch chooses."""
+    for candidate in indexes(chunk.plan.mask(chunk.among) & ~chunk.excluded):
+        deployment = yard.context.deployments.get(chunk.plan.candidates[candidate])
+        if deployment is None:
+            continue
+        sizes = map(chunk.size_of, range(chunk.size))
+        bounds = bounds_of(sizes, deployment, limited=chunk.limited)
         if bounds is not None:
             await rebind(conn, chunk, candidate, bounds)
             return True
     return False
-
-
-def _bounds(chunk: LeasedChunk, entries: list[Entry], deployment: Deployment) -> list[int] | None:
-    """What each entry costs there at most; None where a budget must know and nobody does."""
-    if chunk.limited and deployment.price is None:
-        return None
-    bounds = []
-    for entry in entries:
-        counted = recounted(entry.body, chunk.tokens[entry.index])
-        size = size_of(counted, deployment, chunk.plan)
-        bound = bound_nusd(size, deployment)
-        if bound is None and chunk.limited:
-            return None
-        bounds.append(guess_nusd(size, deployment) if bound is None else bound)
-    return bounds
 
 
 def _error(deployment: str) -> str:

@@ -12,7 +12,8 @@ import msgspec
 from core.deadline import Deadline
 from core.errors import ConfigError, InputError, LineProblem, NotFoundError
 from core.ids import DEFAULT_PROJECT
-from core.settings import NAME_PATTERN, ProjectSettings, Settings, configured_name, suggest
+from core.settings import ProjectSettings, Settings, configured_name
+from core.strict import NAME_PATTERN, suggest
 from db import requests
 from db.connect import Connection
 from db.lifecycle import (

@@ -13,11 +13,9 @@ import structlog
 
 from core.status import AttemptStatus
 from core.work import Entry, Move, Result, Settled
-from db.connect import Connection
 from db.finish import drop_unsent, unfinished_jobs
-from db.lease import read_entries
 from db.planning import unrouted_jobs
-from db.processes import LeftBehind, forget_dead, lock_orphans, put_back
+from db.processes import forget_dead, lock_orphans, put_back
 from db.takeover import write_off
 from providers.errors import ErrorClass, ProviderError
 from tasks.attempt import go_on
@@ -61,9 +59,9 @@ async def _take_over(yard: Yard) -> int | None:
         if not orphans:
             return None
         settled = [
-            _in_doubt(yard, entry)
+            _in_doubt(yard, Entry(left.chunk, index, b""))
             for left in orphans
-            for entry in await _doubtful_entries(conn, left)
+            for index in left.doubtful
         ]
         await write_off(
             conn,
@@ -76,15 +74,8 @@ async def _take_over(yard: Yard) -> int | None:
             await put_back(conn, left)
     yard.meters.wrote_off(settled)
     log.warning("took over a dead process' chunks", chunks=len(orphans), in_doubt=len(settled))
-    await yard.context.publisher.publish("dispatch", "")
+    await yard.context.publisher.publish("dispatch")
     return len(settled)
-
-
-async def _doubtful_entries(conn: Connection, left: LeftBehind) -> list[Entry]:
-    if not left.doubtful:
-        return []
-    entries = await read_entries(conn, [left.chunk])
-    return [entries[index] for index in left.doubtful]
 
 
 def _in_doubt(yard: Yard, entry: Entry) -> Settled:

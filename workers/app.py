@@ -77,9 +77,9 @@ def route(job_id: int) -> str:
 
 # Rung every second: their events would push all others out of Flower.
 @app.task(name="dispatch", send_events=False)
-def dispatch(provider: str = "") -> str:
-    """The dispatch step, for one provider or all."""
-    return process.run("dispatch", lambda yard: dispatch_step(yard.context, provider))
+def dispatch() -> str:
+    """The dispatch step of the whole yard."""
+    return process.run("dispatch", lambda yard: dispatch_step(yard.context))
 
 
 @app.task(name="unrung", send_events=False)

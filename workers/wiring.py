@@ -125,8 +125,8 @@ def _after_commit(publisher: Publisher) -> Callable[[Report], Awaitable[None]]:
     ringing: set[asyncio.Task[None]] = set()
     quiet_until = 0.0
 
-    def publish(step: str, argument: int | str) -> None:
-        task = asyncio.create_task(publisher.publish(step, argument))
+    def publish(step: str, *arguments: int) -> None:
+        task = asyncio.create_task(publisher.publish(step, *arguments))
         ringing.add(task)
         task.add_done_callback(ringing.discard)
 
@@ -137,7 +137,7 @@ def _after_commit(publisher: Publisher) -> Callable[[Report], Awaitable[None]]:
         now = asyncio.get_running_loop().time()
         if report.moved and now >= quiet_until:
             quiet_until = now + DISPATCH_PAUSE
-            publish("dispatch", "")
+            publish("dispatch")
 
     return ring
 

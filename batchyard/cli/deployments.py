@@ -14,8 +14,9 @@ from batchyard.cli.places import settings_path
 from batchyard.cli.show import notes, out, plain, table
 from batchyard.embedded.home import Home
 from core.errors import BatchyardError, NotFoundError
-from core.settings import Settings, suggest
+from core.settings import Settings
 from core.status import DeploymentStatus
+from core.strict import suggest
 from db.health import close, resume
 from db.overview import overview
 from providers.configuration import load_settings

@@ -1,21 +1,16 @@
 -- Dispatch: which planned chunks are bound now, and how many tickets a provider needs.
 
--- name: lock_provider
--- One dispatch at a time per provider, whoever runs it.
-insert into providers (name) values (%(provider)s) on conflict do nothing;
+-- name: take_turn
+-- One dispatch at a time in the whole yard, whoever runs it: a choice may span providers.
+select id from dispatches where id = 1 for update skip locked;
 
--- name: hold_provider
-select name from providers where name = %(provider)s for update skip locked;
-
--- name: stamp_provider
-update providers set dispatched_at = now() where name = %(provider)s;
+-- name: stamp
+update dispatches set at = now() where id = 1;
 
 -- name: work
--- What waits for each deployment: chunks that are not bound, and bound requests, all and due.
--- The last column: whether a deployment's cooling is over and its row does not say so yet.
-select u.deployment,
-  exists (select from chunks c where c.deployment = u.deployment and c.status = 'planned'),
-  coalesce(bound.total, 0), coalesce(bound.due, 0),
+-- What is bound to each deployment, all of it and what is due. The last column: whether a
+-- deployment's cooling is over and its row does not say so yet.
+select u.deployment, coalesce(bound.total, 0), coalesce(bound.due, 0),
   exists (select from deployment_state s
     where s.deployment = u.deployment and s.status = 'cooling' and s.until <= now())
 from unnest(%(deployments)s::text[]) as u (deployment)
@@ -26,12 +21,61 @@ cross join lateral (
   where c.deployment = u.deployment and c.status in ('ready', 'waiting') and c.kind = 'call'
 ) bound;
 
+-- name: homes
+-- Where planned chunks stand, each found by one step through the index.
+with recursive homes as (
+  select min(deployment) as name from chunks where status = 'planned'
+  union all
+  select (select min(deployment) from chunks where status = 'planned' and deployment > h.name)
+  from homes h where h.name is not null
+)
+select name from homes where name is not null;
+
+-- name: plans
+select id, body from plans where id = any(%(ids)s::bigint[]);
+
+-- name: weigh
+-- Mean tokens in, and mean limit of tokens out, of the chunks' requests.
+select id, (select avg(t) from unnest(tokens) as t)::float8,
+  (select avg(t) from unnest(outputs) as t)::float8
+from chunks where id = any(%(ids)s::bigint[]);
+
+-- name: sizes
+select id, tokens, text_bytes, overheads, outputs from chunks
+where id = any(%(ids)s::bigint[]);
+
 -- name: bind
--- What was paused meanwhile stays; what waits for its time goes on waiting.
-update chunks c set turn = u.turn, not_before = greatest(c.not_before, now()),
-  status = case when c.not_before > now() then 'waiting' else 'ready' end
-from unnest(%(ids)s::bigint[], %(turns)s::float8[]) as u (id, turn)
+-- What was paused meanwhile stays; what waits for its time at the same deployment goes on waiting.
+-- Bounds are given, as arrays in text, only where they change.
+update chunks c set candidate = u.candidate, deployment = u.deployment, choice = u.choice,
+  turn = u.turn, bounds = coalesce(u.bounds::bigint[], c.bounds),
+  not_before = case when c.deployment = u.deployment then greatest(c.not_before, now())
+    else now() end,
+  status = case when c.deployment = u.deployment and c.not_before > now() then 'waiting'
+    else 'ready' end
+from unnest(%(ids)s::bigint[], %(candidates)s::smallint[], %(deployments)s::text[],
+  %(choices)s::text[], %(turns)s::float8[], %(bounds)s::text[])
+  as u (id, candidate, deployment, choice, turn, bounds)
 where c.id = u.id and c.status = 'planned';
+
+-- name: stuck
+-- What is bound to deployments that are closed, and unsent.
+select c.id, c.candidate, c.excluded, c.among,
+  a.limit_nusd is not null or p.limit_nusd is not null, plans.body
+from chunks c
+join jobs j on j.id = c.job_id
+join accounts a on a.id = j.account_id
+join accounts p on p.id = j.project_account_id
+join plans on plans.id = c.plan_id
+where c.deployment = any(%(deployments)s::text[]) and c.status in ('ready', 'waiting')
+  and c.kind = 'call' and j.stop is null
+limit 2000
+for update of c skip locked;
+
+-- name: unbind
+-- They stand where they did, and where they go is chosen again.
+update chunks set status = 'planned', not_before = now(), reason = %(reason)s
+where id = any(%(ids)s::bigint[]) and status in ('ready', 'waiting');
 
 -- name: rate
 -- Attempts a second over the life of the present jobs: slow to follow, but the horizon has a
@@ -65,7 +109,3 @@ where id = %(id)s and (status = 'queued' or process_id = %(process_id)s) returni
 
 -- name: end_lane
 delete from lanes where id = %(id)s;
-
--- name: closed_deployments
-select deployment from deployment_state
-where status not in ('open', 'probing') and (until is null or until > now());

@@ -4,11 +4,15 @@
 -- Jobs with planned chunks, the first of them, and what is needed to see whether a deadline will
 -- be kept. One look into the index of planned chunks a job.
 select j.id, j.project_id, p.weight, j.weight, g.reached, coalesce(g.clock, 0), t.reached,
-  head.id, head.size, extract(epoch from j.deadline - now())::float8, j.total - coalesce(done.requests, 0)
+  a.limit_nusd is not null or b.limit_nusd is not null, head.id, head.size, head.plan_id,
+  head.candidate, head.excluded, head.among, extract(epoch from j.deadline - now())::float8,
+  j.total - coalesce(done.requests, 0)
 from jobs j
 join projects p on p.id = j.project_id
+join accounts a on a.id = j.account_id
+join accounts b on b.id = j.project_account_id
 cross join lateral (
-  select id, size from chunks
+  select id, size, plan_id, candidate, excluded, among from chunks
   where deployment = %(home)s and job_id = j.id and status = 'planned'
   order by id limit 1
 ) head
@@ -25,10 +29,10 @@ select reached from turns where deployment = %(home)s and project_id = 0 and job
 
 -- name: heads
 -- The first planned chunks of some jobs, as many as are asked for.
-select q.job_id, c.id, c.size
+select q.job_id, c.id, c.size, c.plan_id, c.candidate, c.excluded, c.among
 from unnest(%(jobs)s::bigint[], %(depths)s::int[]) as q (job_id, depth)
 cross join lateral (
-  select id, size from chunks
+  select id, size, plan_id, candidate, excluded, among from chunks
   where deployment = %(home)s and job_id = q.job_id and status = 'planned'
   order by id limit q.depth
 ) c

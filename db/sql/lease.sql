@@ -18,9 +18,11 @@ with due as (
   from due where c.id = due.id and due.before < %(room)s
   returning c.*
 )
-select t.id, t.fence, t.job_id, t.part, t.round, t.plan_id, t.candidate, t.deployment, t.seqs,
-  t.tries, t.calls, t.tokens, t.bounds, j.account_id, j.project_account_id,
-  (a.limit_nusd is not null or p.limit_nusd is not null), projects.name, t.turn, plans.body
+select t.id, t.fence, t.job_id, t.part, t.round, t.plan_id, t.candidate, t.deployment,
+  t.excluded, t.among, t.seqs, t.tries, t.calls, t.tokens, t.text_bytes, t.overheads, t.outputs,
+  t.bounds, j.account_id, j.project_account_id,
+  (a.limit_nusd is not null or p.limit_nusd is not null), plans.body,
+  projects.name, t.turn
 from taken t
 join jobs j on j.id = t.job_id
 join accounts a on a.id = j.account_id

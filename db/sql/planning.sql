@@ -29,10 +29,11 @@ insert into routes (part, job_id, chunk_id, round, seqs, plan_ids, tokens)
 values (%(part)s, %(job_id)s, %(chunk_id)s, %(round)s, %(seqs)s, %(plan_ids)s, %(tokens)s);
 
 -- name: put_chunk
-insert into chunks (job_id, part, round, plan_id, candidate, deployment, size, seqs, tries, calls,
-  tokens, bounds, status)
-values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, 0, %(deployment)s, %(size)s, %(seqs)s,
-  array_fill(0::smallint, array[%(size)s]), %(calls)s, %(tokens)s, %(bounds)s, 'planned');
+insert into chunks (job_id, part, round, plan_id, candidate, among, deployment, size, seqs, tries,
+  calls, tokens, text_bytes, overheads, outputs, bounds, status)
+values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, %(candidate)s, %(among)s, %(deployment)s,
+  %(size)s, %(seqs)s, array_fill(0::smallint, array[%(size)s]), %(calls)s, %(tokens)s,
+  %(text_bytes)s, %(overheads)s, %(outputs)s, %(bounds)s, 'planned');
 
 -- name: calls_made
 select seq, max(n) from attempts

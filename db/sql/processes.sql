@@ -28,9 +28,9 @@ order by c.owner, c.id limit 50
 for update of c skip locked;
 
 -- name: left_behind
-select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment, c.seqs,
-  c.tries, c.calls, c.tokens, c.bounds, c.sent, j.account_id, j.project_account_id,
-  plans.body, j.stop is not null,
+select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment,
+  c.excluded, c.among, c.seqs, c.tries, c.calls, c.tokens, c.text_bytes, c.overheads, c.outputs,
+  c.bounds, j.account_id, j.project_account_id, true, plans.body, c.sent, j.stop is not null,
   array(
     select i from generate_series(1, c.sent) as i
     where not exists (
@@ -48,7 +48,8 @@ order by c.id;
 -- The untouched rest; the fence makes sure that the old owner's word no longer counts.
 update chunks c set fence = fence + 1, owner = null, size = size - sent, seqs = seqs[sent + 1:],
   tries = tries[sent + 1:], calls = calls[sent + 1:], tokens = tokens[sent + 1:],
-  bounds = bounds[sent + 1:], sent = 0, not_before = now(),
+  text_bytes = text_bytes[sent + 1:], overheads = overheads[sent + 1:],
+  outputs = outputs[sent + 1:], bounds = bounds[sent + 1:], sent = 0, not_before = now(),
   status = case when size = sent or %(stopped)s then 'done' when j.paused then 'planned'
     else 'ready' end,
   reason = 'its worker died'

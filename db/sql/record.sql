@@ -13,7 +13,7 @@ for no key update of c;
 -- name: copy_attempts
 copy attempts (part, job_id, seq, n, round, deployment, status, error_class, error, http_status,
   input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_nusd, bound_nusd,
-  latency_ms, commit_id) from stdin;
+  latency_ms, chunk_id, commit_id) from stdin;
 
 -- name: copy_results
 copy results (part, job_id, seq, round, status, deployment, n, http_status, request_id, body,
@@ -54,12 +54,12 @@ on conflict (job_id, deployment, writer) do update set
   updated_at = now();
 
 -- name: move
-insert into chunks (job_id, part, round, plan_id, candidate, deployment, size, seqs, tries, calls,
-  tokens, bounds, status, not_before, reason)
-values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, %(candidate)s, %(deployment)s, %(size)s,
-  %(seqs)s, %(tries)s, %(calls)s, %(tokens)s, %(bounds)s,
-  case when (select paused from jobs where id = %(job_id)s) then 'planned'
-    when %(delay)s > 0 then 'waiting' else 'ready' end,
+insert into chunks (job_id, part, round, plan_id, candidate, excluded, among, deployment, size,
+  seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds, status, not_before, reason)
+values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, %(candidate)s, %(excluded)s, %(among)s,
+  %(deployment)s, %(size)s, %(seqs)s, %(tries)s, %(calls)s, %(tokens)s, %(text_bytes)s,
+  %(overheads)s, %(outputs)s, %(bounds)s,
+  case when (select paused from jobs where id = %(job_id)s) then 'planned' else %(status)s end,
   now() + %(delay)s * interval '1 second', %(reason)s);
 
 -- name: lock_accounts
@@ -82,17 +82,20 @@ from jobs j where c.id = %(id)s and j.id = c.job_id;
 
 -- name: give_back_rest
 with rest as (
-  insert into chunks (job_id, part, round, plan_id, candidate, deployment, size, seqs, tries,
-    calls, tokens, bounds, status, not_before, turn, reason)
-  select job_id, part, round, plan_id, candidate, deployment, size - sent, seqs[sent + 1:],
-    tries[sent + 1:], calls[sent + 1:], tokens[sent + 1:], bounds[sent + 1:],
+  insert into chunks (job_id, part, round, plan_id, candidate, excluded, among, deployment, size,
+    seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds, status, not_before,
+    turn, reason, choice)
+  select job_id, part, round, plan_id, candidate, excluded, among, deployment, size - sent,
+    seqs[sent + 1:], tries[sent + 1:], calls[sent + 1:], tokens[sent + 1:],
+    text_bytes[sent + 1:], overheads[sent + 1:], outputs[sent + 1:], bounds[sent + 1:],
     case when (select paused from jobs where id = job_id) then 'planned'
       when %(delay)s > 0 then 'waiting' else 'ready' end,
-    now() + %(delay)s * interval '1 second', turn, %(reason)s
+    now() + %(delay)s * interval '1 second', turn, %(reason)s, choice
   from chunks where id = %(id)s and sent < size
 )
 update chunks set size = sent, seqs = seqs[1:sent], tries = tries[1:sent],
-  calls = calls[1:sent], tokens = tokens[1:sent], bounds = bounds[1:sent]
+  calls = calls[1:sent], tokens = tokens[1:sent], text_bytes = text_bytes[1:sent],
+  overheads = overheads[1:sent], outputs = outputs[1:sent], bounds = bounds[1:sent]
 where id = %(id)s;
 
 -- name: exhaust

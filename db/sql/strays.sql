@@ -19,8 +19,9 @@ select name from planned where name is not null union select name from bound whe
 
 -- name: lock
 -- A job that is younger than this process may know a configuration that is younger, too.
-select c.id, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment, c.seqs, c.tries,
-  c.calls, c.tokens, c.bounds, j.account_id, j.project_account_id,
+select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment,
+  c.excluded, c.among, c.seqs, c.tries, c.calls, c.tokens, c.text_bytes, c.overheads, c.outputs,
+  c.bounds, j.account_id, j.project_account_id,
   (a.limit_nusd is not null or p.limit_nusd is not null), plans.body
 from chunks c
 join jobs j on j.id = c.job_id

@@ -2,16 +2,20 @@
 
 import itertools
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 
 from core.deployment import Usage
+from core.money import Price
 from core.plan import Plan
+from core.size import Size
 from core.status import AttemptStatus, ResultStatus
 from core.work import Batch, Entry, GiveBack, LeasedChunk, Move, Result, Settled, Window
 from db import audit as auditing
 from db.connect import Connection
+from db.dispatch import Binding, bind
 from db.finish import end_job
 from db.lease import claim
 from db.lifecycle import NewJob, next_job_id, put_job
@@ -21,10 +25,13 @@ from db.processes import lock_orphans, put_back, register
 from db.projects import open_project
 from db.record import Report, commit
 from db.takeover import write_off
-from tasks.dispatch import bind_fair
+from routing.policies import Line
+from tasks.binding import CHUNK, Binder
 
 PLAN = Plan(route="default", candidates=("small", "large"), max_output=100, max_attempts=6)
 BOUND = 1000
+NO_PRICE = Price(Decimal(0), Decimal(0))
+SIZE = Size(tokens=10, text_bytes=60, overhead=144, output=100)
 BODY = b'{"messages": [{"role": "user", "content": "1"}]}'
 OK, ERROR, UNKNOWN = AttemptStatus.OK, AttemptStatus.ERROR, AttemptStatus.UNKNOWN
 REQUESTS = b"""
@@ -41,6 +48,13 @@ from generate_series(0, %(total)s - 1) as s
 """
 
 Change = Callable[[Settled], None]
+
+
+async def bind_fair(conn: Connection, deployment: str, *, room: int, rate: float = 0.0) -> int:
+    """Binds what is planned at a deployment, to it, in fair order; how many chunks."""
+    spare = max(0, CHUNK + room) if room <= 0 else 0
+    line = Line(deployment, deployment, NO_PRICE, room=room, rate=rate, spare=spare)
+    return await Binder(conn, {}, {deployment: line}).bind()
 
 
 class Kit:
@@ -91,8 +105,15 @@ class Kit:
             await self.conn.execute(ROUTE_CHUNK, where)
         await self.route(job_id, size, bound)
         if bind:
-            await bind_fair(self.conn, "small", room=10**6)
+            await self.bind()
         return job_id
+
+    async def bind(self) -> None:
+        """Binds all that is planned to where it stands."""
+        planned = await self.rows(
+            "select id, candidate, deployment from chunks where status = 'planned' order by id"
+        )
+        await bind(self.conn, [Binding(*row, '{"by": "ordered"}', row[0]) for row in planned])
 
     async def route(self, job_id: int, size: int, bound: int = BOUND) -> None:
         """Plans the job's route chunk."""
@@ -102,13 +123,14 @@ class Kit:
             plan_id = await put_plan(self.conn, PLAN)
             groups = [chunk.seqs[at : at + size] for at in range(0, len(chunk.seqs), size)]
             planned = [
-                PlannedChunk(plan_id, "small", group, [10] * len(group), [bound] * len(group))
+                PlannedChunk(plan_id, "small", group, [SIZE] * len(group), [bound] * len(group))
                 for group in groups
             ]
             await put_decisions(self.conn, chunk, planned, [])
 
     async def claim(self, deployment: str = "small", room: int = 1) -> list[LeasedChunk]:
-        """What is due now; chunks that wait are due, too."""
+        """What is due now; chunks that wait are due, too, and those that are planned."""
+        await self.bind()
         await self.conn.execute(b"update chunks set not_before = now() where status = 'waiting'")
         return await claim(self.conn, deployment, owner=self.owner, room=room)
 
@@ -206,7 +228,8 @@ def again(
     tries = entry.chunk.tries[entry.index] + spent
     name = PLAN.candidates[candidate]
     bound = entry.bound if candidate == entry.chunk.candidate else 2 * entry.bound
-    move = Move(candidate, name, tries, bound, delay, kind)
+    excluded = 0 if candidate == entry.chunk.candidate else 1 << entry.chunk.candidate
+    move = Move(candidate, name, tries, bound, delay, kind, excluded)
     return Settled(entry, ERROR, 15, 0, http_status=503, error_class=kind, error="busy", move=move)
 
 

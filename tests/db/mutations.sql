@@ -127,7 +127,7 @@ update attempts set n = 3 where job_id = %(done)s and seq = {twice} and n = 2;
 
 -- call_after_result: make up a later call
 insert into attempts select part, job_id, seq, 2, round, deployment, 'error', 'overloaded', '',
-  503, null, null, null, null, 0, 0, 1, commit_id from attempts where job_id = %(done)s and seq =
+  503, null, null, null, null, 0, 0, 1, chunk_id, commit_id from attempts where job_id = %(done)s and seq =
   0 and n = 1;
 
 -- request_lost: lose a chunk

@@ -12,12 +12,12 @@ from db.finish import drop_unsent, end_job
 from db.lifecycle import drop_unheld, set_paused, stop_job
 from db.record import commit, was_committed
 from db.reread import reread
-from tasks.dispatch import bind_fair
 from tests.db.kit import (
     BOUND,
     Kit,
     again,
     answered,
+    bind_fair,
     connect,
     entries,
     failed,
@@ -101,7 +101,7 @@ def test_retries_and_fallbacks_travel_together(drive: Drive) -> None:
         )
         assert rows == [
             ("small", "ready", [0], [1], [1], [BOUND]),
-            ("large", "ready", [1, 2], [1, 1], [1, 1], [2 * BOUND] * 2),
+            ("large", "planned", [1, 2], [1, 1], [1, 1], [2 * BOUND] * 2),
             ("small", "waiting", [3, 4], [1, 1], [1, 1], [BOUND] * 2),
         ]
         await kit.clean()

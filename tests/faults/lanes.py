@@ -144,8 +144,10 @@ class Lanes:
         await asyncio.gather(*slices, return_exceptions=True)
 
     async def finish(self, job: int, *, lanes: int, rounds: int = 200) -> str:
-        """Runs lanes until the job has ended; what waits is made due. Its status."""
+        """Runs lanes until the job has ended; what waits is made due, what is planned bound. Its
+        status."""
         for _ in range(rounds):
+            await self.kit.bind()
             await self.run(lanes)
             await sweep(self.yards[0])
             async with self.pool.connection() as conn:

@@ -12,11 +12,10 @@ from core.deployment import Deployment
 from core.errors import InputError
 from core.ports import Buckets
 from providers.tokens import (
-    bound_input,
+    count_many,
     estimate_input,
     estimate_many,
     has_exact_tokens,
-    output_limit,
 )
 
 
@@ -26,6 +25,14 @@ def _body(**fields: Any) -> bytes:
 
 def _chat(content: Any, **fields: Any) -> bytes:
     return _body(messages=[{"role": "user", "content": content}], **fields)
+
+
+def bound_input(body: bytes, exact: bool) -> int | None:
+    return count_many([body])[0].size(500).input_bound(exact)
+
+
+def output_limit(body: bytes, default: int) -> int:
+    return count_many([body])[0].size(default).output
 
 
 texts = st.text(max_size=200)
@@ -60,7 +67,7 @@ bodies = st.fixed_dictionaries(
 def test_no_estimate_exceeds_its_bound(body: bytes) -> None:
     estimate = estimate_input(body)
     for exact in (True, False):
-        bound = bound_input(body, estimate, exact)
+        bound = bound_input(body, exact)
         assert bound is not None
         assert estimate <= bound
 
@@ -73,7 +80,7 @@ def test_many_are_counted_as_each(many: list[bytes]) -> None:
 @given(texts, texts)
 def test_more_text_never_lowers_the_bound(one: str, more: str) -> None:
     shorter, longer = _chat(one), _chat(one + more)
-    assert (bound_input(shorter, 0, False) or 0) <= (bound_input(longer, 0, False) or 0)
+    assert (bound_input(shorter, False) or 0) <= (bound_input(longer, False) or 0)
 
 
 @given(texts)
@@ -104,7 +111,7 @@ def test_tools_and_schemas_are_counted() -> None:
 
 def test_an_image_is_bounded_by_the_dearest() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-    assert (bound_input(_chat([image]), 0, True) or 0) > 48_000
+    assert (bound_input(_chat([image]), True) or 0) > 48_000
 
 
 @pytest.mark.parametrize(
@@ -121,8 +128,8 @@ def test_an_image_is_bounded_by_the_dearest() -> None:
     ],
 )
 def test_what_only_the_provider_can_tell_has_no_bound(body: bytes) -> None:
-    assert bound_input(body, estimate_input(body), True) is None
-    assert bound_input(body, estimate_input(body), False) is None
+    assert bound_input(body, True) is None
+    assert bound_input(body, False) is None
 
 
 @pytest.mark.parametrize(

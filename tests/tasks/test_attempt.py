@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from core.ports import Ask, Buckets, Grant, HttpCall, HttpReply, Return
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, LeasedChunk, Settled
 from providers.errors import TransportError
+from providers.tokens import count_many
 from tasks.attempt import DEFAULT_THROTTLE, Caller, attempt
 from tasks.decide import LONGEST_DELAY
 
@@ -55,6 +57,7 @@ def entry(
     tries: int = 0,
     **rules: Any,
 ) -> Entry:
+    size = count_many([body])[0].size(100)
     chunk = LeasedChunk(
         id=1,
         fence=1,
@@ -68,7 +71,10 @@ def entry(
         seqs=[4],
         tries=[tries],
         calls=[tries],
-        tokens=[5],
+        tokens=[size.tokens],
+        text_bytes=[size.text_bytes],
+        overheads=[size.overhead],
+        outputs=[size.output],
         bounds=[bound],
         accounts=(1, 2),
         limited=limited,
@@ -197,9 +203,55 @@ def test_under_a_budget_nothing_falls_back_without_a_bound() -> None:
     two = (deployment("small"), deployment("large"))
     for limited in (False, True):
         one = entry("small", "large", limited=limited, body=UNBOUNDED)
-        settled = call(Wire(reply(400, TOO_LONG)), one, *two)
+        settled = call(Wire(TOO_LONG_REPLY), one, *two)
         assert (settled.move is None) is limited
         assert (settled.result is not None) is limited
+
+
+TOO_LONG_REPLY = reply(400, TOO_LONG)
+REFUSED_REPLY = reply(400, b'{"error": {"code": "content_filter", "message": "no"}}')
+GIVEN_UP = reply(503, retry_after="40")
+
+
+def test_what_was_too_long_goes_to_a_larger_window_that_it_fits() -> None:
+    yard = (
+        replace(deployment("small"), context=1000),
+        replace(deployment("same"), context=1000),
+        replace(deployment("narrow"), context=100),
+        replace(deployment("large"), context=2000),
+    )
+    settled = call(Wire(TOO_LONG_REPLY), entry(*(one.name for one in yard)), *yard)
+    assert settled.move is not None
+    assert (settled.move.deployment, settled.move.excluded) == ("large", 0b0001)
+    for too_small in (yard[:3], (yard[0], replace(yard[3], context=100))):
+        names = [one.name for one in too_small]
+        assert call(Wire(TOO_LONG_REPLY), entry(*names), *too_small).result is not None
+
+
+def test_a_route_has_its_own_lists_for_what_is_too_long_or_refused() -> None:
+    names = ("small", "twin", "long", "lax")
+    yard = tuple(deployment(name) for name in names)
+    one = entry(*names)
+    lists = {"usual": 2, "too_long": ("long",), "refused": ("lax",)}
+    one.chunk.plan = replace(one.chunk.plan, **lists)
+    for answer, expected, among in [
+        (TOO_LONG_REPLY, "long", "too_long"),
+        (REFUSED_REPLY, "lax", "refused"),
+        (GIVEN_UP, "twin", ""),
+    ]:
+        move = call(Wire(answer), one, *yard).move
+        assert move is not None
+        assert (move.deployment, move.among, move.excluded) == (expected, among, 0b1)
+    # A list is not gone round again.
+    one.chunk.candidate, one.chunk.deployment, one.chunk.among = 3, "lax", "refused"
+    assert call(Wire(REFUSED_REPLY), one, *yard).result is not None
+
+
+def test_without_a_list_a_refusal_is_the_result() -> None:
+    two = (deployment("small"), deployment("large"))
+    settled = call(Wire(REFUSED_REPLY), entry("small", "large"), *two)
+    assert settled.result is not None
+    assert settled.result.status is ResultStatus.FAILED
 
 
 def test_a_price_that_was_lost_since_it_was_planned_leaves_the_bound() -> None:

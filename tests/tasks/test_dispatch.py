@@ -10,15 +10,16 @@ from tasks.route import route
 
 def routed(inn: Any, requests: int) -> int:
     job_id: int = inn.submit([{"prompt": f"question {n}"} for n in range(requests)])
-    inn.run(lambda ctx: route(ctx, job_id))
+    while not inn.run(lambda ctx: route(ctx, job_id)).startswith("0 "):
+        pass
     return job_id
 
 
 def bound(inn: Any) -> dict[int, int]:
     return dict(
         inn.rows(
-            "select job_id, sum(size)::int from chunks where status = 'ready' "
-            "and kind = 'call' group by job_id"
+            "select job_id, sum(size)::int from chunks"
+            " where kind = 'call' and status = 'ready' group by job_id"
         )
     )
 

@@ -8,8 +8,7 @@ import pytest
 
 from db.lease import claim
 from tasks.context import Context
-from tasks.dispatch import bind_fair
-from tests.db.kit import Kit
+from tests.db.kit import Kit, bind_fair
 
 Story = Callable[[Kit], Awaitable[None]]
 

@@ -12,7 +12,7 @@ def leased(size: int) -> LeasedChunk:
     some = list(range(size))
     zeros, tens = [0] * size, [10] * size
     return LeasedChunk(
-        1, 1, 1, 1, 1, 1, PLAN, 0, "small", some, zeros, zeros, tens, tens, (1, 2), False
+        1, 1, 1, 1, 1, 1, PLAN, 0, "small", some, zeros, zeros, *[tens] * 5, (1, 2), False
     )
 
 

@@ -32,7 +32,7 @@ def test_every_request_is_planned_once_in_chunks_of_at_most_200(inn: Any) -> Non
     assert [chunk[1] for chunk in chunks] == [200, 200, 50]
     seqs = inn.rows("select unnest(seqs) from chunks where job_id = %s and kind = 'call'", job_id)
     assert sorted(row[0] for row in seqs) == list(range(450))
-    assert ("dispatch", ("",)) in inn.bell.rung
+    assert ("dispatch", ()) in inn.bell.rung
 
 
 def test_requests_of_different_targets_travel_apart(inn: Any) -> None:

@@ -90,4 +90,4 @@ def test_what_moves_on_rings_dispatch_now_and_then() -> None:
         await asyncio.sleep(0)
         return bell.rung
 
-    assert asyncio.run(story()) == [("dispatch", ("",)), ("finish", (7,))]
+    assert asyncio.run(story()) == [("dispatch", ()), ("finish", (7,))]

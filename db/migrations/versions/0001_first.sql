@@ -18,6 +18,7 @@ CREATE TABLE attempts (
     cost_nusd BIGINT,
     bound_nusd BIGINT NOT NULL,
     latency_ms INTEGER NOT NULL,
+    chunk_id BIGINT DEFAULT 0 NOT NULL,
     commit_id BIGINT NOT NULL,
     at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_attempts PRIMARY KEY (part, job_id, seq, n),
@@ -103,10 +104,25 @@ CREATE TABLE provider_checks (
     CONSTRAINT pk_provider_checks PRIMARY KEY (provider)
 );
 
-CREATE TABLE providers (
-    name TEXT NOT NULL,
-    dispatched_at TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT pk_providers PRIMARY KEY (name)
+CREATE TABLE deployment_vitals (
+    deployment TEXT NOT NULL,
+    process_id BIGINT NOT NULL,
+    in_flight INTEGER DEFAULT 0 NOT NULL,
+    answered BIGINT DEFAULT 0 NOT NULL,
+    failed BIGINT DEFAULT 0 NOT NULL,
+    latency_ms REAL,
+    output_tokens REAL,
+    rate REAL DEFAULT 0 NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_deployment_vitals PRIMARY KEY (deployment, process_id),
+    CONSTRAINT fk_deployment_vitals_process_id_processes FOREIGN KEY(process_id) REFERENCES processes (id) ON DELETE CASCADE
+);
+
+CREATE TABLE dispatches (
+    id INTEGER NOT NULL,
+    at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_dispatches PRIMARY KEY (id),
+    CONSTRAINT ck_dispatches_one CHECK (id = 1)
 );
 
 CREATE TABLE requests (
@@ -229,12 +245,17 @@ CREATE TABLE chunks (
     mode TEXT DEFAULT 'live' NOT NULL,
     plan_id BIGINT,
     candidate SMALLINT DEFAULT 0 NOT NULL,
+    excluded BIGINT DEFAULT 0 NOT NULL,
+    among TEXT DEFAULT '' NOT NULL,
     deployment TEXT DEFAULT '' NOT NULL,
     size INTEGER NOT NULL,
     seqs INTEGER[] NOT NULL,
     tries SMALLINT[] NOT NULL,
     calls SMALLINT[] NOT NULL,
     tokens INTEGER[] NOT NULL,
+    text_bytes INTEGER[] DEFAULT '{}' NOT NULL,
+    overheads INTEGER[] DEFAULT '{}' NOT NULL,
+    outputs INTEGER[] DEFAULT '{}' NOT NULL,
     bounds BIGINT[] NOT NULL,
     sent INTEGER DEFAULT 0 NOT NULL,
     status TEXT NOT NULL,
@@ -243,9 +264,11 @@ CREATE TABLE chunks (
     not_before TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     turn DOUBLE PRECISION DEFAULT 0 NOT NULL,
     reason TEXT DEFAULT '' NOT NULL,
+    choice TEXT DEFAULT '' NOT NULL,
     external_id TEXT,
     CONSTRAINT pk_chunks PRIMARY KEY (id),
     CONSTRAINT ck_chunks_size CHECK (cardinality(seqs) = size and sent between 0 and size),
+    CONSTRAINT ck_chunks_among CHECK (among in ('', 'too_long', 'refused')),
     CONSTRAINT fk_chunks_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
 )
  WITH (fillfactor = 80);
@@ -296,3 +319,5 @@ CREATE TABLE job_events (
 CREATE INDEX ix_job_events_job_id ON job_events (job_id);
 
 insert into projects (name) values ('default');
+
+insert into dispatches (id) values (1);

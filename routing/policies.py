@@ -1,0 +1,280 @@
+"""Which of its candidates a chunk goes to now: the route's policy on what dispatch sees.
+
+    ordered     the first of the list                                           waits for it
+    cheapest    the lowest expected price, unknown ones last                    waits for it
+    fastest     the lowest latency lately; those nobody knows are tried         takes the next
+    weighted    shares of `weights` of all requests                             takes the next
+    least_busy  the fewest calls, in flight and bound, for what it can carry    takes the next
+    spread      the most room, among those that serve the first one's model     waits for them
+
+Only candidates that have not given up on the requests count, and of those the open ones. One
+that is closed is passed over; one that opens again in a few seconds is waited for as one that
+merely has no room. The right column says what follows where the best choice has no room, that
+is, has as much bound as it will need for half a minute: where the order stands for money or
+for a preference it is waited for, elsewhere the next one takes the work.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from core.money import Price, to_usd
+from core.plan import LISTS, Plan, indexes
+
+SOON: Final = 5.0
+"""Seconds for which a closed deployment is waited for rather than passed over."""
+
+TRIAL: Final = 200
+"""Requests that a deployment gets to show how fast it is."""
+
+_GOLDEN: Final = 0.6180339887498949
+_SHOWN: Final = 5
+
+
+@dataclass(slots=True)
+class Line:
+    """What is seen of a deployment now, and what of it is taken while chunks are bound.
+
+    `closed` says why it takes no work, empty when it does, and `reopens` after how many
+    seconds, None where not by itself. `room` are the requests that may still be bound to it, of
+    `ahead` altogether, and `spare` those beyond it for jobs of which nothing is bound there;
+    `load` those that are bound or in flight, of `carries` at once; `rate` is in calls a second.
+    None is what nobody has seen yet.
+    """
+
+    name: str
+    model: str
+    price: Price | None = None
+    closed: str = ""
+    reopens: float | None = None
+    room: int = 0
+    ahead: int = 1
+    load: int = 0
+    carries: int = 1
+    rate: float = 0.0
+    spare: int = 0
+    latency_ms: float | None = None
+    output_tokens: float | None = None
+
+    @property
+    def away(self) -> bool:
+        """Closed for longer than one waits."""
+        return bool(self.closed) and (self.reopens is None or self.reopens > SOON)
+
+    def free(self, *, newcomer: bool = False) -> bool:
+        """Whether it takes one more chunk now."""
+        return not self.closed and (self.room > 0 or (newcomer and self.spare > 0))
+
+    def take(self, requests: int) -> None:
+        """So many requests are bound to it."""
+        if self.room <= 0:
+            self.spare -= requests
+        self.room -= requests
+        self.load += requests
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A chunk that is to be bound: how many requests, their mean tokens in and the mean of
+    their output limits; `number` tells chunks apart; `allowed` are the candidates (bits) that
+    may have it, `new_to` those at which nothing of its job is bound."""
+
+    number: int
+    requests: int
+    allowed: int
+    tokens: float = 0.0
+    output_limit: float = 0.0
+    new_to: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The candidate (index) that a chunk goes to, and why: the policy, what it went by for each
+    candidate in view, and those that were closed."""
+
+    candidate: int
+    policy: str
+    saw: Mapping[str, str] = field(default_factory=dict)
+    closed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The candidates in question, by index, and what is asked of them."""
+
+    plan: Plan
+    ask: Ask
+    lines: Mapping[int, Line]
+
+    def free(self, index: int) -> bool:
+        """Whether the candidate takes the chunk now."""
+        return self.lines[index].free(newcomer=bool(self.ask.new_to >> index & 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """`rank` orders the candidates that may have the chunk, the best first; `figure` tells what
+    it went by. A `patient` one waits for the best."""
+
+    rank: Callable[[_View], Sequence[int]]
+    figure: Callable[[_View, int], str]
+    patient: bool = False
+
+
+def choose(plan: Plan, ask: Ask, seen: Mapping[str, Line]) -> Choice | None:
+    """The candidate that should have the chunk; None where it has to wait."""
+    present = {
+        index: seen[plan.candidates[index]]
+        for index in indexes(ask.allowed)
+        if plan.candidates[index] in seen
+    }
+    open_ = {i: line for i, line in present.items() if not line.away}
+    own = {i: line for i, line in open_.items() if i < plan.own}
+    view = _View(plan, ask, own or open_)
+    if not view.lines:
+        return None
+    # What the policy does not choose among comes in its order.
+    name = plan.choose if own else "ordered"
+    policy = POLICIES[name]
+    best = policy.rank(view)
+    takers = best[:1] if policy.patient else best
+    taken = next((index for index in takers if view.free(index)), None)
+    if taken is None:
+        return None
+    shown = [taken, *(index for index in best if index != taken)][:_SHOWN]
+    return Choice(
+        taken,
+        name,
+        {view.lines[index].name: policy.figure(view, index) for index in shown},
+        {line.name: _closed(line) for line in present.values() if line.closed},
+    )
+
+
+def reach(plan: Plan, home: str, seen: Mapping[str, Line]) -> list[str]:
+    """The deployments that may take chunks of the plan that stand at `home`, as far as that can
+    be told without looking at them: enough to know how many are worth reading."""
+    first = plan.candidates.index(home)
+    among = next((m for m in map(plan.mask, LISTS) if m >> first & 1), 0)
+    listed = [index for index in indexes(among) if plan.candidates[index] in seen]
+    # Those before its home have given up on a chunk, or it would not stand here.
+    near = [index for index in listed if index >= first]
+    present = [i for i in near if not seen[plan.candidates[i]].away] or [
+        i for i in listed if not seen[plan.candidates[i]].away
+    ]
+    own = [index for index in present if index < plan.own]
+    present = (own or present[:1])[: 1 if plan.choose == "ordered" else None]
+    return [
+        plan.candidates[index]
+        for index in present
+        if seen[plan.candidates[index]].free(newcomer=True)
+    ]
+
+
+def _closed(line: Line) -> str:
+    back = "" if line.reopens is None else f", back in {line.reopens:.0f} s"
+    return f"{line.closed}{back}"
+
+
+def _in_order(view: _View) -> list[int]:
+    return list(view.lines)
+
+
+def _place(_: _View, index: int) -> str:
+    return f"{index + 1}. of the list"
+
+
+def _by_price(view: _View) -> list[int]:
+    return sorted(view.lines, key=lambda i: (view.lines[i].price is None, _price(view, i), i))
+
+
+def _price(view: _View, index: int) -> int:
+    """The expected price of one of the requests in nano-dollars, 0 where nobody knows it."""
+    price = view.lines[index].price
+    if price is None:
+        return 0
+    return price.cost(round(view.ask.tokens), round(_output(view, index)))
+
+
+def _output(view: _View, index: int) -> float:
+    """The output tokens of one of the requests: as many as its answers had lately, else as the
+    others' had, else as they may have at most."""
+    own = view.lines[index].output_tokens
+    known = [line.output_tokens for line in view.lines.values() if line.output_tokens is not None]
+    if own is None and known:
+        own = sum(known) / len(known)
+    limit = view.ask.output_limit
+    return limit if own is None else min(own, limit)
+
+
+def _price_told(view: _View, index: int) -> str:
+    if view.lines[index].price is None:
+        return "price unknown"
+    return f"${to_usd(_price(view, index)):.3g} a request"
+
+
+def _by_latency(view: _View) -> list[int]:
+    def key(index: int) -> tuple[int, float, int]:
+        line = view.lines[index]
+        if line.latency_ms is not None:
+            return (1, line.latency_ms, index)
+        return (0 if line.load < TRIAL else 2, 0.0, index)
+
+    return sorted(view.lines, key=key)
+
+
+def _latency(view: _View, index: int) -> str:
+    latency = view.lines[index].latency_ms
+    return "on trial" if latency is None else f"{latency:.0f} ms"
+
+
+def _by_weight(view: _View) -> list[int]:
+    """Shares in the long run, whoever dispatches: the numbers of the chunks, turned about a
+    circle by the golden ratio, are even over any part of it."""
+    able = [i for i in view.lines if view.free(i) and _weight(view, i) > 0]
+    rest = sorted((i for i in view.lines if i not in able), key=lambda i: -_weight(view, i))
+    if not able:
+        return rest
+    point = view.ask.number * _GOLDEN % 1.0 * sum(_weight(view, i) for i in able)
+    for position, index in enumerate(able):
+        point -= _weight(view, index)
+        if point < 0:
+            return [index, *able[:position], *able[position + 1 :], *rest]
+    return [*able[::-1], *rest]
+
+
+def _weight(view: _View, index: int) -> float:
+    return view.plan.weights[index] if index < len(view.plan.weights) else 0.0
+
+
+def _weight_told(view: _View, index: int) -> str:
+    return f"weight {_weight(view, index):g}"
+
+
+def _by_load(view: _View) -> list[int]:
+    return sorted(view.lines, key=lambda i: (view.lines[i].load / view.lines[i].carries, i))
+
+
+def _load(view: _View, index: int) -> str:
+    line = view.lines[index]
+    return f"{line.load} for {line.carries} at once"
+
+
+def _by_room(view: _View) -> list[int]:
+    model = next(iter(view.lines.values())).model
+    same = [index for index, line in view.lines.items() if line.model == model]
+    return sorted(same, key=lambda i: (-view.lines[i].room / view.lines[i].ahead, i))
+
+
+def _room(view: _View, index: int) -> str:
+    line = view.lines[index]
+    return f"room for {max(0, line.room)} of {line.ahead}"
+
+
+POLICIES: Final = {
+    "ordered": _Policy(_in_order, _place, patient=True),
+    "cheapest": _Policy(_by_price, _price_told, patient=True),
+    "fastest": _Policy(_by_latency, _latency),
+    "weighted": _Policy(_by_weight, _weight_told),
+    "least_busy": _Policy(_by_load, _load),
+    "spread": _Policy(_by_room, _room),
+}

@@ -1,0 +1,223 @@
+"""Binding: the view of the yard on which chunks get their deployments, and what follows for
+their bounds and turns."""
+
+import heapq
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from core.deployment import Deployment
+from core.plan import Plan, indexes
+from core.status import Condition
+from db.connect import Connection
+from db.dispatch import (
+    Binding,
+    Stuck,
+    Work,
+    bind,
+    mean_sizes,
+    observed_rate,
+    planned_homes,
+    read_plans,
+    read_sizes,
+    stuck_chunks,
+    unbind,
+)
+from db.fair import Planned
+from routing.policies import Ask, Choice, Line, choose, reach
+from tasks.bounds import bounds_of, same_bounds
+from tasks.fair import ClaimTurns, FairOrder
+from tasks.health import OPEN
+
+HORIZON = 30.0
+CHUNK = 200
+LEAST_AHEAD = 2 * CHUNK
+MOST_AT_ONCE = 500 * CHUNK
+"""Requests that are looked at in one go: longer transactions would keep others waiting."""
+
+
+async def look(
+    conn: Connection,
+    deployments: Mapping[str, Deployment],
+    work: Mapping[str, Work],
+    standing: Mapping[str, Condition],
+) -> dict[str, Line]:
+    """The deployments as they are now, by name."""
+    lines = {}
+    for name, deployment in deployments.items():
+        rate = await observed_rate(conn, name)
+        ahead, bound = _ahead(deployment, rate), work[name].total
+        condition = standing.get(name, OPEN)
+        lines[name] = Line(
+            name=name,
+            model=deployment.model,
+            price=deployment.price,
+            closed="" if condition.binds else f"{condition.status}: {condition.reason}",
+            reopens=condition.left,
+            room=ahead - bound,
+            ahead=ahead,
+            load=bound,
+            carries=deployment.buckets.in_flight or 1,
+            rate=rate,
+            # Where there is no room, those of whom nothing is there yet get a little.
+            spare=max(0, CHUNK + ahead - bound) if bound >= ahead else 0,
+        )
+    return lines
+
+
+def _ahead(deployment: Deployment, rate: float) -> int:
+    """Requests that may be bound to the deployment at once."""
+    if deployment.buckets.rpm is not None:
+        rate = min(rate, deployment.buckets.rpm / 60)
+    in_flight = deployment.buckets.in_flight or 0
+    return max(LEAST_AHEAD, 4 * in_flight, round(HORIZON * rate))
+
+
+class Binder:
+    """What one dispatch binds, on what it sees: `lines` by name, whose room it takes."""
+
+    def __init__(
+        self, conn: Connection, deployments: Mapping[str, Deployment], lines: Mapping[str, Line]
+    ) -> None:
+        self._conn = conn
+        self._deployments = deployments
+        self._lines = lines
+        self._plans: dict[int, Plan] = {}
+        self._means: dict[int, tuple[float, float]] = {}
+
+    async def free_stuck(self, silent: Iterable[str]) -> None:
+        """Plans again what waits at deployments that send nothing, and not merely for a moment,
+        where another one is open for it."""
+        away = [name for name in silent if name in self._lines and self._lines[name].away]
+        if not away or all(line.closed for line in self._lines.values()):
+            return
+        ids = [chunk.id for chunk in await stuck_chunks(self._conn, away) if self._can_go(chunk)]
+        if ids:
+            await unbind(self._conn, ids, "its deployment takes no work")
+
+    def _can_go(self, chunk: Stuck) -> bool:
+        may = self._allowed(chunk.plan, chunk.excluded, chunk.among, limited=chunk.limited)
+        names = [chunk.plan.candidates[index] for index in indexes(may)]
+        return any(not self._lines[name].closed for name in names)
+
+    async def bind(self) -> int:
+        """Binds what there is room for; how many chunks. Those that stand at different
+        deployments take turns, request by request."""
+        orders = [
+            order
+            for home in await planned_homes(self._conn)
+            if (order := await self._open(home)) is not None
+        ]
+        if not orders:
+            return 0
+        claims = await ClaimTurns.read(self._conn, [*self._lines])
+        chosen: list[_Chosen] = []
+        offers = [iter(order) for order in orders]
+        heap = [(0, number) for number in range(len(orders))]
+        while heap:
+            served, number = heap[0]
+            chunk = next(offers[number], None)
+            if chunk is None:
+                heapq.heappop(heap)
+                continue
+            one = self._choose(orders[number], chunk, claims)
+            if one is not None:
+                chosen.append(one)
+                heapq.heapreplace(heap, (served + chunk.size, number))
+        for order in orders:
+            await order.keep(self._conn)
+        if not chosen:
+            return 0
+        await claims.keep(self._conn)
+        return await bind(self._conn, await self._bounded(chosen))
+
+    async def _open(self, home: str) -> FairOrder | None:
+        """The order of what stands at a deployment, as much of it as may find room; None where
+        nothing can."""
+        rate = self._lines[home].rate if home in self._lines else 0.0
+        order = await FairOrder.open(self._conn, home, rate=rate)
+        await self._learn(order.plans)
+        names = {name for id_ in order.plans for name in reach(self._plans[id_], home, self._lines)}
+        if not names:
+            return None
+        room = sum(max(0, self._lines[name].room) for name in names)
+        chunks = await order.look(self._conn, min(max(room, CHUNK), MOST_AT_ONCE))
+        await self._learn({chunk.plan_id for chunk in chunks})
+        weighed = [one.id for one in chunks if self._plans[one.plan_id].choose == "cheapest"]
+        if weighed:
+            self._means.update(await mean_sizes(self._conn, weighed))
+        return order
+
+    async def _learn(self, ids: set[int]) -> None:
+        if unknown := ids - self._plans.keys():
+            self._plans.update(await read_plans(self._conn, unknown))
+
+    def _allowed(self, plan: Plan, excluded: int, among: str, *, limited: bool) -> int:
+        """The candidates (bits) that may have a chunk: a budget needs a price."""
+        return sum(
+            1 << index
+            for index in indexes(plan.mask(among) & ~excluded)
+            if (line := self._lines.get(plan.candidates[index])) is not None
+            and (line.price is not None or not limited)
+        )
+
+    def _choose(self, order: FairOrder, chunk: Planned, claims: ClaimTurns) -> "_Chosen | None":
+        """The deployment that the chunk goes to, if it has room."""
+        plan, limited = self._plans[chunk.plan_id], order.limited(chunk.job)
+        allowed = self._allowed(plan, chunk.excluded, chunk.among, limited=limited)
+        new_to = sum(
+            1 << index
+            for index in indexes(allowed)
+            if self._lines[plan.candidates[index]].spare > 0
+            and not claims.has_bound(plan.candidates[index], chunk.job)
+        )
+        mean = self._means.get(chunk.id, (0.0, 0.0))
+        choice = choose(plan, Ask(chunk.id, chunk.size, allowed, *mean, new_to), self._lines)
+        if choice is None:
+            return None
+        name = plan.candidates[choice.candidate]
+        self._lines[name].take(chunk.size)
+        order.take()
+        turn = claims.next(name, chunk, order.weight(chunk.job))
+        binding = Binding(chunk.id, choice.candidate, name, told(choice), turn)
+        return _Chosen(chunk, limited, binding)
+
+    async def _bounded(self, chosen: list["_Chosen"]) -> list[Binding]:
+        """The bindings, with new bounds where the old ones do not hold."""
+        moved = [one.chunk.id for one in chosen if not self._alike(one)]
+        sizes = await read_sizes(self._conn, moved) if moved else {}
+        bindings = []
+        for one in chosen:
+            if one.chunk.id not in sizes:
+                bindings.append(one.binding)
+                continue
+            deployment = self._deployments[one.binding.deployment]
+            bounds = bounds_of(sizes[one.chunk.id], deployment, limited=one.limited)
+            # Under a budget it may not go where it has no bound, and waits for its own.
+            if bounds is not None:
+                bindings.append(replace(one.binding, bounds=bounds))
+        return bindings
+
+    def _alike(self, one: "_Chosen") -> bool:
+        """Whether the chunk's bounds hold where it goes."""
+        if one.binding.candidate == one.chunk.candidate:
+            return True
+        present = self._plans[one.chunk.plan_id].candidates[one.chunk.candidate]
+        return present in self._deployments and same_bounds(
+            self._deployments[present], self._deployments[one.binding.deployment]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A chunk, whether a budget limits it, and where it goes."""
+
+    chunk: Planned
+    limited: bool
+    binding: Binding
+
+
+def told(choice: Choice) -> str:
+    """A choice and its reasons, as they are kept with the chunk."""
+    reasons = {"by": choice.policy, "saw": choice.saw, "closed": choice.closed}
+    return json.dumps({key: value for key, value in reasons.items() if value})
