@@ -11,6 +11,7 @@ from db.connect import open_pool
 from providers.catalog import resolve_deployments
 from tasks.context import Context
 from workers.broker import CeleryPublisher, make_app
+from workers.logs import spare_stdout
 
 POOL_SIZE = 4
 
@@ -23,6 +24,7 @@ async def open_context(
 
     Raises ServiceError where no yard runs or Postgres does not answer, and ConfigError.
     """
+    spare_stdout()
     place = find_yard(environ)
     settings = settings_in_force(place.home, config, environ)
     deployments = resolve_deployments(settings, base_urls(place.home))

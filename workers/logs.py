@@ -104,6 +104,14 @@ def log_into(path: Path, *, environ: Mapping[str, str], secrets: Iterable[str]) 
             logging.getLogger().handlers = []
 
 
+def spare_stdout() -> None:
+    """For a program that is not one of the yard's processes: what we have to say goes to stderr,
+    where it has not set up structlog itself."""
+    if not structlog.is_configured():
+        # Asked for at each line, because a program may put another stream there.
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
 def know(**facts: int | str) -> None:
     """What stands in every line of this process from now on."""
     _facts.update(facts)

@@ -125,3 +125,19 @@ def test_the_last_net_keeps_numbers_and_structure() -> None:
 def test_a_level_that_does_not_exist_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="debug, info, warning, error"):
         configure(environ={"BATCHYARD_LOG_LEVEL": "loud"})
+
+
+def test_a_program_of_somebody_else_keeps_its_stdout() -> None:
+    program = (
+        "import structlog\nfrom workers.logs import spare_stdout\n"
+        "spare_stdout()\nstructlog.get_logger().warning('bell not rung')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (done.stdout, "bell not rung" in done.stderr) == ("", True)
