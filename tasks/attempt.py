@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import structlog
@@ -79,9 +79,8 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         leaf = ErrorClass.UNKNOWN if sent else ErrorClass.TRANSIENT
         outcome = ProviderError(leaf, None, "internal", BROKE_DOWN, billed=sent)
     latency_ms = round((time.monotonic() - began) * 1000)
-    if not (broken or _impatient(entry, deployment, outcome)):
-        failed = None if isinstance(outcome, Reply) else outcome
-        caller.health.saw(deployment, failed, began)
+    if not broken:
+        outcome = _told_health(caller, entry, deployment, outcome, began)
     if isinstance(outcome, Reply):
         if rejected is not None:
             settled = _failed(caller, entry, deployment, rejected, latency_ms)
@@ -126,12 +125,23 @@ def _call(caller: Caller, entry: Entry, deployment: Deployment) -> HttpCall | Pr
     return call
 
 
-def _impatient(entry: Entry, deployment: Deployment, outcome: Reply | ProviderError) -> bool:
-    """Whether the request's own timeout may have ended the call: that is no sign of an ill
-    deployment."""
-    timeout = entry.chunk.plan.timeout
+def _told_health(
+    caller: Caller,
+    entry: Entry,
+    deployment: Deployment,
+    outcome: Reply | ProviderError,
+    began: float,
+) -> Reply | ProviderError:
+    """Tells how the call went. One that the request's own timeout ended is no sign of an ill
+    deployment; the next candidate may be faster, where there is one."""
+    failed = None if isinstance(outcome, Reply) else outcome
+    chunk = entry.chunk
+    timeout = chunk.plan.timeout
     own = timeout is not None and timeout < deployment.timeout
-    return own and not isinstance(outcome, Reply) and outcome.error_class is ErrorClass.UNKNOWN
+    if own and failed is not None and failed.error_class is ErrorClass.UNKNOWN:
+        return replace(failed, hopeless=chunk.candidate + 1 < len(chunk.plan.candidates))
+    caller.health.saw(deployment, failed, began)
+    return outcome
 
 
 async def _exchange(

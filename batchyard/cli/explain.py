@@ -99,7 +99,24 @@ def _plan(body: dict[str, Any]) -> str:
     order = " then ".join(body.get("candidates", ())) or "nobody"
     return (
         f"route {body.get('route')}: {order}; up to {body.get('max_attempts')} attempts and "
-        f"{body.get('max_output')} tokens of output"
+        f"{body.get('max_output')} tokens of output{_rules(body)}"
+    )
+
+
+def _rules(body: dict[str, Any]) -> str:
+    """What else the plan asks for: the request's own timeout, the checks of its answer."""
+    timeout, checks = body.get("timeout"), body.get("checks") or {}
+    schema = {None: "", "request": ", or not as it asked"}.get(
+        checks.get("schema"), ", or not of its schema"
+    )
+    named = {"empty": "empty", "truncated": "cut off", "invalid": f"not JSON{schema}"}
+    told = [
+        f"{word}: {checks[name]}"
+        for name, word in named.items()
+        if checks.get(name, "accept") != "accept"
+    ]
+    return (f"; {timeout:g} s a call" if timeout else "") + (
+        f"; an answer that is {'; '.join(told)}" if told else ""
     )
 
 

@@ -54,6 +54,10 @@ def results(
         ask_project(
             home, project, lambda conn, id_: _to_file(conn, id_, number, kind, path, progress)
         )
+    except KeyboardInterrupt:
+        progress.clear()
+        put_note(f"interrupted: {relative(output.resolve())} is as it was")
+        raise
     finally:
         progress.clear()
     if as_json:

@@ -34,7 +34,7 @@ Pairs = Annotated[
 
 # One parameter an option.
 def submit(  # noqa: PLR0913
-    file: Annotated[str, typer.Argument(help="JSONL, or - for stdin.", metavar="FILE")],
+    file: Annotated[str, typer.Argument(help="JSONL or CSV, or - for stdin.", metavar="FILE")],
     *,
     route: Annotated[
         str | None,
@@ -59,9 +59,13 @@ def submit(  # noqa: PLR0913
     """Hand in a file of prompts, one JSON object a line; prints the job's id.
 
     Lines are OpenAI batch lines, or short: {"prompt": …} or {"messages": […]}, with an optional
-    custom_id and metadata, and any field of the body beside them. A model may name a
-    deployment, a model that one serves, or a route. A file with bad lines is refused whole,
-    and nothing is kept.
+    custom_id, and any field of the body beside them. A model may name a deployment, a model
+    that one serves, or a route. Of the body's fields, `fallbacks` (a list of such names),
+    `timeout` (seconds for each call) and `metadata` (comes back with the result) are for the
+    yard. A file with bad lines is refused whole, and nothing is kept.
+
+    A file may be gzipped. One whose name ends in .csv has a column `prompt`, perhaps `system`,
+    `model` and `custom_id`; other columns are metadata.
 
     \b
     Examples:
@@ -103,6 +107,10 @@ def _hand_in(file: str, options: SubmitOptions) -> tuple[int, int]:
 
     try:
         return run_interruptibly(submitted()), progress.lines
+    except KeyboardInterrupt:
+        progress.clear()
+        put_note("interrupted: unless `batchyard jobs` shows the job, nothing was submitted")
+        raise
     finally:
         progress.clear()
 

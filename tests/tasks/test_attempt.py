@@ -19,6 +19,7 @@ from providers.errors import TransportError
 from providers.tokens import count_many
 from tasks.attempt import DEFAULT_THROTTLE, Caller, attempt
 from tasks.decide import LONGEST_DELAY
+from tasks.health import Health
 
 BOUND = 700
 PRICE = Price(Decimal(1), Decimal(2))
@@ -322,3 +323,21 @@ def test_a_request_may_have_less_patience_than_its_provider() -> None:
         wire = Wire(said("red"))
         call(wire, entry("small", timeout=timeout), deployment("small"))
         assert wire.sent[0].timeout == sent
+
+
+def test_what_took_too_long_for_the_request_is_asked_of_the_next_and_not_held_against_it() -> None:
+    late = TransportError("no answer within 1 s", may_have_arrived=True)
+    two = (deployment("small"), deployment("large"))
+    for names, candidate in [(("small", "large"), 1), (("small",), 0)]:
+        settled = call(Wire(late), entry(*names, timeout=1.0), *two)
+        assert settled.status is AttemptStatus.UNKNOWN
+        assert settled.move is not None
+        assert settled.move.candidate == candidate
+    health = Health()
+    known = {one.name: one for one in two}
+    for _ in range(50):
+        wire = Wire(late)
+        asyncio.run(
+            attempt(Caller(known, wire, wire, wire, health=health), entry("small", timeout=1.0))
+        )
+    assert not health.condition("small").down
