@@ -11,11 +11,42 @@ for line in job.results():
 import importlib
 from typing import Any
 
-__all__ = ["Job", "job", "submit"]
+_HOMES = {
+    **dict.fromkeys(("Job", "job", "submit"), "batchyard.client"),
+    **dict.fromkeys(
+        (
+            "BatchyardError",
+            "ConfigError",
+            "ConflictError",
+            "InputError",
+            "LineProblem",
+            "NotFoundError",
+            "ServiceError",
+        ),
+        "core.errors",
+    ),
+}
+
+__all__ = [
+    "BatchyardError",
+    "ConfigError",
+    "ConflictError",
+    "InputError",
+    "Job",
+    "LineProblem",
+    "NotFoundError",
+    "ServiceError",
+    "job",
+    "submit",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the client when it is first used: the command line must start fast."""
-    if name not in __all__:
+    """Loads what is used when it is first used: the command line must start fast."""
+    if name not in _HOMES:
         raise AttributeError(f"module 'batchyard' has no attribute {name!r}")
-    return getattr(importlib.import_module("batchyard.client"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

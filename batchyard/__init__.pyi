@@ -1,3 +1,10 @@
 from batchyard.client import Job as Job
 from batchyard.client import job as job
 from batchyard.client import submit as submit
+from core.errors import BatchyardError as BatchyardError
+from core.errors import ConfigError as ConfigError
+from core.errors import ConflictError as ConflictError
+from core.errors import InputError as InputError
+from core.errors import LineProblem as LineProblem
+from core.errors import NotFoundError as NotFoundError
+from core.errors import ServiceError as ServiceError

@@ -12,6 +12,8 @@ What a *provider* did wrong is another tree: `providers/errors.py`.
 
 from dataclasses import dataclass
 
+TOLD = 3
+
 
 class BatchyardError(Exception):
     """Root of everything a user may be shown; the message names the remedy."""
@@ -32,16 +34,34 @@ class LineProblem:
     code: str = "invalid_request"
 
     def __str__(self) -> str:
-        where = f"line {self.line}" + (f", {self.field}" if self.field else "")
+        return self.told("line")
+
+    def told(self, noun: str) -> str:
+        """In words; `noun` is what the input consists of."""
+        where = f"{noun} {self.line}" + (f", {self.field}" if self.field else "")
         return f"{where}: {self.problem}. {self.fix}"
 
 
 class InputError(BatchyardError):
-    """The input was refused whole; `problems` lists up to the first hundred bad lines."""
+    """The input was refused whole; `problems` lists up to the first hundred bad lines.
 
-    def __init__(self, message: str, problems: tuple[LineProblem, ...] = ()) -> None:
+    `message` is the sentence alone, `str` has the first problems below it; `noun` is what the
+    input consists of: lines, or the items of a Python iterable.
+    """
+
+    def __init__(
+        self, message: str, problems: tuple[LineProblem, ...] = (), noun: str = "line"
+    ) -> None:
         super().__init__(message)
+        self.message = message
         self.problems = problems
+        self.noun = noun
+
+    def __str__(self) -> str:
+        told = [problem.told(self.noun) for problem in self.problems[:TOLD]]
+        rest = len(self.problems) - len(told)
+        more = [f"and {rest} more, in the error's `problems`"] if rest else []
+        return "\n  ".join((self.message, *told, *more))
 
 
 class NotFoundError(BatchyardError):

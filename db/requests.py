@@ -141,8 +141,12 @@ async def duplicates(conn: Connection, part: int, job_id: int, limit: int) -> li
 
 
 async def refuse_duplicates(conn: Connection, part: int, job_id: int) -> int:
-    """Fails the later rows of every repeated custom_id; returns how many."""
-    cursor = await conn.execute(SQL["refuse_duplicates"], {"part": part, "job_id": job_id})
+    """Fails the later rows of every repeated custom_id; returns how many. What was refused, for
+    this or anything else, then has the name of its line where another request has its own:
+    results are joined by it."""
+    where = {"part": part, "job_id": job_id}
+    cursor = await conn.execute(SQL["refuse_duplicates"], where)
+    await conn.execute(SQL["rename_refused"], where)
     return cursor.rowcount
 
 

@@ -137,14 +137,14 @@ class Intake:
         return target
 
 
-def empty_row(problem: LineProblem, line: bytes | LineProblem) -> Row:
+def empty_row(problem: LineProblem, line: bytes | LineProblem, target: str) -> Row:
     """What stands for a bad line among the requests: its custom_id where it can be read."""
     custom_id = f"request-{problem.line}"
     if isinstance(line, bytes):
         with suppress(BadLineError, KeyError):
             _check_utf8(line)
             custom_id = _custom_id(_fields_of_line(line)["custom_id"])
-    return Row(custom_id, "", b"{}", b"", b"")
+    return Row(custom_id, target, b"{}", b"", b"")
 
 
 def _fields_of_line(line: bytes) -> Fields:
@@ -281,8 +281,7 @@ def _bad_custom_id() -> BadLineError:
 
 
 def _missing(field: str, fix: str) -> BadLineError:
-    problem = f"Missing required parameter: '{field}'"
-    return BadLineError(field, problem, fix, "missing_required_parameter")
+    return BadLineError(field, "missing", fix, "missing_required_parameter")
 
 
 CHECKS: dict[str, Callable[[Raw, str], None]] = {

@@ -85,6 +85,11 @@ def _standard_input() -> io.BufferedReader:
         raise InputError("There is no standard input here. Give the path of a file") from error
 
 
+def is_file(source: Source) -> bool:
+    """Whether this names a file or standard input, and is not the items themselves."""
+    return isinstance(source, str | os.PathLike)
+
+
 def source_name(source: Source) -> str:
     """What a job's status calls its input."""
     if isinstance(source, str | os.PathLike):

@@ -30,7 +30,7 @@ from routing.targets import DEFAULT_ROUTE, Target, known_targets, resolve_target
 from tasks.bell import ring
 from tasks.context import Context
 from tasks.intake import Intake, empty_row
-from tasks.lines import Source, estimate_lines, read_lines, source_name
+from tasks.lines import Source, estimate_lines, is_file, read_lines, source_name
 
 MAX_PROBLEMS = 100
 SPOOL = 4 * 2**20
@@ -44,7 +44,8 @@ Progress = Callable[[int], None]
 class SubmitOptions:
     """`route` is what lines without a model use; it may also name a deployment or a model.
     `budget_nusd` is in nano-dollars. `weight` is the job's among its project's jobs; what is
-    not done by the `deadline` is not called any more."""
+    not done by the `deadline` is not called any more. `how_to_skip` is how the caller writes
+    `skip_bad_lines`, for messages."""
 
     project: str = DEFAULT_PROJECT
     route: str | None = None
@@ -54,6 +55,7 @@ class SubmitOptions:
     name: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     skip_bad_lines: bool = False
+    how_to_skip: str = "skip_bad_lines=True"
 
 
 def _unseen(_: int) -> None:
@@ -134,6 +136,7 @@ class _Taking:
         self._deadline = deadline
         self._progress = progress
         self._route = options.route or DEFAULT_ROUTE
+        self._noun = "line" if is_file(source) else "item"
         self._problems: list[LineProblem] = []
 
     async def run(self, conn: Connection, project: Project, job_id: int) -> str:
@@ -181,7 +184,7 @@ class _Taking:
                 if isinstance(row, Row):
                     full = blocks.add(number, row)
                 elif self._options.skip_bad_lines:
-                    full = blocks.add(number, empty_row(row, line))
+                    full = blocks.add(number, empty_row(row, line, self._route))
                     blocks.refuse(_error_json(row))
                 else:
                     full = False
@@ -197,8 +200,7 @@ class _Taking:
     async def _refuse(self, conn: Connection, job_id: int, blocks: RequestBlocks) -> int:
         """Fails or refuses what is bad; returns how many requests failed at once."""
         if blocks.total == 0 and not self._problems:
-            fix = 'Write one JSON object a line, e.g. {"prompt": "…"}'
-            self._problems.append(LineProblem(1, "", "there is no line", fix, "empty_file"))
+            raise self._nothing()
         if self._options.skip_bad_lines and blocks.total:
             await requests.copy_refusals(conn, blocks)
             if blocks.in_order:
@@ -211,8 +213,8 @@ class _Taking:
             LineProblem(
                 row,
                 "custom_id",
-                f"{custom_id!r} was already used on line {first}",
-                "Give every line its own",
+                f"{custom_id!r} was already used on {self._noun} {first}",
+                f"Give every {self._noun} its own",
                 "duplicate_custom_id",
             )
             for row, first, custom_id in twice
@@ -225,12 +227,19 @@ class _Taking:
         problems = sorted(self._problems, key=lambda problem: problem.line)[:MAX_PROBLEMS]
         count = len(problems)
         more = "at least " if count >= MAX_PROBLEMS else ""
-        lines = "line" if count == 1 else "lines"
+        nouns = self._noun if count == 1 else f"{self._noun}s"
         return InputError(
-            f"{source_name(self._source)}: {more}{count} bad {lines}, so nothing was submitted. "
-            f"First, {problems[0]}. Mend the input, or keep its good lines with --skip-bad-lines",
+            f"{source_name(self._source)}: {more}{count} bad {nouns}, so nothing was submitted. "
+            f"Mend the input, or keep its good {self._noun}s with {self._options.how_to_skip}",
             tuple(problems),
+            self._noun,
         )
+
+    def _nothing(self) -> InputError:
+        fix = 'Write one JSON object a line, e.g. {"prompt": "…"}'
+        if self._noun == "item":
+            fix = "Give strings, which are prompts, or dicts"
+        return InputError(f"there is no request in {source_name(self._source)}. {fix}")
 
     def _resolve(self, name: str) -> str | None:
         target = resolve_target(name, self._ctx.settings)

@@ -45,7 +45,7 @@ def _message(error: BaseException) -> str:
     if isinstance(error, typer.TyperException):
         hint = "" if is_help(error) else f" Try '{_path(error)} --help'"
         return f"{error.format_message()}{hint}"
-    return str(error)
+    return error.message if isinstance(error, InputError) else str(error)
 
 
 def is_help(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -84,7 +85,7 @@ def submit(  # noqa: PLR0913
         metadata=_pairs(metadata or []),
         skip_bad_lines=skip_bad_lines,
     )
-    number, total = _hand_in(file, options)
+    number, total = _hand_in(file, replace(options, how_to_skip="--skip-bad-lines"))
     job = job_name(number)
     if as_json:
         put_json({"id": job})

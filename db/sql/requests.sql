@@ -44,11 +44,24 @@ with twice as (
 insert into results (part, job_id, seq, round, status, error, commit_id)
 select q.part, q.job_id, q.seq, 1, 'failed',
   json_build_object('code', 'duplicate_custom_id',
-    'message', format('custom_id: already used on line %%s. Give every line its own', t.first),
+    'message', format('custom_id: %%s was already used on line %%s. Give every line its own',
+      to_json(q.custom_id), t.first),
     'line', q.row)::text, 0
 from requests q join twice t on t.custom_id = q.custom_id and q.row > t.first
 left join results r on r.part = q.part and r.job_id = q.job_id and r.seq = q.seq
 where q.part = %(part)s and q.job_id = %(job_id)s and r.seq is null;
+
+-- name: rename_refused
+-- Nothing but the refused has a result yet.
+with again as (
+  select custom_id from requests
+  where part = %(part)s and job_id = %(job_id)s
+  group by custom_id having count(*) > 1
+)
+update requests q set custom_id = 'request-' || q.row
+from again, results r
+where q.part = %(part)s and q.job_id = %(job_id)s and q.custom_id = again.custom_id
+  and r.part = q.part and r.job_id = q.job_id and r.seq = q.seq;
 
 -- name: route_chunks
 insert into chunks (job_id, part, kind, size, seqs, tries, calls, tokens, bounds, status)

@@ -151,6 +151,21 @@ def test_errors_come_as_they_are(yard) -> None:
             batchyard.job(job_id)
 
 
+def test_its_errors_are_the_packages_own(yard) -> None:
+    assert {"submit", "Job", "InputError", "ServiceError"} <= set(dir(batchyard))
+    with pytest.raises(batchyard.BatchyardError) as caught:
+        batchyard.submit(["a", {"prompt": 1}, {"prompt": "c", "custom_id": ""}])
+    assert isinstance(caught.value, batchyard.InputError)
+    told = str(caught.value)
+    assert "2 bad items" in told
+    assert "item 2, prompt" in told
+    assert "item 3, custom_id" in told
+    assert "skip_bad_lines=True" in told
+    assert "--" not in told
+    with pytest.raises(batchyard.InputError, match="there is no request in python"):
+        batchyard.submit([])
+
+
 def test_a_cancelled_job_is_cancelling(yard) -> None:
     job = batchyard.submit(["a"])
     job.cancel()

@@ -176,7 +176,7 @@ def test_any_line_is_a_request_or_a_problem(line: bytes, number: int) -> None:
         (got.body + got.metadata).decode()
     else:
         assert got.line == number
-        stand_in = empty_row(got, line)
+        stand_in = empty_row(got, line, "default")
         assert stand_in.custom_id
         assert "\x00" not in stand_in.custom_id
         stand_in.custom_id.encode()

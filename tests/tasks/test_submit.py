@@ -68,7 +68,7 @@ def test_a_bad_input_is_refused_whole_with_all_its_problems(inn) -> None:
         (4, "model_not_found"),
         (5, "duplicate_custom_id"),
     ]
-    assert "line 1" in problems[1].problem
+    assert "item 1" in problems[1].problem
     assert "Did you mean 'my-8b'" in problems[2].fix
     for table in ("jobs", "requests", "chunks", "accounts where kind = 'job'"):
         assert inn.rows(f"select 1 from {table}") == []
@@ -76,16 +76,16 @@ def test_a_bad_input_is_refused_whole_with_all_its_problems(inn) -> None:
 
 
 def test_no_more_than_a_hundred_problems(inn) -> None:
-    with pytest.raises(InputError, match="at least 100 bad lines") as caught:
+    with pytest.raises(InputError, match="at least 100 bad items") as caught:
         inn.submit([b"{"] * 5000)
     assert len(caught.value.problems) == 100
 
 
 @pytest.mark.parametrize("lines", [[], [b"", b"  \n"]])
 def test_an_empty_input_is_refused(inn, lines: list[bytes]) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match="there is no request in python") as caught:
         inn.submit(lines)
-    assert [problem.code for problem in caught.value.problems] == ["empty_file"]
+    assert "skip" not in str(caught.value)
 
 
 def test_a_missing_file_is_said(inn, tmp_path: Path) -> None:
@@ -100,6 +100,7 @@ def test_bad_lines_may_be_kept_as_failed_results(inn) -> None:
         {"custom_id": "twice", "prompt": "1"},
         {"custom_id": "twice", "prompt": "2"},
         b"\xff",
+        {"custom_id": "twice", "prompt": 9},
     ]
     job_id = inn.submit(lines, skip_bad_lines=True)
     rows = inn.rows(
@@ -108,12 +109,16 @@ def test_bad_lines_may_be_kept_as_failed_results(inn) -> None:
     )
     assert [(row[0], row[1], row[2]["code"], row[2]["line"], row[3], row[4]) for row in rows] == [
         (1, "failed", "invalid_request", 2, "mine", 1),
-        (3, "failed", "duplicate_custom_id", 4, "twice", 1),
+        # Results are joined by custom_id: only one of them has it.
+        (3, "failed", "duplicate_custom_id", 4, "request-4", 1),
         (4, "failed", "invalid_json_line", 5, "request-5", 1),
+        (5, "failed", "invalid_request", 6, "request-6", 1),
     ]
+    assert '"twice" was already used on line 3' in rows[1][2]["message"]
+    assert inn.rows("select distinct target from requests") == [("default",)]
     assert inn.rows("select seqs from chunks") == [([0, 2],)]
-    assert inn.rows("select deployment, failed from job_counters") == [("", 3)]
-    assert inn.rows("select total from jobs") == [(5,)]
+    assert inn.rows("select deployment, failed from job_counters") == [("", 4)]
+    assert inn.rows("select total from jobs") == [(6,)]
     assert inn.bell.rung == [("route", (job_id,))]
 
 
@@ -171,7 +176,7 @@ def test_a_custom_id_twice_in_a_large_job_or_out_of_order_is_found(
         for names in (["a", "b", "c", "a"], ["b", "a", "b", "c"], ["a", "a", "b", "c"]):
             with pytest.raises(InputError, match="already used"):
                 inn.submit([{"prompt": "x", "custom_id": name} for name in names])
-        with pytest.raises(InputError, match="already used on line 1"):
+        with pytest.raises(InputError, match="already used on item 1"):
             inn.submit([{"prompt": "x", "custom_id": "request-4"}, "a", "b", "c"])
         inn.submit([{"prompt": "x", "custom_id": name} for name in ("z", "a1", "b", "a2")])
 
