@@ -65,7 +65,8 @@ def by(members: Mapping[str, float]) -> dict[Labels, float]:
 
 
 class ProcessSeries(Collector):
-    """The meters of this process, and what it holds at the moment (`held`: gauges by name)."""
+    """The meters of this process, and what it holds at the moment (`holds`: gauges by name).
+    One that makes no calls has nothing to tell of deployments."""
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class ProcessSeries(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from self._work()
         if self._meters.deployments:
+            yield from self._inside()
             yield from self._calls()
             yield from self._pauses()
             yield from self._money()
@@ -105,8 +107,9 @@ class ProcessSeries(Collector):
         )
         for name, value in self._holds().items():
             yield gauge(name, HOLDS[name], (), {(): value})
-        if not meters.commits.sum and not meters.slices:
-            return
+
+    def _inside(self) -> Iterable[Metric]:
+        meters = self._meters
         yield histogram(
             "batchyard_slice_seconds",
             "How long tickets were worked on.",
