@@ -83,6 +83,10 @@ class DeploymentMeters:
             self.zero_cost += cost == 0
         else:
             self._add_failed(settled)
+        if settled.move is not None:
+            same = settled.move.candidate == settled.entry.chunk.candidate
+            self.retries += same
+            self.fallbacks += not same
         if usage is not None:
             self.input_tokens.add(usage.input_tokens)
             self.output_tokens.add(usage.output_tokens)
@@ -99,10 +103,6 @@ class DeploymentMeters:
         leaf = settled.error_class or "unknown"
         self.failed[settled.status.value, leaf] += 1
         self.failed_latency[leaf].add(settled.latency_ms)
-        if settled.move is not None:
-            same = settled.move.candidate == settled.entry.chunk.candidate
-            self.retries += same
-            self.fallbacks += not same
 
 
 class Meters:
