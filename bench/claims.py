@@ -25,7 +25,7 @@ from psycopg import AsyncConnection
 from batchyard.embedded.testing import start_services
 from bench.scene import DEPLOYMENTS, PROVIDER, Scene, fill
 from core.money import Price
-from db import dispatch, finish, lease, planning, processes
+from db import dispatch, finish, lease, planning, processes, vitals
 from db.connect import Connection, statements
 from db.migrate import migrate
 from routing.policies import Line
@@ -112,7 +112,7 @@ def _operations(owner: int, scene: Scene) -> Iterator[tuple[str, Operation]]:
     for room in (2 * CHUNK, HORIZON, CHUNK * scene.jobs // 2):
         yield f"bind {room}", partial(_bind, room=room)
     yield "waiting_work", lambda conn: dispatch.waiting_work(conn, names)
-    yield "observed_rate", lambda conn: dispatch.observed_rate(conn, first)
+    yield "read_vitals", vitals.read_vitals
     yield "live_lanes", lambda conn: dispatch.live_lanes(conn, PROVIDER, 20.0)
     yield "drained", lambda conn: conn.execute(DRAINED, {"job_ids": list(range(1, 9))})
     yield "lock_orphans", processes.lock_orphans

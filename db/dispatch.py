@@ -115,12 +115,6 @@ async def unbind(conn: Connection, ids: Iterable[int], reason: str) -> None:
     await conn.execute(SQL["unbind"], {"ids": list(ids), "reason": reason})
 
 
-async def observed_rate(conn: Connection, deployment: str) -> float:
-    """Attempts a second on this deployment over its present jobs."""
-    row = await (await conn.execute(SQL["rate"], {"deployment": deployment})).fetchone()
-    return float(row[0]) if row else 0.0
-
-
 async def live_lanes(conn: Connection, provider: str, lost_after: float) -> int:
     """Lanes queued or running; those that are lost or whose process died are removed."""
     cursor = await conn.execute(SQL["live_lanes"], {"provider": provider, "lost_after": lost_after})

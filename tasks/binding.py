@@ -16,7 +16,6 @@ from db.dispatch import (
     Work,
     bind,
     mean_sizes,
-    observed_rate,
     planned_homes,
     read_plans,
     read_sizes,
@@ -24,6 +23,7 @@ from db.dispatch import (
     unbind,
 )
 from db.fair import Planned
+from db.vitals import Vital, read_vitals
 from routing.policies import Ask, Choice, Line, choose, reach
 from tasks.bounds import bounds_of, same_bounds
 from tasks.fair import ClaimTurns, FairOrder
@@ -43,10 +43,11 @@ async def look(
     standing: Mapping[str, Condition],
 ) -> dict[str, Line]:
     """The deployments as they are now, by name."""
+    vitals = await read_vitals(conn)
     lines = {}
     for name, deployment in deployments.items():
-        rate = await observed_rate(conn, name)
-        ahead, bound = _ahead(deployment, rate), work[name].total
+        vital = vitals.get(name, Vital(name))
+        ahead, bound = _ahead(deployment, vital.rate), work[name].total
         condition = standing.get(name, OPEN)
         lines[name] = Line(
             name=name,
@@ -56,9 +57,11 @@ async def look(
             reopens=condition.left,
             room=ahead - bound,
             ahead=ahead,
-            load=bound,
+            load=bound + vital.in_flight,
             carries=deployment.buckets.in_flight or 1,
-            rate=rate,
+            rate=vital.rate,
+            latency_ms=vital.latency_ms,
+            output_tokens=vital.output_tokens,
             # Where there is no room, those of whom nothing is there yet get a little.
             spare=max(0, CHUNK + ahead - bound) if bound >= ahead else 0,
         )

@@ -37,6 +37,7 @@ from tasks.health import Health
 from tasks.meters import Meters
 from tasks.record import Writer
 from tasks.trace import traced
+from tasks.vitals import keep_vitals
 from tasks.watch import watch
 from tasks.yard import Yard
 from workers import environment
@@ -93,6 +94,7 @@ async def open_yard(
         vital.append(_vital(caller.health.keep(pool, limiter)))
         vital.append(_vital(watch(pool, deployments)))
         vital.append(_vital(watch_halts(yard)))
+        vital.append(_vital(keep_vitals(pool, process_id, meters)))
         try:
             yield yard
         finally:

@@ -77,14 +77,6 @@ for update of c skip locked;
 update chunks set status = 'planned', not_before = now(), reason = %(reason)s
 where id = any(%(ids)s::bigint[]) and status in ('ready', 'waiting');
 
--- name: rate
--- Attempts a second over the life of the present jobs: slow to follow, but the horizon has a
--- floor of its own.
-select coalesce(sum(attempts), 0)::float
-  / greatest(1, extract(epoch from now() - min(j.in_progress_at)))::float
-from job_counters c join jobs j on j.id = c.job_id
-where c.deployment = %(deployment)s and j.ended_at is null;
-
 -- name: live_lanes
 -- Queued tickets that nobody started for long are taken for lost and forgotten: should such a
 -- ticket turn up after all, it finds its row gone and does nothing.
