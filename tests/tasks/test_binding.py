@@ -1,0 +1,211 @@
+"""Binding on real jobs: policies over several deployments, what is closed, and new bounds."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from core.deployment import Deployment
+from core.money import Price
+from core.settings import Settings
+from core.status import Cause
+from db.connect import open_pool
+from db.health import disable, park, resume
+from db.vitals import Vital, put_vitals
+from providers.tokens import count_many
+from tasks.bounds import bound_nusd
+from tasks.context import Context
+from tasks.dispatch import dispatch
+from tasks.route import route
+from tasks.submit import SubmitOptions, submit
+from tests.conftest import DEPLOYMENTS, Bell
+from tests.db.kit import Kit
+
+NAMES = ("first", "twin", "dear", "openai")
+SMALL = DEPLOYMENTS["small"]
+YARD: dict[str, Deployment] = {
+    "first": replace(SMALL, name="first"),
+    "twin": replace(SMALL, name="twin"),
+    "dear": replace(SMALL, name="dear", model="m-70b", price=Price(Decimal(9), Decimal(9))),
+    "openai": replace(
+        SMALL,
+        name="openai",
+        model="gpt-5-mini",
+        base_url="https://api.openai.com/v1",
+        price=Price(Decimal(3), Decimal(4)),
+    ),
+}
+
+
+class Yard:
+    """A yard without workers and with one route, on a fresh database."""
+
+    def __init__(self, database_url: str, inn: Any) -> None:
+        self.database_url = database_url
+        self.rows = inn.rows
+        self.bell = Bell()
+
+    def run(self, work: Callable[[Context], Awaitable[Any]], **rules: Any) -> Any:
+        tree = {
+            "providers": {"lab": {"base_url": "http://127.0.0.1:1/v1"}},
+            "deployments": {name: {"provider": "lab", "model": name} for name in NAMES},
+            "routes": {"default": {"candidates": ["first"]} | rules},
+        }
+
+        async def inside() -> Any:
+            async with open_pool(self.database_url) as pool:
+                settings = Settings.model_validate(tree)
+                return await work(Context(settings, YARD, pool, self.bell))
+
+        return asyncio.run(inside())
+
+    def plan(self, requests: int, *, budget: int | None = None, **rules: Any) -> int:
+        """A job of that many requests, routed."""
+
+        async def work(ctx: Context) -> int:
+            lines = [
+                {"prompt": f"question {n} " + "x" * n, "max_tokens": 9} for n in range(requests)
+            ]
+            job = await submit(ctx, lines, SubmitOptions(budget_nusd=budget))
+            while not (await route(ctx, job)).startswith("0 "):
+                pass
+            return job
+
+        return int(self.run(work, **rules))
+
+    def dispatch(self) -> str:
+        return str(self.run(dispatch))
+
+    def close(self, name: str, seconds: float | None = None) -> None:
+        async def work(ctx: Context) -> None:
+            async with ctx.pool.connection() as conn:
+                if seconds is None:
+                    await disable(conn, [name], cause=Cause.KEY, reason="its key was refused")
+                else:
+                    await park(conn, [name], cause=Cause.LIMITS, reason="429", seconds=seconds)
+
+        self.run(work)
+
+    def bound(self) -> dict[str, int]:
+        return dict(
+            self.rows(
+                "select deployment, sum(size)::int from chunks"
+                " where kind = 'call' and status in ('ready', 'waiting') group by 1"
+            )
+        )
+
+
+@pytest.fixture
+def yard(database_url: str, inn: Any) -> Yard:
+    return Yard(database_url, inn)
+
+
+def test_spread_uses_both_endpoints_and_says_why(yard: Yard) -> None:
+    yard.plan(800, candidates=["first", "twin", "dear"], choose="spread")
+    yard.dispatch()
+    assert yard.bound() == {"first": 400, "twin": 400}
+    choices = [
+        json.loads(row[0]) for row in yard.rows("select choice from chunks where plan_id > 0")
+    ]
+    assert {choice["by"] for choice in choices} == {"spread"}
+    assert choices[0]["saw"] == {"first": "room for 400 of 400", "twin": "room for 400 of 400"}
+
+
+def test_a_closed_first_choice_is_passed_over_and_what_it_held_goes_on(yard: Yard) -> None:
+    yard.plan(600, candidates=["first", "dear"])
+    yard.dispatch()
+    assert yard.bound() == {"first": 400}
+    yard.close("first")
+    yard.dispatch()
+    assert yard.bound() == {"dear": 400}
+    rows = yard.rows("select choice from chunks where status = 'ready'")
+    assert all("its key was refused" in json.loads(row[0])["closed"]["first"] for row in rows)
+    assert yard.rows("select sum(excluded)::int from chunks") == [(0,)]
+
+    async def open_(ctx: Context) -> None:
+        async with ctx.pool.connection() as conn:
+            await resume(conn, ["first"])
+
+    yard.run(open_)
+    yard.dispatch()
+    assert yard.bound() == {"dear": 400, "first": 200}
+
+
+def test_a_pause_of_a_moment_moves_nothing(yard: Yard) -> None:
+    yard.plan(600, candidates=["first", "dear"])
+    yard.dispatch()
+    yard.close("first", seconds=3.0)
+    yard.dispatch()
+    assert yard.bound() == {"first": 400}
+
+
+def test_where_nobody_is_open_work_stays_where_it_is(yard: Yard) -> None:
+    yard.plan(600, candidates=["first", "dear"])
+    yard.dispatch()
+    for name in ("first", "dear"):
+        yard.close(name)
+    yard.dispatch()
+    assert yard.bound() == {"first": 400}
+
+
+def test_bounds_are_those_of_the_deployment_it_goes_to(yard: Yard) -> None:
+    job = yard.plan(40, candidates=["first", "openai"], budget=10**9)
+    yard.close("first")
+    yard.dispatch()
+    ((seqs, bounds, candidate),) = yard.rows(
+        "select seqs, bounds, candidate from chunks where status = 'ready'"
+    )
+    bodies = dict(yard.rows("select seq, body from requests where job_id = %s", job))
+    counted = count_many([bodies[seq].encode() for seq in seqs])
+    sizes = [one.size(4096) for one in counted]
+    assert bounds == [bound_nusd(size, YARD["openai"], limited=True) for size in sizes]
+    assert candidate == 1
+
+
+def test_who_has_given_up_is_not_chosen_again(yard: Yard) -> None:
+    yard.plan(200, candidates=["first", "twin", "dear"], choose="least_busy")
+    yard.rows("update chunks set excluded = 3 where kind = 'call' and status = 'planned'")
+    yard.dispatch()
+    assert yard.bound() == {"dear": 200}
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("cheapest", "dear"), ("fastest", "twin"), ("ordered", "first")]
+)
+def test_policies_go_by_what_was_seen_lately(yard: Yard, policy: str, expected: str) -> None:
+    async def live(ctx: Context) -> None:
+        async with ctx.pool.connection() as conn:
+            seen = [
+                Vital("first", 0, 9, 0, 900.0, 200.0, 5.0),
+                Vital("twin", 0, 9, 0, 80.0, 200.0, 5.0),
+                # Nine times as dear, and its answers are hundreds of times as short.
+                Vital("dear", 0, 9, 0, 500.0, 0.5, 5.0),
+            ]
+            await put_vitals(conn, (await Kit.open(conn)).owner, seen)
+
+    yard.run(live)
+    lines = [{"prompt": "hi", "max_tokens": 500}] * 150
+
+    async def work(ctx: Context) -> None:
+        job = await submit(ctx, lines, SubmitOptions())
+        await route(ctx, job)
+
+    yard.run(work, candidates=["first", "twin", "dear"], choose=policy)
+    yard.dispatch()
+    assert yard.bound() == {expected: 150}
+
+
+def test_two_dispatches_bind_nothing_twice(yard: Yard) -> None:
+    yard.plan(400, candidates=["first", "dear"])
+
+    async def both(ctx: Context) -> list[str]:
+        return [*await asyncio.gather(*(dispatch(ctx) for _ in range(4)))]
+
+    told = yard.run(both)
+    assert sum(text.startswith("2 chunks bound") for text in told) == 1
+    assert yard.bound() == {"first": 400}
+    assert sum(step == "call" for step, _ in yard.bell.rung) == 2
