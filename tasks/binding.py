@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from core.deployment import Deployment
 from core.plan import Plan, indexes
-from core.status import Condition
+from core.status import Condition, DeploymentStatus
 from db.connect import Connection
 from db.dispatch import (
     Binding,
@@ -49,13 +49,16 @@ async def look(
         vital = vitals.get(name, Vital(name))
         ahead, bound = _ahead(deployment, vital.rate), work[name].total
         condition = standing.get(name, OPEN)
+        tried = condition.status is DeploymentStatus.PROBING
+        binds = condition.binds and not (tried and bound)
         lines[name] = Line(
             name=name,
             model=deployment.model,
             price=deployment.price,
-            closed="" if condition.binds else f"{condition.status}: {condition.reason}",
+            closed="" if binds else f"{condition.status}: {condition.reason}",
             reopens=condition.left,
-            room=ahead - bound,
+            # One that is being tried gets a single chunk, and nobody waits for it.
+            room=CHUNK if tried else ahead - bound,
             ahead=ahead,
             load=bound + vital.in_flight,
             carries=deployment.buckets.in_flight or 1,
@@ -63,7 +66,7 @@ async def look(
             latency_ms=vital.latency_ms,
             output_tokens=vital.output_tokens,
             # Where there is no room, those of whom nothing is there yet get a little.
-            spare=max(0, CHUNK + ahead - bound) if bound >= ahead else 0,
+            spare=max(0, CHUNK + ahead - bound) if bound >= ahead and not tried else 0,
         )
     return lines
 

@@ -77,9 +77,13 @@ class Health:
         """Whether calls may be made to it now."""
         return self.condition(deployment).sends
 
+    def probes(self, deployment: str) -> bool:
+        """Whether it is being tried with a few calls."""
+        return self.condition(deployment).status is DeploymentStatus.PROBING
+
     def buckets(self, deployment: Deployment) -> Buckets:
         """Its limits; those of one that is being probed let a few calls through."""
-        if self.condition(deployment.name).status is DeploymentStatus.PROBING:
+        if self.probes(deployment.name):
             return replace(deployment.buckets, in_flight=PROBES)
         return deployment.buckets
 

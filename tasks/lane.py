@@ -222,8 +222,7 @@ class Lane:
         return bool(claimed)
 
     async def _lease(self, conn: Connection) -> list[LeasedChunk]:
-        sends = self._yard.caller.health.sends
-        for deployment in [d for d in self._deployments if sends(d.name)]:
+        for deployment in [d for d in self._deployments if self._takes_calls(d.name)]:
             chunks = await claim(conn, deployment.name, owner=self._yard.process_id, room=CLAIM)
             if chunks:
                 self._served.add(deployment.name)
@@ -233,6 +232,14 @@ class Lane:
                 self._deployments.append(self._deployments.pop(0))
                 return chunks
         return []
+
+    def _takes_calls(self, name: str) -> bool:
+        """Whether it is open. Of one that is being probed a process holds one claim at a time: the
+        rest is soon to be sent or to go elsewhere, and must not wait here for a few calls."""
+        health = self._yard.caller.health
+        if health.probes(name):
+            return all(chunk.deployment != name for chunk in self._yard.held)
+        return health.sends(name)
 
     def _line_up(self, entries: list[Entry]) -> None:
         """Adds to the backlog; whose turn comes earlier goes before what was claimed ahead."""

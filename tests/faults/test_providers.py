@@ -1,5 +1,5 @@
-"""Providers that die, throttle for ever, lose their quota, or hang, and are the only ones:
-nobody's rows fail for it, and everybody is told why they wait."""
+"""Providers that die, throttle for ever, lose a key or their quota, or hang: alone, and beside
+one that works. Nobody's rows fail for it, and everybody is told why they wait."""
 
 from collections.abc import Iterator
 
@@ -7,12 +7,12 @@ import pytest
 
 from core.status import Cause
 from db.jobs import job_view
-from tests.faults.providers import ALWAYS, heal, open_again, providers_yard, wait_standing
+from tests.faults.providers import ALWAYS, KEYS, heal, open_again, providers_yard, wait_standing
 from tests.faults.rig import Rig, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
-TOTAL = 600
+TOTAL = 400
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +62,28 @@ def classes(rig: Rig, job: int) -> dict[str, int]:
 
 FAULTS = {
     "dies": ({"faults": {"outages": [ALWAYS]}}, "overloaded", Cause.FAILURES),
-    "resets": ({"faults": {"outages": [{**ALWAYS, "kind": "reset"}]}}, "unknown", Cause.FAILURES),
     "hangs": ({"faults": {"outages": [{**ALWAYS, "kind": "hang"}]}}, "unknown", Cause.FAILURES),
     "throttles": ({"faults": {"p_429": 1, "retry_after_ms": 500}}, "throttled", Cause.THROTTLED),
     "is out of quota": ({"insufficient_quota": True}, "quota_dead", Cause.QUOTA),
 }
 
 
-@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "resets"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_others_do_the_work_of_one_that(rig: Rig, fault: str) -> None:
+    patch, leaf, cause = FAULTS[fault]
+    first = rig.submit(TOTAL)
+    rig.wait_results(first, TOTAL // 4)
+    rig.simulate("shaky", **patch)
+    second = rig.submit(TOTAL)
+    closed = wait_standing(rig, "shaky", "cooling")
+    assert closed.cause is cause
+    check(rig, first, TOTAL)
+    done = check(rig, second, TOTAL)
+    assert done["steady"] > TOTAL // 2
+    assert leaf in {**classes(rig, first), **classes(rig, second)}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_where_there_is_no_other_the_work_waits_for_one_that(rig: Rig, fault: str) -> None:
     patch, leaf, cause = FAULTS[fault]
     job = rig.submit(TOTAL, route="alone")
@@ -85,3 +99,28 @@ def test_where_there_is_no_other_the_work_waits_for_one_that(rig: Rig, fault: st
         open_again(rig, "shaky")
     assert check(rig, job, TOTAL) == {"shaky": TOTAL}
     assert leaf in classes(rig, job)
+
+
+def test_a_refused_key_closes_its_line_and_the_other_line_does_the_work(rig: Rig) -> None:
+    job = rig.submit(TOTAL, route="keyed")
+    closed = wait_standing(rig, "keyed#1", "disabled")
+    assert "its key was refused: HTTP 401" in closed.reason
+    assert "key 1 of 2 (env:RIG_BAD_KEY)" in closed.reason
+    assert check(rig, job, TOTAL) == {"keyed#2": TOTAL}
+    spent = classes(rig, job)
+    assert set(spent) == {"credential_dead"}
+    secrets = [*KEYS.values()]
+    texts = rig.sql("select error from attempts where job_id = %(job)s", job=job)
+    assert not any(secret in (text or "") for (text,) in texts for secret in secrets)
+
+
+def test_where_no_key_works_the_work_waits_for_an_operator(rig: Rig) -> None:
+    rig.simulate("keyed", credential="another-key-of-nobody")
+    job = rig.submit(TOTAL, route="keyed")
+    for line in ("keyed#1", "keyed#2"):
+        wait_standing(rig, line, "disabled")
+    wait_told(rig, job, "Replace its key, then `batchyard deployments resume keyed#2`")
+    assert rig.results(job) == 0
+    rig.simulate("keyed", credential=KEYS["RIG_GOOD_KEY"])
+    open_again(rig, "keyed#1", "keyed#2")
+    assert check(rig, job, TOTAL) == {"keyed#2": TOTAL}

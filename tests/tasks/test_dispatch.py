@@ -78,5 +78,16 @@ def test_a_closed_deployment_gets_neither_work_nor_tickets_until_it_opens(inn: A
     assert inn.rows("select status from deployment_state") == [("open",)]
 
 
+def test_one_that_is_being_tried_gets_a_single_chunk(inn: Any) -> None:
+    inn.put("deployment_state", deployment="small", status="probing", cause="failures")
+    job = routed(inn, 1000)
+    for _ in range(3):
+        inn.run(dispatch)
+    assert bound(inn) == {job: 200}
+    inn.rows("delete from deployment_state")
+    inn.run(dispatch)
+    assert bound(inn)[job] > 200
+
+
 def test_with_nothing_to_do_it_says_so(inn: Any) -> None:
     assert inn.run(dispatch) == "nothing to do"
