@@ -31,6 +31,15 @@ def usd_text(nusd: int | None) -> str | None:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def usd_about(nusd: int) -> str:
+    """Dollars for people, in the two digits that matter: `"1,200"`, `"3.41"`, `"0.0012"`."""
+    amount = to_usd(nusd)
+    if amount >= 1:
+        return f"{amount:,.{0 if amount >= 10 else 2}f}"
+    text = f"{round(amount, 1 - amount.adjusted()):f}" if amount else "0"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def parse_usd(text: str) -> int:
     """A user's amount of dollars (`"5"`, `"0.25"`, `"$3"`) in nano-dollars.
 

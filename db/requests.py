@@ -150,6 +150,26 @@ async def refuse_duplicates(conn: Connection, part: int, job_id: int) -> int:
     return cursor.rowcount
 
 
+class Handed(NamedTuple):
+    """A job just handed in, and (target, body) of its first good requests."""
+
+    total: int
+    refused: int
+    limit_nusd: int | None
+    sample: list[tuple[str, str]]
+
+
+async def handed_in(conn: Connection, project_id: int, job_id: int, sample: int) -> Handed | None:
+    """The job with up to `sample` requests of it; None where the project has no such job."""
+    where = {"project_id": project_id, "job_id": job_id, "limit": sample}
+    job = await (await conn.execute(SQL["handed_in"], where)).fetchone()
+    if job is None:
+        return None
+    part, total, limit_nusd, refused = job
+    rows = await (await conn.execute(SQL["sample"], {**where, "part": part})).fetchall()
+    return Handed(total, refused, limit_nusd, [(target, body) for target, body in rows])
+
+
 async def put_route_chunks(conn: Connection, part: int, job_id: int, total: int) -> int:
     """Route chunks over all requests without a result; returns how many."""
     params = {"part": part, "job_id": job_id, "total": total, "size": ROUTE_CHUNK}

@@ -18,7 +18,7 @@ from itertools import groupby
 import structlog
 from psycopg import OperationalError
 
-from core.money import to_usd
+from core.money import usd_text
 from core.status import ResultStatus
 from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
 from db.connect import Connection
@@ -61,10 +61,15 @@ class Tally:
             self.fallbacks += int(not same)
 
     def __str__(self) -> str:
-        return (
-            f"{self.sent} sent, {self.completed} ok, {self.retries} to retry, "
-            f"{self.fallbacks} fell back, {self.failed} failed, ${to_usd(self.cost_nusd):.4f}"
-        )
+        counts = {
+            "sent": self.sent,
+            "ok": self.completed,
+            "to retry": self.retries,
+            "fell back": self.fallbacks,
+            "failed": self.failed,
+        }
+        told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        return ", ".join([*told, f"${usd_text(self.cost_nusd)}"]) if told else "nothing sent"
 
 
 async def run_slice(yard: Yard, provider: str, ticket: int) -> str:

@@ -17,10 +17,19 @@ from batchyard.options import submit_options
 from batchyard.producer import open_producer
 from core.errors import InputError
 from core.ids import DEFAULT_PROJECT, job_name
+from core.money import usd_about, usd_text
 from tasks.lines import estimate_lines
+from tasks.outlook import Outlook, outlook
 from tasks.submit import SubmitOptions
 from tasks.submit import submit as submit_step
 
+RouteOption = Annotated[
+    str | None,
+    typer.Option("-r", "--route", help="For lines without a model.", autocompletion=offer_targets),
+]
+Budget = Annotated[
+    str | None, typer.Option("-b", "--budget", metavar="USD", help="Spend no more than this.")
+]
 Weight = Annotated[
     float, typer.Option(metavar="N", help="Among its project's jobs, 2 gets twice of 1.")
 ]
@@ -37,15 +46,8 @@ Pairs = Annotated[
 def submit(  # noqa: PLR0913
     file: Annotated[str, typer.Argument(help="JSONL or CSV, or - for stdin.", metavar="FILE")],
     *,
-    route: Annotated[
-        str | None,
-        typer.Option(
-            "-r", "--route", help="For lines without a model.", autocompletion=offer_targets
-        ),
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option("-b", "--budget", metavar="USD", help="Spend no more than this.")
-    ] = None,
+    route: RouteOption = None,
+    budget: Budget = None,
     project: ProjectOption = DEFAULT_PROJECT,
     weight: Weight = 1.0,
     deadline: When = None,
@@ -85,29 +87,50 @@ def submit(  # noqa: PLR0913
         metadata=_pairs(metadata or []),
         skip_bad_lines=skip_bad_lines,
     )
-    number, total = _hand_in(file, replace(options, how_to_skip="--skip-bad-lines"))
-    job = job_name(number)
+    number, ahead = _hand_in(file, replace(options, how_to_skip="--skip-bad-lines"))
     if as_json:
-        put_json({"id": job})
+        put_json({"id": job_name(number), **_ahead_json(ahead)})
     else:
-        put_line(job)
+        put_line(job_name(number))
+        _say(job_name(number), ahead, options.budget_nusd, watch=watch)
     if watch:
         _watch(project, number, as_json=as_json)
-    elif not as_json:
-        look = f"look: batchyard watch {job}, then batchyard results {job} -o FILE"
-        put_note(f"{total:,} requests; {look}")
 
 
-def _hand_in(file: str, options: SubmitOptions) -> tuple[int, int]:
-    """The job's number and how many requests it has."""
+def _ahead_json(ahead: Outlook) -> dict[str, object]:
+    told: dict[str, object] = {"requests": ahead.total, "refused": ahead.refused}
+    if ahead.bound_nusd is not None:
+        told |= {"default_output": ahead.output, "bound_usd": usd_text(ahead.bound_nusd)}
+    return told
+
+
+def _say(job: str, ahead: Outlook, budget_nusd: int | None, *, watch: bool) -> None:
+    """What people should know before they go on."""
+    if ahead.refused:
+        lines = "1 line was" if ahead.refused == 1 else f"{ahead.refused:,} lines were"
+        put_note(f"{lines} refused: batchyard errors {job}")
+    if ahead.output is not None:
+        put_note(f"requests without max_tokens may answer with up to {ahead.output:,} tokens")
+    if ahead.bound_nusd is not None and budget_nusd is not None:
+        most = f"all calls together cost at most about ${usd_about(ahead.bound_nusd)}"
+        over = ahead.bound_nusd > budget_nusd
+        put_note(f"{most}{'; the budget may end the job before its last request' if over else ''}")
+    if not watch:
+        requests = "1 request" if ahead.total == 1 else f"{ahead.total:,} requests"
+        put_note(f"{requests}; look: batchyard watch {job}, then batchyard results {job} -o FILE")
+
+
+def _hand_in(file: str, options: SubmitOptions) -> tuple[int, Outlook]:
+    """The job's number and what it may come to."""
     progress = Progress("reading", estimate_lines(file))
 
-    async def submitted() -> int:
+    async def submitted() -> tuple[int, Outlook]:
         async with open_producer() as ctx:
-            return await submit_step(ctx, file, options, progress)
+            number = await submit_step(ctx, file, options, progress)
+            return number, await outlook(ctx, options.project, number)
 
     try:
-        return run_interruptibly(submitted()), progress.lines
+        return run_interruptibly(submitted())
     except KeyboardInterrupt:
         progress.clear()
         put_note("interrupted: unless `batchyard jobs` shows the job, nothing was submitted")

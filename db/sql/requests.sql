@@ -72,3 +72,16 @@ from generate_series(0, %(total)s::int - 1) as s (seq)
 left join results r on r.part = %(part)s and r.job_id = %(job_id)s and r.seq = s.seq
 where r.seq is null
 group by s.seq / %(size)s::int order by s.seq / %(size)s::int;
+
+-- name: handed_in
+-- A job just handed in: the lines refused are its only failures so far.
+select j.part, j.total, a.limit_nusd, coalesce((
+  select sum(failed) from job_counters where job_id = j.id and deployment = ''), 0)::int
+from jobs j join accounts a on a.id = j.account_id
+where j.project_id = %(project_id)s and j.id = %(job_id)s;
+
+-- name: sample
+select q.target, q.body from requests q
+where q.part = %(part)s and q.job_id = %(job_id)s and not exists (
+  select from results r where r.part = q.part and r.job_id = q.job_id and r.seq = q.seq)
+order by q.seq limit %(limit)s;

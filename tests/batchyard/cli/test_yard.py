@@ -223,6 +223,21 @@ def test_submit_prints_the_id_alone_and_says_where_to_look(yard, done):
     assert "batchyard results" in said.err
 
 
+def test_submit_says_what_a_budget_is_up_against(yard):
+    said = yard("submit", "-", "--budget", "0.00001", "--skip-bad-lines", stdin=lines(3) + "{\n")
+    assert "1 line was refused: batchyard errors job_" in said.err
+    assert "requests without max_tokens may answer with up to 4,096 tokens" in said.err
+    assert "all calls together cost at most about $0.00" in said.err
+    assert "the budget may end the job" in said.err
+    job = said.out.strip()
+    assert yard("watch", job).code == 1
+    told = yard("errors", job).out
+    assert "3 requests not run: the budget is $0.00001" in told
+    assert "the cheapest call left may cost $0.00" in told
+    told = yard("submit", "-", "--budget", "1", "--json", stdin=lines(3)).json
+    assert (told["requests"], told["refused"], told["default_output"]) == (3, 0, 4096)
+
+
 def test_a_job_for_scripts(yard, done):
     told = yard("job", done, "--json").json
     assert told["id"] == done
