@@ -56,6 +56,16 @@ def configured_name(line: str) -> str:
     return line.partition(LINE_MARK)[0]
 
 
+def key_scope(provider: str, number: int) -> str:
+    """What the limits of a provider's key are called by."""
+    return f"key:{provider}{LINE_MARK}{number}"
+
+
+def project_scope(project: str) -> str:
+    """What the limits of a project are called by."""
+    return f"project:{project}"
+
+
 class LimitSettings(Strict):
     """Requests and tokens per minute, and calls at once. Tokens are counted together (`tpm`),
     or input and output apart where the provider does so. What is not declared is not limited:
@@ -315,6 +325,22 @@ class Settings(Strict):
         if keys <= 1:
             return (deployment,)
         return tuple(f"{deployment}{LINE_MARK}{number}" for number in range(1, keys + 1))
+
+    def scopes(self) -> list[str]:
+        """What all limits are called by: lines, and those keys and projects that have some."""
+        lines = [line for name in self.deployments for line in self.lines(name)]
+        keys = [
+            key_scope(name, number)
+            for name, provider in self.providers.items()
+            for number, one in enumerate(provider.keys, 1)
+            if one.limits != LimitSettings()
+        ]
+        projects = [
+            project_scope(name)
+            for name, one in self.projects.items()
+            if one.limits != LimitSettings()
+        ]
+        return [*lines, *keys, *projects]
 
     def digest(self) -> str:
         """A short fingerprint of the configuration, kept with every job."""

@@ -10,11 +10,12 @@ from core.errors import ConfigError
 from core.money import Price
 from core.ports import Buckets
 from core.settings import (
-    LINE_MARK,
     DeploymentSettings,
     LimitSettings,
     ProviderSettings,
     Settings,
+    key_scope,
+    project_scope,
 )
 from providers.configuration import OPENAI_URL
 from providers.prices import context_of, price_of
@@ -67,7 +68,7 @@ def _key_buckets(name: str, provider: ProviderSettings, number: int) -> Buckets 
     limits = provider.keys[number - 1].limits if provider.keys else LimitSettings()
     if limits == LimitSettings():
         return None
-    return _buckets(f"key:{name}{LINE_MARK}{number}", limits)
+    return _buckets(key_scope(name, number), limits)
 
 
 def _buckets(key: str, limits: LimitSettings) -> Buckets:
@@ -79,7 +80,7 @@ def _buckets(key: str, limits: LimitSettings) -> Buckets:
 def project_buckets(settings: Settings) -> dict[str, Buckets]:
     """The limits of every project that has some, by its name."""
     return {
-        name: _buckets(f"project:{name}", one.limits)
+        name: _buckets(project_scope(name), one.limits)
         for name, one in settings.projects.items()
         if one.limits != LimitSettings()
     }

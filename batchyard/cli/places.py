@@ -54,3 +54,12 @@ def database_url(home: Home, environ: Mapping[str, str]) -> str:
             f"BATCHYARD_HOME or BATCHYARD_DATABASE_URL to one that does"
         )
     return found
+
+
+def limiter_url(home: Home, environ: Mapping[str, str]) -> str | None:
+    """The server of the limits: the one named by the environment, else the broker where that
+    speaks Redis, else the embedded one; None where there is none."""
+    running = home.running()
+    named = environ.get("BATCHYARD_LIMITER_URL") or environ.get("BATCHYARD_BROKER_URL")
+    url = named or (running.broker_url if running is not None else "")
+    return url if url.startswith(("redis://", "rediss://", "unix://")) else None

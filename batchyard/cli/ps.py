@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from batchyard.cli.database import ask
+from batchyard.cli.limits import COLUMNS, as_row, limits_in_use
 from batchyard.cli.lines import counts, lines, why
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.places import ConfigOption, relative, settings_path
@@ -52,7 +53,8 @@ WORKERS = {"WORKER": "kind", ">PID": "pid", ">LEASE": "lease", ">UP": "up", ">LE
 def ps(*, config: ConfigOption = None, as_json: JsonFlag = False) -> None:
     """Show the yard as it stands: its services, each provider's queue with its backlog (not
     yet dispatched), what is bound (dispatched, waiting for a lane) and how old the oldest of it
-    is, the state of each deployment, and the workers with their leases.
+    is, the state of each deployment, how full the limits are (rates in force, and what is left
+    of a second's worth), and the workers with their leases.
 
     \b
     Examples:
@@ -72,6 +74,7 @@ def ps(*, config: ConfigOption = None, as_json: JsonFlag = False) -> None:
         "services": _services(home, running),
         "queues": _queues(settings, seen),
         "deployments": lines(settings, seen),
+        "limits": limits_in_use(home, settings),
         "workers": [asdict(worker) for worker in seen.workers],
     }
     if as_json:
@@ -128,6 +131,8 @@ def _show(console: Console, home: Home, told: dict[str, Any]) -> None:
     _list(console, QUEUES, told["queues"])
     standing = [line | {"reason": why(line)} for line in told["deployments"]]
     _list(console, DEPLOYMENTS, standing)
+    if told["limits"]:
+        _list(console, COLUMNS, [as_row(one) for one in told["limits"]])
     workers = [
         one | {"lease": _lease(one["lease"]), "up": ago(one["up"])} for one in told["workers"]
     ]

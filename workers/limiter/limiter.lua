@@ -33,9 +33,10 @@ local CUT, DEEP_CUT, HALVE = 0.9, 0.75, 0.5
 local SOON = 3000          -- ms; a cut so soon after the last one is a deep one
 local HOLD = 250           -- ms; after a cut, for the provider's own bucket to recover
 local NEAR = 0.9           -- of the knee, where growth turns slow
-local FAST, SLOW = 0.25, 0.005
-local CALM = 30000         -- ms without a cut that double the slow growth
-local LEAST_FACTOR = 0.05
+local FAST, STEP = 0.25, 0.005
+local FACTOR_STEP, LEAST_STEP = 0.005, 0.2
+local CALM = 10000         -- ms without a 429 that double a step
+local LEAST_FACTOR = 0.1
 local FIRST_WINDOW, MOST_WINDOW = 16, 1024
 local CROWDED, DRIFT = 2.5, 0.005
 local EXPRESS_SEEN = 60000 -- ms
@@ -102,17 +103,18 @@ local function cut(state, knob, value, least)
   return math.max(least, value * by)
 end
 
-local function grown(state, knob, value, seconds)
-  local growth = SLOW * (1 + (now - (state.cut_at or now)) / CALM)
-  if value < NEAR * (state[knob .. '_knee'] or 0) then growth = FAST end
-  return value * (1 + growth * seconds)
+-- What a knob has grown to; `step` is what it gains a second at the slowest. The longer there
+-- was no 429, the larger the steps: a provider that has recovered is found within a minute.
+local function grown(state, knob, value, seconds, step)
+  if value < NEAR * (state[knob .. '_knee'] or 0) then return value * (1 + FAST * seconds) end
+  return value + step * (1 + (now - (state.cut_at or now)) / CALM) * seconds
 end
 
 local function adapt_factor(state, seconds)
   if (state.throttled or -1) >= state.epoch then
     state.factor = cut(state, 'factor', state.factor, LEAST_FACTOR)
   elseif #ask.asks > 0 then
-    state.factor = math.min(1, grown(state, 'factor', state.factor, seconds))
+    state.factor = math.min(1, grown(state, 'factor', state.factor, seconds, FACTOR_STEP))
   end
 end
 
@@ -126,7 +128,8 @@ local function adapt_window(state, scope, seconds)
   elseif wanted and state.slow ~= 0 then
     state.window = state.window + scope.answered
   elseif wanted then
-    state.window = grown(state, 'window', state.window, seconds)
+    local step = math.max(LEAST_STEP, STEP * state.window)
+    state.window = grown(state, 'window', state.window, seconds, step)
   end
   state.window = math.min(MOST_WINDOW, state.window)
 end

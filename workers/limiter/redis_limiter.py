@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from core.ports import Ask, Buckets, Grant, Return
 from workers.limiter.books import FIELDS, Book, question
 from workers.limiter.local_share import LocalShare, grant_locally
+from workers.limiter.usage import PREFIX, Usage, read_usage, state_keys
 
 log = structlog.get_logger()
 
@@ -30,7 +31,6 @@ FULL_WAIT = 0.05
 AWAY = 0.5
 LONGEST_DRY = 0.25
 SERVER_PATIENCE = 2.0
-PREFIX = "batchyard:{limits}:"
 HOLDERS = f"{PREFIX}holders"
 
 
@@ -117,7 +117,7 @@ class RedisLimiter:
         away."""
         said = [book.tell() for book in books]
         text = question(self._holder, self._expiry_ms, self._share, said, asks, express=express)
-        keys = [HOLDERS, *(key for book in books for key in _keys(book.buckets.key))]
+        keys = [HOLDERS, *(key for book in books for key in state_keys(book.buckets.key))]
         try:
             answer: list[int] = await self._script(keys=keys, args=[text])
         except RedisError as error:
@@ -177,7 +177,9 @@ class RedisLimiter:
         book.pause_for(seconds)
         book.throttled = max(book.throttled, epoch)
         try:
-            await self._pause_script(keys=_keys(key)[:1], args=(int(seconds * 1000) + 1, epoch))
+            await self._pause_script(
+                keys=state_keys(key)[:1], args=(int(seconds * 1000) + 1, epoch)
+            )
         except RedisError as error:
             log.warning("pause not shared", deployment=key, reason=type(error).__name__)
 
@@ -188,7 +190,7 @@ class RedisLimiter:
             book.paused_until = 0.0
         self._dry = {keys: times for keys, times in self._dry.items() if key not in keys}
         try:
-            await self._redis.hdel(_keys(key)[0], "pause")
+            await self._redis.hdel(state_keys(key)[0], "pause")
         except RedisError as error:
             log.warning("pause not lifted", deployment=key, reason=type(error).__name__)
 
@@ -206,6 +208,15 @@ class RedisLimiter:
         """Seconds for which the line is paused, as far as this process knows."""
         book = self._books.get(key)
         return 0.0 if book is None else book.pause
+
+    async def usage(self, keys: Sequence[str]) -> list[Usage]:
+        """How full the limits of these scopes are; nothing while the server is away."""
+        if self._shares is not None:
+            return []
+        try:
+            return await read_usage(self._redis, keys)
+        except RedisError:
+            return []
 
     def _grant_locally(self, books: Sequence[Book], asks: Sequence[Ask]) -> Grant:
         shares = []
@@ -255,8 +266,3 @@ class RedisLimiter:
 
 def _script(name: str) -> str:
     return (Path(__file__).parent / f"{name}.lua").read_text(encoding="utf-8")
-
-
-def _keys(key: str) -> list[str]:
-    """A scope's two keys; all of them are in one cluster slot."""
-    return [f"{PREFIX}{key}:state", f"{PREFIX}{key}:flying"]

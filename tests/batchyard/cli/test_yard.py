@@ -112,6 +112,14 @@ def test_a_paused_deployment_sends_nothing_until_it_is_resumed(yard):
     assert yard("job", job, "--json").json["status"] == "completed"
 
 
+def test_ps_shows_how_full_the_limits_are(yard):
+    told = {one["scope"]: one for one in yard("ps", "--json").json["limits"]}
+    assert set(told) == {"small"}
+    assert told["small"]["factor"] == 1
+    assert told["small"]["pause_s"] == 0
+    assert "LIMITS OF" in yard("ps").out
+
+
 def test_no_password_is_on_a_command_line(yard):
     stored = json.loads((yard.folder / "home" / "secrets.json").read_text())
     for one in services(yard).values():

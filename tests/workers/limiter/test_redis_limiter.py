@@ -7,7 +7,8 @@ from redis.asyncio import Redis
 
 from core.ports import Ask, Buckets, Return
 from tests.workers.limiter.kit import calls, collect, limits, new_key, with_limiters
-from workers.limiter.redis_limiter import PREFIX, RedisLimiter
+from workers.limiter.redis_limiter import RedisLimiter
+from workers.limiter.usage import PREFIX
 
 
 def test_two_processes_share_one_rate(broker_url: str) -> None:
@@ -266,5 +267,26 @@ def test_what_was_not_sent_comes_back_whole(broker_url: str) -> None:
         assert (await one.acquire([limit], calls(1000, 1000))).granted == 1000
         one.give_back([limit], Return(1000, 1000, 1_000_000))
         assert (await one.acquire([limit], calls(990, 1000))).granted == 990
+
+    with_limiters(broker_url, test)
+
+
+def test_usage_shows_what_is_in_force_and_how_full_it_is(broker_url: str) -> None:
+    line, key, unused = limits(rpm=6000, in_flight=50), limits(tpm=60_000), limits(rpm=1)
+
+    async def test(one: RedisLimiter, two: RedisLimiter) -> None:
+        await one.acquire([line, key], calls(1))
+        await asyncio.sleep(1.2)
+        assert (await one.acquire([line, key], calls(20))).granted == 20
+        await two.pause(line.key, 30)
+        found = {use.key: use for use in await two.usage([line.key, key.key, unused.key])}
+        assert set(found) == {line.key, key.key}
+        use = found[line.key]
+        assert (use.in_flight, use.most, use.factor) == (20, 50, 1.0)
+        assert 25 < use.pause <= 30.1
+        assert list(use.levels) == ["requests"]
+        assert use.levels["requests"].rate == 6000
+        assert use.levels["requests"].left == pytest.approx(80, abs=1)
+        assert list(found[key.key].levels) == ["tokens"]
 
     with_limiters(broker_url, test)
