@@ -86,14 +86,7 @@ class Body(msgspec.Struct):
         return all(kind in ("function", "custom") for kind in self.tool_types)
 
 
-class _Asked(msgspec.Struct):
-    max_completion_tokens: int | None = None
-    max_tokens: int | None = None
-    n: int | None = None
-
-
 _BODY: Final = msgspec.json.Decoder(Body)
-_ASKED: Final = msgspec.json.Decoder(_Asked)
 _TOOLS: Final = msgspec.json.Decoder(list[_Tool])
 
 
@@ -111,11 +104,3 @@ def read_body(body: bytes) -> Body:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"the body is not a chat request: {error}") from error
     return read
-
-
-def asked_output(body: bytes, default: int) -> int:
-    """The output tokens that a valid stored request may bring, over all choices; `default` for
-    each where it names no limit. Looks at nothing else in the body."""
-    asked = _ASKED.decode(body)
-    named = [one for one in (asked.max_completion_tokens, asked.max_tokens) if one is not None]
-    return max(named, default=default) * (asked.n or 1)

@@ -33,8 +33,9 @@ class Party(Protocol):
     def landed(self, settled: Settled) -> None:
         """One of its calls has ended."""
 
-    def blocked(self) -> None:
-        """The deployment was closed, or its next permit is too far away to wait for."""
+    def blocked(self, project: str = "", seconds: float = 0.0) -> None:
+        """The deployment was closed, or its next permit is too far away to wait for: where a
+        project is named, because of this project's limits, and by so many seconds."""
 
     def broke(self, error: BaseException) -> None:
         """The gate has broken down and lets nothing more through."""
@@ -48,6 +49,7 @@ class Gate:
         self.broken = False
         self._caller = caller
         self._deployment = deployment
+        self._project = project
         self._permits = Permits(caller, deployment, project)
         self._parties: set[Party] = set()
         self._waiting: deque[tuple[Party, Entry]] = deque()
@@ -109,6 +111,9 @@ class Gate:
     async def _wait(self, grant: Grant) -> bool:
         """Waits until asking again is worth while; False when nobody should wait so long."""
         health = self._caller.health
+        if grant.wait > FAR_AWAY and self._permits.held_by_project(grant):
+            self._block(self._project, grant.wait)
+            return False
         if grant.wait > FAR_AWAY:
             reason = f"its limits or a 429 give no permit for {grant.wait:.0f} s"
             health.park(self._deployment, grant.wait, reason)
@@ -120,9 +125,9 @@ class Gate:
             await health.nap(grant.wait)
         return True
 
-    def _block(self) -> None:
+    def _block(self, project: str = "", seconds: float = 0.0) -> None:
         for party in {party for party, _ in self._waiting}:
-            party.blocked()
+            party.blocked(project, seconds)
 
     async def _wait_return(self, seconds: float) -> None:
         """Until a call of our own ends, but no longer than that."""

@@ -111,6 +111,7 @@ class Lane:
         self._claiming = True
         self._changed = asyncio.Event()
         self._blocked = False
+        self._far: dict[str, float] = {}
         self._served: set[str] = set()
         self._broken: BaseException | None = None
         self._loop = asyncio.get_running_loop()
@@ -187,8 +188,10 @@ class Lane:
         if not self._flying:
             self._changed.set()
 
-    def blocked(self) -> None:
+    def blocked(self, project: str = "", seconds: float = 0.0) -> None:
         self._blocked = True
+        if project:
+            self._far[project] = seconds
         self._changed.set()
 
     def broke(self, error: BaseException) -> None:
@@ -321,6 +324,9 @@ class Lane:
         await self._yard.context.publisher.publish("dispatch")
 
     def _unfinished(self, chunk: LeasedChunk, unsent: int) -> GiveBack:
+        if (wait := self._far.get(chunk.project, 0.0)) > 0:
+            reason = f"the limits of project {chunk.project} give no permit for {wait:.0f} s"
+            return GiveBack(chunk, unsent=unsent, delay=wait, reason=reason)
         sends = self._yard.caller.health.sends(chunk.deployment)
         reason = "its slice was over" if sends else f"{chunk.deployment} takes no calls now"
         return GiveBack(chunk, unsent=unsent, reason=reason)

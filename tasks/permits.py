@@ -12,7 +12,6 @@ from core.ports import Ask, Buckets, Grant, Return
 from core.status import AttemptStatus
 from core.work import Entry, Settled
 from providers.errors import ErrorClass
-from providers.request import asked_output
 from tasks.attempt import Caller
 
 USUAL_OUTPUT = 128
@@ -30,6 +29,7 @@ class Permits:
         self._line = caller.deployments[deployment]
         shared = (self._line.key_buckets, caller.projects.get(project))
         self._shared = tuple(buckets for buckets in shared if buckets is not None)
+        self._project = caller.projects.get(project)
         self._output: float | None = None
 
     def _scopes(self) -> tuple[Buckets, ...]:
@@ -46,9 +46,14 @@ class Permits:
             entry.epoch = grant.epoch
         return grant
 
+    def held_by_project(self, grant: Grant) -> bool:
+        """Whether it is the project's limits that are in the way, which other projects' calls
+        to the deployment do not have."""
+        return self._project is not None and grant.whose == self._project.key
+
     def _ask(self, entry: Entry) -> Ask:
         if self._line.counts_asked:
-            return Ask(entry.tokens, asked_output(entry.body, entry.chunk.plan.max_output))
+            return Ask(entry.tokens, entry.chunk.outputs[entry.index])
         usual = USUAL_OUTPUT if self._output is None else self._output
         return Ask(entry.tokens, math.ceil(usual))
 

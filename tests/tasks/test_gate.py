@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from core.plan import Plan
@@ -38,7 +39,7 @@ class Wire:
         granted = min(self.permits, len(asks))
         self.permits -= granted
         self.tokens += sum(ask.input + ask.output for ask in asks[:granted])
-        return Grant(granted, self.refusal.wait, self.refusal.full)
+        return replace(self.refusal, granted=granted)
 
     def give_back(self, scopes: Sequence[Buckets], back: Return) -> None:
         self.returned += back.calls
@@ -73,6 +74,7 @@ class Lane:
         self.sent = 0
         self.ended: list[int] = []
         self.away = False
+        self.held: dict[str, float] = {}
         self.errors: list[BaseException] = []
 
     def went(self) -> None:
@@ -84,8 +86,9 @@ class Lane:
     def has_ended(self, count: int) -> bool:
         return len(self.ended) == count
 
-    def blocked(self) -> None:
+    def blocked(self, project: str = "", seconds: float = 0.0) -> None:
         self.away = True
+        self.held = {project: seconds} if project else {}
 
     def broke(self, error: BaseException) -> None:
         self.errors.append(error)
@@ -196,6 +199,25 @@ def test_who_would_wait_long_is_told_and_the_deployment_is_parked() -> None:
         assert wire.called == []
 
     play(scene)
+
+
+def test_where_only_the_projects_limits_are_in_the_way_the_deployment_stays_open() -> None:
+    async def run() -> None:
+        wire, lane, other = Wire(), Lane(), Lane()
+        wire.refusal = Grant(0, 3600.0, whose="project:small")
+        projects = {"frugal": Buckets("project:small", rpm=1)}
+        caller = Caller(DEPLOYMENTS, {}, wire, wire, projects=projects)
+        gate = Gate(caller, "small", "frugal")
+        gate.put(lane, entries(range(2)))
+        await until(lambda: lane.away)
+        assert lane.held == {"frugal": 3600.0}
+        assert len(await gate.take_back(lane)) == 2
+        wire.permits = 1
+        wire.answers.set()
+        Gate(caller, "small", "default").put(other, entries([7]))
+        await until(lambda: other.ended == [7])
+
+    asyncio.run(run())
 
 
 def test_a_gate_that_breaks_down_says_so_and_calls_in_flight_land() -> None:

@@ -13,8 +13,8 @@ from core.ports import Ask, Buckets, Return
 from providers.rate_headers import Told, read_limits
 
 NOTHING_TOLD = Told()
-FIELDS = 7
-"""Numbers per scope in the script's answer."""
+HEAD, FIELDS = 5, 7
+"""Numbers in the script's answer: for all, and per scope."""
 
 
 @dataclass(slots=True)

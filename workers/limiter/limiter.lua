@@ -4,7 +4,8 @@
 -- KEYS  1 holders (hash: process -> last seen, ms); then per scope its state (hash) and its calls
 --       in flight (hash: holder -> calls). One cluster slot.
 -- ARGV  1 JSON, built and described in `books.py`
--- Answers {granted, wait ms, full (0 or 1), living holders, then per scope: pause ms, epoch, calls
+-- Answers {granted, wait ms, full (0 or 1), living holders, the number of the scope that is in the
+--       way longest (0: none), then per scope: pause ms, epoch, calls
 --       at once, and the rates in force a minute: requests, tokens, input, output}; 0 is no limit.
 --       The clock is the server's.
 --
@@ -194,7 +195,7 @@ local function calls_at_once(state, scope, rated)
 end
 
 local living, holders = living_holders()
-local scopes, paused = {}, 0
+local scopes, paused, whose = {}, 0, 0
 for n, scope in ipairs(ask.scopes) do
   local state = read_state(KEYS[2 * n])
   state.epoch = state.epoch or 0
@@ -203,7 +204,7 @@ for n, scope in ipairs(ask.scopes) do
   local most, open = calls_at_once(state, scope, rated)
   local flying = count_flying(KEYS[2 * n + 1], living, scope.mine)
   scopes[n] = {state = state, buckets = buckets, most = most, open = open, flying = flying}
-  paused = math.max(paused, (state.pause or 0) - now)
+  if (state.pause or 0) - now > paused then paused, whose = state.pause - now, n end
 end
 
 local function needs(n)
@@ -230,12 +231,13 @@ local granted, wait, full = 0, math.max(0, paused), 0
 if paused <= 0 then
   for n = 1, #ask.asks do
     local need = needs(n)
-    for _, one in ipairs(scopes) do
+    for number, one in ipairs(scopes) do
       if one.most > 0 and one.flying >= one.open then
         full, one.state.full_at = 1, now
       end
       for d = 1, 4 do
-        wait = math.max(wait, wait_of(one.buckets[d], need[d], pending[d], d == 1))
+        local its = wait_of(one.buckets[d], need[d], pending[d], d == 1)
+        if its > wait then wait, whose = its, number end
       end
     end
     if full == 1 or wait > 0 then break end
@@ -249,7 +251,7 @@ if paused <= 0 then
 end
 if full == 1 then wait = 50 end
 
-local answer = {granted, granted < #ask.asks and math.max(1, wait) or 0, full, holders}
+local answer = {granted, granted < #ask.asks and math.max(1, wait) or 0, full, holders, whose}
 for n, one in ipairs(scopes) do
   local state, fields = one.state, {}
   state.at, state.most = now, one.most

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from core.ports import Ask, Buckets, Grant, Return
-from workers.limiter.books import FIELDS, Book, question
+from workers.limiter.books import FIELDS, HEAD, Book, question
 from workers.limiter.local_share import LocalShare, grant_locally
 from workers.limiter.usage import PREFIX, Usage, read_usage, state_keys
 
@@ -55,7 +55,7 @@ class RedisLimiter:
         self._expiry_ms = int(expiry * 1000)
         self._share = share
         self._books: dict[str, Book] = {}
-        self._dry: dict[tuple[str, ...], tuple[float, float]] = {}
+        self._dry: dict[tuple[str, ...], tuple[float, float, str]] = {}
         self._shares: dict[str, LocalShare] | None = None
         self._lingering: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -68,15 +68,15 @@ class RedisLimiter:
         books = [self._book(scope, adapts=n == 0) for n, scope in enumerate(scopes)]
         line, keys = books[0], tuple(scope.key for scope in scopes)
         if line.pause > 0:
-            return Grant(0, line.pause)
+            return Grant(0, line.pause, whose=line.buckets.key)
         async with AsyncExitStack() as stack:
             # One question at a time: the next one must count what this one is granted.
             for book in sorted(books, key=lambda book: book.buckets.key):
                 await stack.enter_async_context(book.lock)
             now = time.monotonic()
-            ask_again, ready = self._dry.get(keys, (0.0, 0.0))
+            ask_again, ready, whose = self._dry.get(keys, (0.0, 0.0, ""))
             if now < ask_again and not express:
-                return Grant(0, ready - now)
+                return Grant(0, ready - now, whose=whose)
             room = min([len(asks), *(book.room for book in books if book.room is not None)])
             if room == 0:
                 # Full by our own calls alone: there is nothing to ask.
@@ -84,10 +84,11 @@ class RedisLimiter:
             grant = await self._ask(books, asks[:room], express=express)
             if not grant.full and not express:
                 now = time.monotonic()
-                self._dry[keys] = (now + min(grant.wait, LONGEST_DRY), now + grant.wait)
+                ask_again = now + min(grant.wait, LONGEST_DRY)
+                self._dry[keys] = (ask_again, now + grant.wait, grant.whose)
         if grant.granted and line.pause > 0:
             self._put_back(books, asks[: grant.granted])
-            return Grant(0, line.pause)
+            return Grant(0, line.pause, whose=line.buckets.key)
         if grant.granted == room < len(asks):
             return Grant(room, FULL_WAIT, True, grant.epoch)
         return grant
@@ -105,10 +106,11 @@ class RedisLimiter:
         answer = await self._run_script(books, asks, express=express)
         if answer is None:
             return self._grant_locally(books, asks)
-        granted, wait, full, _ = answer[:4]
+        granted, wait, full, _, number = answer[:HEAD]
         for book in books:
             book.flying += granted
-        return Grant(granted, wait / 1000, bool(full), books[0].epoch)
+        whose = books[number - 1].buckets.key if number and not full else ""
+        return Grant(granted, wait / 1000, bool(full), books[0].epoch, whose)
 
     async def _run_script(
         self, books: Sequence[Book], asks: Sequence[Ask], *, express: bool = False
@@ -126,7 +128,7 @@ class RedisLimiter:
             self._go_on_alone(type(error).__name__)
             return None
         for n, book in enumerate(books):
-            begins = 4 + n * FIELDS
+            begins = HEAD + n * FIELDS
             book.learn(answer[begins : begins + FIELDS], holders=answer[3])
         return answer
 

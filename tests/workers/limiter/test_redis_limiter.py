@@ -110,6 +110,22 @@ def test_a_call_takes_from_all_scopes_or_from_none(broker_url: str) -> None:
     with_limiters(broker_url, test)
 
 
+def test_who_waits_is_told_for_whose_limits(broker_url: str) -> None:
+    line, project = limits(rpm=6000), limits(rpm=1)
+
+    async def test(one: RedisLimiter, _: RedisLimiter) -> None:
+        await one.acquire([line, project], calls(1))
+        await asyncio.sleep(0.3)
+        grant = await one.acquire([line, project], calls(1))
+        assert (grant.granted, grant.whose) == (0, project.key)
+        assert grant.wait > 10
+        assert (await one.acquire([line], calls(1))).granted == 1
+        await one.pause(line.key, 5)
+        assert (await one.acquire([line, project], calls(1))).whose == line.key
+
+    with_limiters(broker_url, test)
+
+
 def test_lines_on_one_key_share_its_limit(broker_url: str) -> None:
     key, first, second = limits(in_flight=6), limits(in_flight=100), limits(in_flight=100)
 
