@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from core.errors import NotFoundError
 from core.money import usd_text
 from core.status import JobStatus
+from db.choices import Chosen, Why, choices_of, read_why
 from db.connect import Connection, statements
 from db.jobs import JobView, job_events, job_view
 from db.waits import Closed
@@ -50,7 +51,8 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One attempt. The cost is None where the price is unknown."""
+    """One attempt. The cost is None where the price is unknown; `choice` is why it went where it
+    went, as dispatch kept it."""
 
     n: int
     round: int
@@ -65,6 +67,12 @@ class Call:
     bound_nusd: int
     latency_ms: int
     at: datetime
+    choice: str
+
+    @property
+    def why(self) -> Why | None:
+        """None where it was made again where the last one went, or nobody knows any more."""
+        return read_why(self.choice, self.deployment)
 
     @property
     def cost_usd(self) -> str | None:
@@ -95,9 +103,16 @@ class Whereabouts:
     deployment: str
     reason: str
     candidate: int
+    choice: str
     due: float
     tries: int
     sent: bool
+
+    @property
+    def why(self) -> Why | None:
+        """Why it is bound where it is; None where it is not bound yet."""
+        bound = self.status in ("ready", "waiting", "leased")
+        return read_why(self.choice, self.deployment) if bound else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +132,12 @@ class RequestStory:
 @dataclass(frozen=True, slots=True)
 class JobStory:
     """A job with its history (kind, data, time) and the plans of its requests, each with how
-    many requests were planned so."""
+    many requests were planned so, and how the deployments of its calls were chosen."""
 
     view: JobView
     events: list[tuple[str, dict[str, Any], datetime]]
     plans: list[tuple[dict[str, Any], int]]
+    choices: list[Chosen]
 
 
 @dataclass(slots=True)
@@ -192,7 +208,12 @@ async def job_story(conn: Connection, project_id: int, job_id: int) -> JobStory:
     """Raises NotFoundError."""
     view = await job_view(conn, project_id, job_id)
     plans = await _rows(conn, "job_plans", {"part": view.part, "job_id": job_id})
-    return JobStory(view, await job_events(conn, job_id), [(body, n) for body, n in plans])
+    return JobStory(
+        view,
+        await job_events(conn, job_id),
+        [(body, n) for body, n in plans],
+        await choices_of(conn, view.part, job_id),
+    )
 
 
 async def errors_by_class(conn: Connection, project_id: int, job_id: int) -> list[ErrorGroup]:

@@ -11,11 +11,12 @@ from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
 from batchyard.cli.jobview import JobPanel, job_json, when
 from batchyard.cli.output import JsonFlag, put_json
+from batchyard.cli.reasons import because, chosen, lists
 from batchyard.cli.show import ago, out, plain
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
 from core.money import usd_text
-from db.stories import Call, JobStory, Planned, RequestStory, job_story, request_story
+from db.stories import Call, JobStory, Planned, RequestStory, Whereabouts, job_story, request_story
 from db.waits import told
 
 
@@ -64,6 +65,7 @@ def _job_json(story: JobStory) -> dict[str, Any]:
     return job_json(story.view) | {
         "events": [{"kind": kind, "data": data, "at": at} for kind, data, at in story.events],
         "plans": [{**body, "requests": count} for body, count in story.plans],
+        "choices": [asdict(one) for one in story.choices],
     }
 
 
@@ -73,6 +75,8 @@ def _request_json(story: RequestStory) -> dict[str, Any]:
         told = asdict(call)
         told["cost_usd"] = usd_text(told.pop("cost_nusd"))
         told["bound_usd"] = usd_text(told.pop("bound_nusd"))
+        told.pop("choice")
+        told["why"] = asdict(call.why) if call.why else None
         calls.append(told)
     return {
         "job_status": story.job_status,
@@ -80,15 +84,25 @@ def _request_json(story: RequestStory) -> dict[str, Any]:
         "plans": [asdict(plan) for plan in story.plans],
         "calls": calls,
         "outcome": asdict(story.outcome) if story.outcome else None,
-        "now": asdict(story.now) if story.now else None,
+        "now": _now_json(story.now) if story.now else None,
         "closed": [asdict(closed) for closed in story.closed],
     }
+
+
+def _now_json(now: Whereabouts) -> dict[str, Any]:
+    told = asdict(now)
+    told.pop("choice")
+    return told | {"why": asdict(now.why) if now.why else None}
 
 
 def _job_lines(story: JobStory) -> Iterator[Text]:
     yield Text("\nPlans", style="bold")
     for body, count in story.plans:
         yield Text(f"  {plain(count)} requests: {_plan(body)}")
+    if story.choices:
+        yield Text("\nChoices", style="bold")
+        for one in story.choices:
+            yield Text(f"  {chosen(one)}")
     yield Text("\nHistory", style="bold")
     for kind, data, at in story.events:
         facts = ", ".join(f"{key} {value}" for key, value in data.items())
@@ -96,9 +110,8 @@ def _job_lines(story: JobStory) -> Iterator[Text]:
 
 
 def _plan(body: dict[str, Any]) -> str:
-    order = " then ".join(body.get("candidates", ())) or "nobody"
     return (
-        f"route {body.get('route')}: {order}; up to {body.get('max_attempts')} attempts and "
+        f"route {body.get('route')}: {lists(body)}; up to {body.get('max_attempts')} attempts and "
         f"{body.get('max_output')} tokens of output{_rules(body)}"
     )
 
@@ -148,6 +161,8 @@ def _call(call: Call) -> Text:
     line = Text(f"call {call.n}  {when(call.at)}  {call.deployment}  ")
     line.append(what, style="green" if call.status == "ok" else "yellow")
     line.append(f"  {plain(call.latency_ms)} ms{tokens}, {cost}")
+    if call.why:
+        line.append(f"\n        {because(call.why)}")
     if call.error_class:
         line.append(f"\n        {call.error_class}: {call.error or ''}")
     return line
@@ -165,4 +180,5 @@ def _ending(story: RequestStory) -> Text:
         return Text(f"in flight at {now.deployment}")
     where = f"waits to be {'routed' if now.kind == 'route' else f'sent to {now.deployment}'}"
     due = f", due in {ago(now.due)}" if now.due > 0 else ""
-    return Text(f"{where} ({now.status}{f': {now.reason}' if now.reason else ''}){due}")
+    why = f"\n        {because(now.why)}" if now.why else ""
+    return Text(f"{where} ({now.status}{f': {now.reason}' if now.reason else ''}){due}{why}")

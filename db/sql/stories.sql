@@ -27,9 +27,11 @@ where r.part = %(part)s and r.job_id = %(job_id)s
 group by p.id, p.body order by count(*) desc, p.id limit 50;
 
 -- name: calls
-select n, round, deployment, status, error_class, error, http_status, input_tokens,
-  output_tokens, cost_nusd, bound_nusd, latency_ms, at
-from attempts where part = %(part)s and job_id = %(job_id)s and seq = %(seq)s order by n;
+select a.n, a.round, a.deployment, a.status, a.error_class, a.error, a.http_status,
+  a.input_tokens, a.output_tokens, a.cost_nusd, a.bound_nusd, a.latency_ms, a.at,
+  coalesce(c.choice, '') as choice
+from attempts a left join chunks c on c.id = a.chunk_id
+where a.part = %(part)s and a.job_id = %(job_id)s and a.seq = %(seq)s order by a.n;
 
 -- name: outcome
 select round, status, deployment, n, http_status, request_id, error, at
@@ -37,7 +39,7 @@ from results where part = %(part)s and job_id = %(job_id)s and seq = %(seq)s
 order by round desc limit 1;
 
 -- name: whereabouts
-select c.kind, c.status, c.deployment, c.reason, c.candidate,
+select c.kind, c.status, c.deployment, c.reason, c.candidate, c.choice,
   extract(epoch from c.not_before - now())::float8 as due,
   c.tries[u.i] as tries, c.status = 'leased' and u.i <= c.sent as sent
 from chunks c

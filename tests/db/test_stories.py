@@ -3,7 +3,14 @@ import json
 import pytest
 
 from core.errors import NotFoundError
+from db.choices import Why
 from db.stories import errors_by_class, job_story, request_story
+
+CHOICE = {
+    "by": "fastest",
+    "saw": {"small": "90 ms", "large": "400 ms"},
+    "closed": {"mini": "cooling: 429, back in 9 s"},
+}
 
 
 @pytest.fixture
@@ -20,6 +27,8 @@ def told(inn) -> int:
     inn.put("attempts", **call, seq=1, n=1, latency_ms=5, http_status=503, **bad)
     bad = {"status": "error", "error_class": "bad_request", "error": "no", "cost_nusd": 2}
     inn.put("attempts", **call, seq=0, n=2, latency_ms=6, http_status=400, **bad)
+    inn.rows("update attempts set chunk_id = (select min(id) from chunks) where n = 1 and seq = 0")
+    inn.rows("update chunks set choice = %s", json.dumps(CHOICE))
     error = json.dumps({"code": "x", "message": "no", "class": "bad_request"})
     result = {"status": "failed", "deployment": "small", "n": 2, "error": error, "commit_id": 1}
     inn.put("results", **key, seq=0, round=1, **result)
@@ -81,3 +90,16 @@ def test_what_is_not_there_is_said(inn, told: int) -> None:
     for read, args in ((request_story, ("a",)), (errors_by_class, ()), (job_story, ())):
         with pytest.raises(NotFoundError):
             inn.ask(read, other, *args)
+
+
+def test_why_a_call_went_where_it_went(inn, told: int) -> None:
+    first, second = inn.ask(request_story, told, "a").calls
+    assert first.why == Why(**CHOICE)
+    assert second.why is None
+    assert [(c.deployment, c.by, c.calls) for c in inn.ask(job_story, told).choices] == [
+        ("small", "", 2),
+        ("small", "fastest", 1),
+    ]
+    # It was bound to another deployment since.
+    inn.rows("update chunks set choice = %s", json.dumps(CHOICE | {"saw": {"large": "9 ms"}}))
+    assert inn.ask(request_story, told, "a").calls[0].why is None

@@ -1,0 +1,45 @@
+"""Plans, and why dispatch chose what it chose, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from batchyard.cli.show import plain
+from db.choices import Chosen, Why
+
+
+def lists(body: Mapping[str, Any]) -> str:
+    """Who is to answer by a plan, and in which order."""
+    candidates = list(body.get("candidates", ()))
+    usual, wishes = body.get("usual"), body.get("fallbacks", 0)
+    own = len(candidates) if usual is None else usual
+    first, wished = candidates[: own - wishes], candidates[own - wishes : own]
+    choose = body.get("choose", "ordered")
+    named = [
+        f"{name} ({share:g})" for name, share in zip(first, body.get("weights") or (), strict=False)
+    ]
+    if choose == "ordered" or len(first) < 2:
+        told = " then ".join((*first, *wished)) or "nobody"
+    else:
+        told = " then ".join((f"{choose} of {', '.join(named or first)}", *wished))
+    for word, name in (("too long", "too_long"), ("refused", "refused")):
+        if body.get(name):
+            told += f"; what is {word}: {' then '.join(body[name])}"
+    return told
+
+
+def because(why: Why) -> str:
+    """Why a deployment was chosen for a call."""
+    others = ", ".join(f"{name}: {figure}" for name, figure in why.saw.items())
+    closed = "; ".join(f"{name} was {reason}" for name, reason in why.closed.items())
+    return f"{why.by} ({others})" + (f"; {closed}" if closed else "")
+
+
+def chosen(one: Chosen) -> str:
+    """How often a deployment was chosen, and what for."""
+    if not one.by:
+        return f"{plain(one.calls)} calls to {one.deployment} again, where the one before went"
+    passed = "".join(
+        f"; {plain(count)} while {name} was {one.reasons[name]}"
+        for name, count in one.passed.items()
+    )
+    return f"{plain(one.calls)} calls to {one.deployment}, chosen as {one.by}{passed}"
