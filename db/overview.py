@@ -1,8 +1,10 @@
 """What stands where in the yard: backlog by deployment, tickets, workers, pauses."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from db.connect import Connection, statements
+from db.vitals import Vital, read_vitals
 
 SQL = statements("overview")
 
@@ -46,7 +48,8 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One look. `tickets` counts lanes by (provider, "queued" or "running")."""
+    """One look. `tickets` counts lanes by (provider, "queued" or "running"); `vitals` are what
+    living processes see of each deployment."""
 
     active_jobs: int
     unrouted: int
@@ -54,6 +57,7 @@ class Overview:
     tickets: dict[tuple[str, str], int]
     deployments: tuple[DeploymentState, ...]
     workers: tuple[Worker, ...]
+    vitals: Mapping[str, Vital] = field(default_factory=dict)
 
 
 async def overview(conn: Connection) -> Overview:
@@ -71,6 +75,7 @@ async def overview(conn: Connection) -> Overview:
         tickets={(provider, status): count for provider, status, count in lanes},
         deployments=tuple(DeploymentState(*row) for row in states),
         workers=tuple(Worker(*row) for row in workers),
+        vitals=await read_vitals(conn),
     )
 
 

@@ -29,8 +29,11 @@ COLUMNS = {
     "STATE": "state",
     ">BACKLOG": "backlog",
     ">BOUND": "bound",
-    ">WAITING": "waiting",
-    ">LEASED": "leased",
+    ">IN FLIGHT": "in_flight",
+    ">ANSWERED": "answered",
+    ">FAILED": "failed",
+    ">CALLS/S": "rate",
+    ">MS": "latency_ms",
 }
 PAUSED = "paused by an operator: `batchyard deployments resume {}` opens it"
 DRAINED = "drained by an operator: `batchyard deployments resume {}` opens it"
@@ -68,8 +71,8 @@ Name = Annotated[
 
 @app.callback(invoke_without_command=True, no_args_is_help=False)
 def deployments(context: typer.Context, *, as_json: JsonFlag = False) -> None:
-    """Show every deployment, one row for each of its keys: how it stands and why, and what
-    waits for it. States:
+    """Show every deployment, one row for each of its keys: how it stands and why, what waits
+    for it, and how its calls went since the present workers began. States:
 
     \b
       open       gets work
@@ -166,4 +169,6 @@ def _named(name: str) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    return plain(value) if isinstance(value, int) else str(value or "-")
+    if isinstance(value, int):
+        return plain(value)
+    return "-" if value is None else str(value)

@@ -5,11 +5,13 @@ from typing import Any
 from batchyard.cli.show import ago
 from core.settings import Settings, configured_name
 from db.overview import Backlog, DeploymentState, Overview
+from db.vitals import Vital
 
 
 def lines(settings: Settings, seen: Overview) -> list[dict[str, Any]]:
     """Every line of the configuration: whose it is, its key's reference, how it stands and
-    why, and what waits for it. Times in seconds."""
+    why, what waits for it, and how it fares: calls answered and failed since the present
+    workers began, and what it did lately. Times in seconds, unless the name says otherwise."""
     states = {one.deployment: one for one in seen.deployments}
     return [
         _line(settings, line, number, states.get(line), seen)
@@ -22,6 +24,7 @@ def _line(
     settings: Settings, line: str, number: int, state: DeploymentState | None, seen: Overview
 ) -> dict[str, Any]:
     deployment = settings.deployments[configured_name(line)]
+    vital = seen.vitals.get(line, Vital(line))
     references = settings.providers[deployment.provider].references
     return {
         "deployment": line,
@@ -32,6 +35,11 @@ def _line(
         "cause": state.cause if state else None,
         "reason": state.reason if state else "",
         "left_s": round(state.left, 1) if state and state.left else None,
+        "in_flight": vital.in_flight,
+        "answered": vital.answered,
+        "failed": vital.failed,
+        "rate": round(vital.rate, 1),
+        "latency_ms": None if vital.latency_ms is None else round(vital.latency_ms),
         **counts([one for one in seen.backlog if one.deployment == line]),
     }
 

@@ -120,6 +120,21 @@ def test_ps_shows_how_full_the_limits_are(yard):
     assert "LIMITS OF" in yard("ps").out
 
 
+def test_how_a_deployment_fares_is_shown(yard):
+    assert yard("submit", "-", "--watch", stdin='{"prompt": "hello"}\n').code == 0
+
+    def small() -> dict:
+        return yard("deployments", "--json").json["deployments"][0]
+
+    deadline = time.monotonic() + 60
+    while not small()["answered"]:
+        assert time.monotonic() < deadline
+    assert {"in_flight", "failed", "rate", "latency_ms", "key"} <= set(small())
+    said = yard("deployments").out
+    assert "ANSWERED" in said
+    assert "env:GONE_API_KEY" in said
+
+
 def test_no_password_is_on_a_command_line(yard):
     stored = json.loads((yard.folder / "home" / "secrets.json").read_text())
     for one in services(yard).values():
