@@ -1,7 +1,7 @@
 """Reads `batchyard.yaml`: YAML with line numbers, no duplicate keys, and findings that name
 the place in the file and the fix."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +19,12 @@ _SHOWN: Final = 10
 _MERGE_KEY: Final = "<<"
 
 Place = tuple[str | int, ...]
+Check = Callable[[Settings], list[Problem]]
 
 
-def read_settings(path: Path) -> Settings:
-    """The settings in a file. Raises ConfigError with every finding, a line each."""
+def read_settings(path: Path, check: Check) -> Settings:
+    """The settings in a file. Raises ConfigError with every finding, a line each; those of
+    `check` where there are no others."""
     node, data = _parse(path, _read(path))
     lines: dict[Place, int] = {}
     problems = _visit(node, (), lines, set())
@@ -33,9 +35,12 @@ def read_settings(path: Path) -> Settings:
     if problems:
         raise ConfigError(told(path.name, problems, lines))
     try:
-        return Settings.model_validate(data)
+        settings = Settings.model_validate(data)
     except ValidationError as error:
         raise ConfigError(told(path.name, problems_of(error), lines)) from error
+    if problems := check(settings):
+        raise ConfigError(told(path.name, problems, lines))
+    return settings
 
 
 def told(file: str, problems: Sequence[Problem], lines: dict[Place, int]) -> str:

@@ -61,7 +61,8 @@ def _problem(path: Path, detail: ErrorDetails) -> Problem:
         return Problem(path, f"{_shown(path, value)} is not known", suggest(str(value), choices))
     if kind == "string_type" and isinstance(value, (int, float)):
         return Problem(path, f"{_shown(path, value)} is not a text", "Put it in quotes")
-    wanted = _MUST.sub("It must be ", detail["msg"])
+    # Without ", unable to parse string as a number": that it cannot be read is said already.
+    wanted = _MUST.sub("It must be ", detail["msg"]).partition(", unable to parse")[0]
     return Problem(path, f"{_shown(path, value)} does not fit", wanted)
 
 
@@ -98,5 +99,5 @@ def _shown(path: Path, value: object) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    text = "nothing" if value is None else str(value)
+    text = "nothing" if value is None else repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= _VALUE_CAP else text[: _VALUE_CAP - 1] + "…"

@@ -123,11 +123,10 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         path = Path(CONFIG_FILE)
     if path is None:
         settings = default_settings(environ)
-        _check_plain_http("the environment", settings)
+        if problems := _plain_http(settings):
+            raise ConfigError(told("the environment", problems, {}))
         return settings
-    settings = read_settings(path)
-    _check_plain_http(path.name, settings)
-    return settings
+    return read_settings(path, _plain_http)
 
 
 def default_settings(environ: Mapping[str, str]) -> Settings:
@@ -211,9 +210,9 @@ def _offline() -> dict[str, Any]:
     }
 
 
-def _check_plain_http(source: str, settings: Settings) -> None:
+def _plain_http(settings: Settings) -> list[Problem]:
     """Keys do not cross a network in the clear, unless someone said that they may."""
-    problems = [
+    return [
         Problem(
             ("providers", name, "base_url"),
             f"would send the key over plain http to {urlsplit(provider.base_url).hostname}",
@@ -226,5 +225,3 @@ def _check_plain_http(source: str, settings: Settings) -> None:
         and not provider.plain_http
         and not is_loopback(urlsplit(provider.base_url).hostname or "")
     ]
-    if problems:
-        raise ConfigError(told(source, problems, {}))

@@ -9,7 +9,7 @@ from batchyard.cli.complete import ProjectOption, offer_jobs
 from batchyard.cli.database import ask_project
 from batchyard.cli.failure import FAILED
 from batchyard.cli.output import JsonFlag, put_json
-from batchyard.cli.show import out, plain
+from batchyard.cli.show import count, out, plain
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
 from core.money import usd_text
@@ -49,7 +49,7 @@ def _told(report: AuditReport) -> dict[str, object]:
     return {
         "ok": report.ok,
         "jobs": report.jobs,
-        "facts": dict(report.facts),
+        "facts": dict(_fact(name, value) for name, value in report.facts.items()),
         "violations": [
             {
                 "law": one.law,
@@ -62,10 +62,18 @@ def _told(report: AuditReport) -> dict[str, object]:
     }
 
 
+def _fact(name: str, value: int) -> tuple[str, object]:
+    """Money as everywhere: decimal strings of dollars."""
+    if name.endswith("_nusd"):
+        return f"{name.removesuffix('_nusd')}_usd", usd_text(value)
+    return name, value
+
+
 def _show(report: AuditReport) -> None:
     console = out()
     facts = report.facts
-    counted = [f"{plain(report.jobs)} jobs"]
+    counted = [count(report.jobs, "job")]
+    counted += [count(facts[f"{name}s"], name) for name in ROWS if facts.get(f"{name}s")]
     counted += [f"{plain(facts[name])} {name}" for name in COUNTED if facts.get(name)]
     spent = usd_text(facts.get("spent_nusd", 0))
     console.print(f"{', '.join(counted)}; ${spent} spent")
@@ -80,4 +88,5 @@ def _show(report: AuditReport) -> None:
             console.print(Text(f"    {sample}", style="dim"), soft_wrap=True)
 
 
-COUNTED = ("requests", "completed", "failed", "open", "attempts", "unknown", "late", "unpriced")
+ROWS = ("request", "attempt")
+COUNTED = ("completed", "failed", "open", "unknown", "late", "unpriced")

@@ -12,7 +12,7 @@ from batchyard.cli.database import ask_project
 from batchyard.cli.jobview import JobPanel, job_json, when
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.reasons import because, chosen, lists
-from batchyard.cli.show import ago, out, plain
+from batchyard.cli.show import ago, count, out, plain
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
 from core.money import usd_text
@@ -97,8 +97,8 @@ def _now_json(now: Whereabouts) -> dict[str, Any]:
 
 def _job_lines(story: JobStory) -> Iterator[Text]:
     yield Text("\nPlans", style="bold")
-    for body, count in story.plans:
-        yield Text(f"  {plain(count)} requests: {_plan(body)}")
+    for body, number in story.plans:
+        yield Text(f"  {count(number, 'request')}: {_plan(body)}")
     if story.choices:
         yield Text("\nChoices", style="bold")
         for one in story.choices:

@@ -44,7 +44,7 @@ def _message(error: BaseException) -> str:
         return "nothing done"
     if isinstance(error, typer.TyperException):
         hint = "" if is_help(error) else f" Try '{_path(error)} --help'"
-        return f"{error.format_message()}{hint}"
+        return f"{error.format_message().replace('Value error, ', '')}{hint}"
     return error.message if isinstance(error, InputError) else str(error)
 
 

@@ -11,11 +11,11 @@ from batchyard.cli.limits import COLUMNS, as_row, limits_in_use
 from batchyard.cli.lines import counts, lines, why
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.places import ConfigOption, relative, settings_path
-from batchyard.cli.show import ago, out, plain, table
+from batchyard.cli.show import ago, count, out, plain, table
 from batchyard.embedded.detached import cpu_seconds
 from batchyard.embedded.home import Home, YardRecord
 from core.settings import Settings, configured_name
-from db.overview import Overview, overview
+from db.overview import Overview, Worker, overview
 from providers.configuration import load_settings
 
 # Headings by what is below them; ">" marks a column of numbers.
@@ -47,7 +47,7 @@ DEPLOYMENTS = {
     ">BOUND": "bound",
     "WHY": "reason",
 }
-WORKERS = {"WORKER": "kind", ">PID": "pid", ">LEASE": "lease", ">UP": "up", ">LEASED": "leased"}
+WORKERS = {"WORKER": "name", ">PID": "pid", ">LEASE": "lease", ">UP": "up", ">LEASED": "leased"}
 
 
 def ps(*, config: ConfigOption = None, as_json: JsonFlag = False) -> None:
@@ -75,7 +75,7 @@ def ps(*, config: ConfigOption = None, as_json: JsonFlag = False) -> None:
         "queues": _queues(settings, seen),
         "deployments": lines(settings, seen),
         "limits": limits_in_use(home, settings),
-        "workers": [asdict(worker) for worker in seen.workers],
+        "workers": [_worker(worker) for worker in seen.workers],
     }
     if as_json:
         put_json(told)
@@ -116,6 +116,11 @@ def _queues(settings: Settings, seen: Overview) -> list[dict[str, Any]]:
     ]
 
 
+def _worker(worker: Worker) -> dict[str, Any]:
+    fields = asdict(worker)
+    return {"name": fields.pop("kind"), **fields}
+
+
 def _provider_of(settings: Settings, deployment: str) -> str:
     known = settings.deployments.get(configured_name(deployment))
     return known.provider if known else ""
@@ -123,8 +128,9 @@ def _provider_of(settings: Settings, deployment: str) -> str:
 
 def _show(console: Console, home: Home, told: dict[str, Any]) -> None:
     console.print(
-        f"yard {told['state']} in {relative(home.path)}, {told['active_jobs']} active jobs, "
-        f"{plain(told['unrouted'])} requests to be routed\n"
+        f"yard {told['state']} in {relative(home.path)}, "
+        f"{count(told['active_jobs'], 'active job')}, "
+        f"{count(told['unrouted'], 'request')} to be routed\n"
     )
     if told["services"]:
         _list(console, SERVICES, told["services"])

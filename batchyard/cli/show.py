@@ -41,8 +41,10 @@ def warn_of(text: str) -> None:
 
 
 def ago(seconds: float) -> str:
-    """A length of time in the largest fitting units: 42 s, 3 min 5 s, 2 h 10 min."""
-    whole = int(seconds)
+    """A length of time in the largest fitting units: 2.9 s, 42 s, 3 min 5 s, 2 h 10 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

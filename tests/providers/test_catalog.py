@@ -239,7 +239,7 @@ def _changed(old: str, new: str) -> str:
         (
             "{kind: openai, api",
             "{kind: opnai, api",
-            ("providers.openai.kind: opnai is not known. Did you mean openai?"),
+            ("providers.openai.kind: 'opnai' is not known. Did you mean openai?"),
         ),
         (
             "provider: openai",
@@ -255,7 +255,7 @@ def _changed(old: str, new: str) -> str:
         (
             "choose: cheapest",
             "choose: cheap",
-            ("routes.cheap.choose: cheap is not known. Did you mean cheapest?"),
+            ("routes.cheap.choose: 'cheap' is not known. Did you mean cheapest?"),
         ),
         ("model: my-8b", "model: 8", "deployments.small.model: 8 is not a text. Put it in quotes"),
         ("input_per_mtok: 0.10", "input_per_mtok: -1", "deployments.small.price.input_per_mtok"),

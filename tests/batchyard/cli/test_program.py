@@ -157,6 +157,34 @@ def test_a_key_that_is_nowhere_is_a_warning(program):
     assert program("config", "check", "lab.yaml", LAB_KEY="k").err == ""
 
 
+def test_a_finding_says_its_line_and_what_would_fit(program):
+    file = program.folder / "bad.yaml"
+    file.write_text(
+        "providers:\n"
+        "  lab:\n"
+        "    base_url: http://models.example.org/v1\n"
+        "    api_key: env:LAB_KEY\n"
+        "    timeout: soon\n"
+        "deployments: {small: {provider: lab, model: m}}\n"
+        "routes: {default: {candidates: [small]}}\n"
+    )
+    said = program("config", "check", "bad.yaml")
+    place = "bad.yaml:5: providers.lab.timeout: "
+    assert said.err == f"error: {place}'soon' does not fit. It must be a valid number\n"
+    file.write_text(file.read_text().replace("soon", "5"))
+    assert (
+        "bad.yaml:3: providers.lab.base_url: would send"
+        in program("config", "check", "bad.yaml").err
+    )
+
+
+def test_a_choice_that_is_none_names_the_choices(program):
+    said = program("results", "1", "--format", "xml")
+    assert said.code == 2
+    assert "'xml' is not one of 'jsonl', 'csv'" in said.err
+    assert "Value error" not in said.err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_offers_commands(shell, program):
     given = {"COMP_WORDS": "batchyard do", "COMP_CWORD": "1"}

@@ -40,8 +40,8 @@ def test_ps_shows_queues_deployments_and_leases(yard):
         "small": "open",
         "absent": "open",
     }
-    kinds = {one["kind"].partition("@")[0] for one in told["workers"] if one["lease"] > 0}
-    assert kinds == {"control", "call1"}
+    names = {one["name"].partition("@")[0] for one in told["workers"] if one["lease"] > 0}
+    assert names == {"control", "call1"}
 
 
 def test_ps_for_people_has_no_colour_in_a_pipe(yard):
@@ -332,6 +332,7 @@ def test_the_audit_agrees(yard, done):
     assert told.code == 0
     assert told.json["ok"] is True
     assert told.json["facts"]["requests"] == 40
+    assert Decimal(told.json["facts"]["spent_usd"]) > 0
     assert "ledger adds up" in yard("audit", done).out
 
 
