@@ -46,7 +46,7 @@ format: .venv/.ok ## Put every file into the house format
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
 
-bench: .venv/.ok ## Measure CPU per prompt and the claim and dispatch plans
+bench: .venv/.ok ## Measure: CPU per prompt, claims and dispatch, peers, volume (see docs/bench.md)
 	@$(PY) -m bench $(ARGS)
 
 lock: .venv/.ok ## Resolve requirements.lock again from pyproject.toml

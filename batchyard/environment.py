@@ -38,10 +38,13 @@ def outside(environ: Mapping[str, str]) -> tuple[str, str, str]:
     return database, broker, limiter
 
 
-def find_yard(environ: Mapping[str, str] = os.environ) -> Place:
+def find_yard(
+    environ: Mapping[str, str] = os.environ, *, needs: tuple[str, ...] = ("DATABASE", "BROKER")
+) -> Place:
     """The yard that the environment names, else the one running in its home.
 
-    Raises ServiceError when there is neither, ConfigError for an address that is none.
+    Raises ServiceError when there is neither for what is needed, ConfigError for an address
+    that is none.
     """
     home = Home.from_env(environ)
     database_url, broker_url, _ = outside(environ)
@@ -49,7 +52,7 @@ def find_yard(environ: Mapping[str, str] = os.environ) -> Place:
         database_url = database_url or record.database_url
         broker_url = broker_url or record.broker_url
     for name, url in (("DATABASE", database_url), ("BROKER", broker_url)):
-        if not url:
+        if not url and name in needs:
             raise ServiceError(
                 "No yard runs here. Start it with `batchyard up -d`, or set BATCHYARD_HOME, "
                 f"or BATCHYARD_{name}_URL, to one that does"

@@ -60,7 +60,7 @@ async def open_producer(environ: Mapping[str, str] = os.environ) -> AsyncIterato
 
     Raises ServiceError where no yard runs or Postgres does not answer, and ConfigError.
     """
-    place = find_yard(environ)
+    place = find_yard(environ, needs=("DATABASE",))
     settings = settings_in_force(place.home, None, environ)
     remedy = how_to_postgres(place.home, environ)
     async with open_pool(place.database_url, POOL_SIZE, remedy=remedy) as pool:

@@ -4,6 +4,7 @@ import gzip
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -105,3 +106,47 @@ def test_ctrl_c_ends_a_submit_that_waits_for_its_input(yard, sent: str) -> None:
     assert (process.returncode, out) == (130, "")
     assert "nothing was submitted" in err
     assert len(yard("jobs", "--json").json) == before
+
+
+def test_a_submit_needs_no_broker(yard) -> None:
+    nowhere = {"BATCHYARD_BROKER_URL": "redis://127.0.0.1:1/0"}
+    job = yard("submit", "-", "--json", stdin='{"prompt": "x"}\n', **nowhere).json["id"]
+    assert yard("watch", job).code == 0
+
+
+MEASURED = """
+import sys
+from batchyard.cli.program import run
+code = run(sys.argv[1:])
+with open("/proc/self/status") as status:
+    peak = next(line for line in status if line.startswith("VmHWM"))
+sys.stderr.write(peak.split()[1])
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_large_file_goes_in_and_out_in_little_memory(yard) -> None:
+    text = "Sort this message into one of the labels. " * 24
+    with (yard.folder / "large.jsonl").open("w") as file:
+        for n in range(30_000):
+            file.write(json.dumps({"custom_id": f"r{n}", "prompt": f"{text}{n}"}) + "\n")
+
+    def peak(*argv: str) -> tuple[str, float]:
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, *argv],
+            cwd=yard.folder,
+            env=yard.env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout, int(done.stderr.split()[-1]) / 1024
+
+    out, submitting = peak("submit", "large.jsonl", "--json")
+    job = json.loads(out)["id"]
+    assert yard("cancel", job).code == 0
+    yard("watch", job)
+    _, exporting = peak("results", job, "-o", "large.out")
+    assert (yard.folder / "large.out").read_bytes().count(b"\n") == 30_000
+    assert max(submitting, exporting) < 64
