@@ -101,7 +101,8 @@ class ProviderError:
     `status` is None where no answer came. `message` is redacted and may be shown to users.
     `retry_after` is in seconds. `billed` says that money may have been spent; `usage` is what
     the provider counted, where it said so. `hopeless` says that the same call is ruled out, by
-    the provider itself or by a check, `final` that any other is too.
+    the provider itself or by a check, `final` that any other is too; `elsewhere` that another
+    candidate should be asked where there is one.
     """
 
     error_class: ErrorClass
@@ -113,6 +114,7 @@ class ProviderError:
     usage: Usage | None = None
     hopeless: bool = False
     final: bool = False
+    elsewhere: bool = False
 
 
 class TransportError(BatchyardError):

@@ -135,11 +135,10 @@ def _told_health(
     """Tells how the call went. One that the request's own timeout ended is no sign of an ill
     deployment; the next candidate may be faster, where there is one."""
     failed = None if isinstance(outcome, Reply) else outcome
-    chunk = entry.chunk
-    timeout = chunk.plan.timeout
+    timeout = entry.chunk.plan.timeout
     own = timeout is not None and timeout < deployment.timeout
     if own and failed is not None and failed.error_class is ErrorClass.UNKNOWN:
-        return replace(failed, hopeless=chunk.candidate + 1 < len(chunk.plan.candidates))
+        return replace(failed, elsewhere=True)
     caller.health.saw(deployment, failed, began)
     return outcome
 

@@ -7,7 +7,8 @@
                  on one candidate: by then a dead key or quota has closed its deployment
     elsewhere    too_long; refused, among its list; rejected by a check that says so; or three
                  attempts were not enough; or the same candidate has throttled it eight times
-                 running, or asks it to wait for more than half a minute
+                 running, asks it to wait for more than half a minute, or took longer than the
+                 request has patience
     spared       whatever cost nothing at a deployment that is known to be down: the request
                  stays where it is, with all its attempts, until dispatch finds it another
                  candidate or its own is back
@@ -102,7 +103,8 @@ def decide(
     leave = leaf.final or leaf.next_candidate or error.hopeless or gone
     if leave and not others:
         return failure(error)
-    if others and (leave or _slow(error) or _worn_out(leaf, tried, tries)):
+    moves = leave or error.elsewhere or _slow(error) or _worn_out(leaf, tried, tries)
+    if others and moves:
         return Elsewhere(excluded, among, tries, leaf)
     return Again(tries, _pause(error, tried, jitter), leaf)
 
