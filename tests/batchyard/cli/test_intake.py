@@ -85,8 +85,7 @@ def test_a_packed_table_goes_in_and_packed_lines_come_out(yard) -> None:
     assert [json.loads(line)["batchyard"]["metadata"]["topic"] for line in lines] == ["a", "b"]
 
 
-@pytest.mark.parametrize("sent", ["", '{"prompt": "x"}\n'])
-def test_ctrl_c_ends_a_submit_that_waits_for_its_input(yard, sent: str) -> None:
+def test_ctrl_c_ends_a_submit_that_waits_for_its_input(yard) -> None:
     before = len(yard("jobs", "--json").json)
     process = subprocess.Popen(
         [*yard.argv, "submit", "-"],
@@ -98,9 +97,10 @@ def test_ctrl_c_ends_a_submit_that_waits_for_its_input(yard, sent: str) -> None:
         text=True,
     )
     assert process.stdin is not None
-    process.stdin.write(sent)
+    # More than a pipe holds: once it is written, most of it has been read.
+    process.stdin.write('{"prompt": "x"}\n' * 20_000)
     process.stdin.flush()
-    time.sleep(3)
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
