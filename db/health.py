@@ -25,11 +25,6 @@ async def conditions(conn: Connection) -> dict[str, Condition]:
     }
 
 
-async def turn(conn: Connection) -> None:
-    """Ends the cooling that is over."""
-    await conn.execute(SQL["turn"])
-
-
 async def trip(
     conn: Connection, deployments: Sequence[str], *, cause: Cause, reason: str, jitter: float
 ) -> list[str]:
