@@ -31,7 +31,7 @@ def measure_floor(deployment: Deployment, bodies: list[bytes], in_flight: int) -
 
 
 async def _measure(deployment: Deployment, bodies: list[bytes], in_flight: int) -> Floor:
-    transport = make_transport("pyreqwest", max_connections=2 * in_flight)
+    transport = make_transport("direct", max_connections=2 * in_flight)
     adapter = adapter_for(deployment.kind)
     numbered = enumerate(bodies)
     # The simulator draws a call's fate from its id.

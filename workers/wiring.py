@@ -68,7 +68,7 @@ async def open_yard(
         pool = await stack.enter_async_context(open_pool(environment.database_url(), POOL_SIZE))
         context = Context(settings, deployments, pool, publisher)
         process_id = await _register(context, kind, controls=controls)
-        transport = make_transport("pyreqwest", max_connections=MAX_CONNECTIONS)
+        transport = make_transport("direct", max_connections=MAX_CONNECTIONS)
         stack.push_async_callback(transport.close)
         # As long as the lease: by then the sweep has taken over what this process held.
         limiter = RedisLimiter(

@@ -1,6 +1,7 @@
-"""Bytes in, bytes out. Two implementations behind core.ports.Transport, one contract suite.
+"""Bytes in, bytes out. Three implementations behind core.ports.Transport, one contract suite.
 
-pyreqwest   the hot path: connections, TLS and HTTP in native code
+direct      the hot path: the event loop's own sockets and httptools
+pyreqwest   by way of a proxy: connections, TLS and HTTP in native code
 httpx       everywhere else, and the pattern for a transport of one's own
 """
 
@@ -8,10 +9,11 @@ from typing import Literal
 
 from core.errors import ConfigError
 from core.ports import Transport
+from providers.transport.direct_transport import DirectTransport
 from providers.transport.httpx_transport import HttpxTransport
 from providers.transport.pyreqwest_transport import PyreqwestTransport
 
-TransportName = Literal["pyreqwest", "httpx"]
+TransportName = Literal["direct", "pyreqwest", "httpx"]
 
 
 def make_transport(name: TransportName, *, max_connections: int) -> Transport:
@@ -19,8 +21,10 @@ def make_transport(name: TransportName, *, max_connections: int) -> Transport:
 
     Raises ConfigError for another name.
     """
+    if name == "direct":
+        return DirectTransport(max_connections=max_connections)
     if name == "pyreqwest":
         return PyreqwestTransport(max_connections=max_connections)
     if name == "httpx":
         return HttpxTransport(max_connections=max_connections)
-    raise ConfigError(f"there is no transport {name!r}. Choose pyreqwest or httpx")
+    raise ConfigError(f"there is no transport {name!r}. Choose direct, pyreqwest or httpx")

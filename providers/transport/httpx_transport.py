@@ -36,6 +36,11 @@ _NOT_SENT: Final = (
 )
 
 
+def tls_context() -> ssl.SSLContext:
+    """Trusts what the environment says (SSL_CERT_FILE, SSL_CERT_DIR), else certifi's list."""
+    return httpx.create_ssl_context()
+
+
 def _client(connections: int, context: ssl.SSLContext) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         verify=context,
@@ -57,7 +62,7 @@ class HttpxTransport:
 
     def __init__(self, *, max_connections: int, reply_cap: int = REPLY_CAP) -> None:
         self._cap = reply_cap
-        context = httpx.create_ssl_context()
+        context = tls_context()
         sizes = [
             min(_POOL_SIZE, max_connections - start)
             for start in range(0, max_connections, _POOL_SIZE)

@@ -13,8 +13,10 @@ from queue import Queue
 from threading import Thread
 
 import pytest
+import uvloop
 
 from core.ports import Transport
+from providers.transport.direct_transport import DirectTransport
 from providers.transport.httpx_transport import HttpxTransport
 from providers.transport.pyreqwest_transport import PyreqwestTransport
 
@@ -58,6 +60,11 @@ ANSWERS = {
     "/large-chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     + b"".join(b"10000\r\n" + b"0" * 0x10000 + b"\r\n" for _ in range(32))
     + b"0\r\n\r\n",
+    "/until-closed": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + OK,
+    "/early-hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + _answer(OK),
+    "/closing": _answer(OK, "Connection: close\r\n"),
+    "/brief": _answer(OK, "Keep-Alive: timeout=1\r\n"),
+    "/chatty": _answer(OK) + _answer(b"who asked?"),
     "/chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     b'5\r\n{"ok"\r\n6\r\n:true}\r\n0\r\n\r\n',
     "/nonsense": b"this is not HTTP\r\n\r\n",
@@ -108,7 +115,7 @@ async def _reply(seen: Seen, path: str, writer: asyncio.StreamWriter) -> bool:
         seen.now -= 1
     writer.write(CUT if path == "/cut" else ANSWERS.get(path, b""))
     await writer.drain()
-    return path in ANSWERS and path != "/nonsense"
+    return path in ANSWERS and path not in ("/nonsense", "/until-closed", "/closing")
 
 
 @dataclass
@@ -147,7 +154,18 @@ def server() -> Iterator[Server]:
     thread.join(timeout=10)
 
 
-@pytest.fixture(params=[PyreqwestTransport, HttpxTransport], ids=["pyreqwest", "httpx"])
-def make(request: pytest.FixtureRequest) -> TransportMaker:
-    maker: TransportMaker = request.param
+@pytest.fixture(
+    params=[
+        (DirectTransport, uvloop.new_event_loop),
+        (DirectTransport, asyncio.SelectorEventLoop),
+        (PyreqwestTransport, asyncio.SelectorEventLoop),
+        (HttpxTransport, asyncio.SelectorEventLoop),
+    ],
+    ids=["direct-uvloop", "direct", "pyreqwest", "httpx"],
+)
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> TransportMaker:
+    """Makes the transport; what the test runs, runs on the loop that goes with it."""
+    maker: TransportMaker
+    maker, new_loop = request.param
+    monkeypatch.setattr(asyncio.DefaultEventLoopPolicy, "new_event_loop", lambda _: new_loop())
     return maker

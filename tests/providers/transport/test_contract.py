@@ -77,8 +77,9 @@ def test_redirects_are_not_followed(make: Make, server: Any) -> None:
     assert server.seen.paths == {"/redirect": 1}
 
 
-def test_chunked_replies_are_joined(make: Make, server: Any) -> None:
-    assert _reply(make, _call(f"{server.url}/chunked")).body == b'{"ok":true}'
+@pytest.mark.parametrize("path", ["chunked", "until-closed", "early-hints", "closing"])
+def test_the_whole_body_is_read(make: Make, server: Any, path: str) -> None:
+    assert _reply(make, _call(f"{server.url}/{path}")).body == b'{"ok":true}'
 
 
 def test_compression_that_nobody_asked_for_is_undone(make: Make, server: Any) -> None:
@@ -125,6 +126,12 @@ def test_connections_are_kept(make: Make, server: Any) -> None:
     replies = _send(make, *[_call(f"{server.url}/ok")] * 20)
     assert all(isinstance(reply, HttpReply) for reply in replies)
     assert server.seen.connections == 1
+
+
+def test_a_connection_that_the_server_closes_is_not_used_again(make: Make, server: Any) -> None:
+    replies = _send(make, *[_call(f"{server.url}/closing")] * 5)
+    assert [isinstance(one, HttpReply) and one.body for one in replies] == [b'{"ok":true}'] * 5
+    assert server.seen.connections == 5
 
 
 def test_a_failure_leaves_the_transport_usable(make: Make, server: Any) -> None:
@@ -208,5 +215,5 @@ def test_a_closed_transport_says_so(make: Make, server: Any) -> None:
 
 
 def test_an_unknown_transport_is_named() -> None:
-    with pytest.raises(ConfigError, match="pyreqwest or httpx"):
+    with pytest.raises(ConfigError, match="direct, pyreqwest or httpx"):
         make_transport("curl", max_connections=1)  # type: ignore[arg-type]
