@@ -25,6 +25,11 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[HttpReply] | None = None
         self._begin()
 
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent."""
+        return self.open and self._transport is not None and not self._transport.is_closing()
+
     def _begin(self) -> None:
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []

@@ -165,7 +165,7 @@ class DirectTransport:
         idle = self._idle[origin]
         while idle:
             connection = idle.pop()
-            if connection.open and now < connection.good_until:
+            if connection.usable and now < connection.good_until:
                 return connection
             self._drop(connection)
         return None
