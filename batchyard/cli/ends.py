@@ -78,7 +78,7 @@ def delete(
     as_json: JsonFlag = False,
 ) -> None:
     """Remove an ended job with its requests, results and attempts. What it spent stays in the
-    project's account. A job that runs has to be cancelled first.
+    project's account. A job that runs has to be cancelled first. Asks, but for --yes.
 
     \b
     Examples:

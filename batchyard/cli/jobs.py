@@ -17,7 +17,9 @@ from db.jobs import JobLine, job_view, list_jobs
 
 def jobs(
     *,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000)] = 20,
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", min=1, max=10_000, help="How many at most.")
+    ] = 20,
     before: Annotated[str, typer.Option(help="Only jobs older than this one.")] = "",
     active: Annotated[bool, typer.Option("--active", help="Only those not ended.")] = False,
     project: ProjectOption = DEFAULT_PROJECT,

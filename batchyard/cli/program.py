@@ -65,6 +65,8 @@ def batchyard(
       BATCHYARD_PROJECT       the project, where --project does not name one
       BATCHYARD_DATABASE_URL  your own Postgres instead of the embedded one
       BATCHYARD_BROKER_URL    your own broker instead of the embedded one
+      BATCHYARD_LIMITER_URL   a Redis for the limits, where the broker is none
+      BATCHYARD_LOG_LEVEL     debug, info, warning or error
     """
 
 

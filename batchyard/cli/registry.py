@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry(CHECK, "logs", "logs", "What the services have written down."),
     "doctor": Entry(CHECK, "doctor", "doctor", "Check that all is there that a job needs."),
     "demo": Entry(TOOLS, "demo", "demo", "Label real messages, live, in a yard of its own."),
+    "completion": Entry(TOOLS, "completion", "completion", "Tab completion for your shell."),
     "config": Entry(TOOLS, "config", "app", "Show or check the configuration."),
     "env": Entry(TOOLS, "env", "env", "What a worker of your own needs to know."),
     "flower": Entry(TOOLS, "flower", "flower", "Where Flower is, and its password."),

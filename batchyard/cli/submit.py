@@ -67,6 +67,9 @@ def submit(  # noqa: PLR0913
     `timeout` (seconds for each call) and `metadata` (comes back with the result) are for the
     yard. A file with bad lines is refused whole, and nothing is kept.
 
+    Under a budget no call is made that could go beyond it, so the output limit counts: give
+    max_tokens, or set the route's max_output. With --watch the exit code is that of `watch`.
+
     A file may be gzipped. One whose name ends in .csv has a column `prompt`, perhaps `system`,
     `model` and `custom_id`; other columns are metadata.
 

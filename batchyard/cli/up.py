@@ -32,7 +32,10 @@ def up(
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Leave it running.")] = False,
     config: ConfigOption = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Worker processes that make calls.")
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Processes that make calls (default: yard.workers, else 1)."
+        ),
     ] = None,
     flower: Annotated[bool, typer.Option(help="Run Flower too.")] = True,
     as_json: JsonFlag = False,
@@ -40,7 +43,8 @@ def up(
     """Start the yard: Postgres, broker, workers and Flower, under one small supervisor.
 
     In the foreground it runs until Ctrl-C; with -d it is left running until `batchyard down`.
-    Where a yard runs already, this says so and is content.
+    Where a yard runs already, this says so and is content. A key that is not to be found is
+    only a warning; a server of your own that does not answer ends it with exit code 3.
 
     \b
     Examples:

@@ -1,6 +1,7 @@
 """One direct child process: how it is started, watched and ended."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -104,11 +105,24 @@ def _in_child(parent: int, death_signal: int, plain_user: bool) -> Callable[[], 
 
 
 def open_log(log: Path) -> BinaryIO:
-    """Open a log for appending; one above 10 MB is moved aside first (one old file is kept)."""
-    if log.exists() and log.stat().st_size > _LOG_LIMIT:
-        log.replace(log.with_name(log.name + ".1"))
+    """Open a log for appending; one above 10 MB is set aside first."""
     log.touch(mode=0o600)
+    cut_log(log)
     return log.open("ab")
+
+
+def cut_log(log: Path) -> None:
+    """Set aside what a log holds once it is larger than 10 MB; one old file is kept.
+
+    Its writers go on: they append, so they find the beginning again by themselves. A line that
+    is written in the very moment may be lost.
+    """
+    if log.stat().st_size <= _LOG_LIMIT:
+        return
+    aside = log.with_name(log.name + ".1")
+    aside.touch(mode=0o600)
+    shutil.copyfile(log, aside)
+    os.truncate(log, 0)
 
 
 def start(launch: Launch) -> Child:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from batchyard.embedded import processes
+from batchyard.embedded import child, processes
 from batchyard.embedded.errors import EmbeddedError
 from batchyard.embedded.home import Home, State, YardRecord
 from batchyard.embedded.service import Service
@@ -99,6 +99,8 @@ class Supervisor:
             for slot in self._slots.values():
                 slot.step(may_start=self._may_start(slot))
             self._end_orphans()
+            for log in self._home.logs.glob("*.log"):
+                child.cut_log(log)
             if self._state is State.STARTING and all(s.settled for s in self._slots.values()):
                 self._state = State.READY
                 if self._on_ready is not None:

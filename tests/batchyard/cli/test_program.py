@@ -186,6 +186,13 @@ def test_a_choice_that_is_none_names_the_choices(program):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_is_that_of_the_shell_named(shell, program):
+    said = program("completion", shell, SHELL="/bin/sh")
+    assert f"_BATCHYARD_COMPLETE=complete_{shell}" in said.out
+    assert program("completion", "cmd").code == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_offers_commands(shell, program):
     given = {"COMP_WORDS": "batchyard do", "COMP_CWORD": "1"}
     others = {"_TYPER_COMPLETE_ARGS": "batchyard do", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}

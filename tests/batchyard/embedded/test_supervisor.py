@@ -218,3 +218,21 @@ def test_big_log_is_moved_aside(home: Home, monkeypatch: pytest.MonkeyPatch) -> 
             output.write(text)
     assert log.read_bytes() == b"second\n"
     assert log.with_name("x.log.1").read_bytes() == b"first long line\n"
+
+
+def test_a_log_is_cut_while_its_service_runs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_LOG_LIMIT", 1000)
+    script = "while true; do echo a line of the talkative service; sleep 0.01; done"
+    log = home.log("talker")
+    aside = log.with_name("talker.log.1")
+
+    def cut(_: str, __: int) -> None:
+        """Every end of the other service lets the supervisor look again."""
+        if aside.exists() and log.read_text().startswith("a line of"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    ticker = shell("ticker", "sleep 0.1; exit 1", ready=lambda _pid: True)
+    run(home, shell("talker", script), ticker, on_child_death=cut)
+    assert aside.read_text().startswith("a line of the talkative service\n")
+    assert aside.stat().st_mode & 0o077 == 0
+    assert "\0" not in log.read_text()
