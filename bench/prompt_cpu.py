@@ -1,11 +1,13 @@
 """CPU per prompt over all processes of a yard, "all features on", split by process.
 
 A fresh yard, as `batchyard up` starts it, works off one job of N requests of about 1 KB on a
-simulated provider that answers after 50 ms: 256 calls in flight, RPM and TPM limits declared
-(and too high to bind), a job budget, three candidates, attempts and ledger kept, Flower on.
+simulated provider that answers after 50 ms: 256 calls in flight (`--in-flight 64,256,1024`: one
+yard each), RPM and TPM limits declared (and too high to bind), a job budget, three candidates,
+attempts and ledger kept, Flower on. `--workers 2 --in-flight 512` shows the whole machine's rate.
 CPU is what the supervisor accounts for (wait4 and /proc, all descendants) plus the submitting
 client's; the simulator's is shown and not counted. Beside every run stands the floor of the
-same minute: the same calls from a bare loop over the same transport.
+same minute: the same calls from a bare loop over the same transport. How much of a core the
+simulator took says whether it was the bottleneck.
 """
 
 import argparse
@@ -48,6 +50,7 @@ class Run:
     """One job's figures: CPU milliseconds a prompt by process, wall seconds from submit to
     end, prompts a second, what Postgres counted, the floor, and the audit's word."""
 
+    requests: int
     cpu_ms: dict[str, float]
     wall: float
     submit_wall: float
@@ -62,32 +65,49 @@ class Run:
     def total_ms(self) -> float:
         return sum(ms for name, ms in self.cpu_ms.items() if name not in NOT_COUNTED)
 
+    def cores(self, *names: str) -> float:
+        """Cores that these processes kept busy, from submit to end."""
+        ms = sum(ms for name, ms in self.cpu_ms.items() if name in names)
+        return ms / 1000 * self.requests / self.wall
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--requests", type=int, default=20_000)
     parser.add_argument("--runs", type=int, default=3, help="jobs, one after another")
     parser.add_argument("--workers", type=int, default=1, help="call workers")
-    parser.add_argument("--in-flight", type=int, default=256)
+    parser.add_argument("--in-flight", type=_numbers, default=[256], metavar="N[,N...]")
     parser.add_argument("--latency-ms", type=float, default=50)
     parser.add_argument("--no-flower", action="store_true")
     parser.set_defaults(run=run)
 
 
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints; 1 where an audit found something."""
-    config = configuration(arguments.in_flight, arguments.latency_ms)
+    found = {one: _in_a_yard(one, arguments) for one in arguments.in_flight}
+    if arguments.json:
+        figures = {str(one): _as_json(runs) for one, runs in found.items()}
+        print(json.dumps(figures if len(found) > 1 else next(iter(figures.values())), indent=2))
+    else:
+        print("\n\n".join(_as_table(runs, one, arguments) for one, runs in found.items()))
+        if len(found) > 1:
+            medians = [statistics.median(one.total_ms for one in runs) for runs in found.values()]
+            print(f"\nhighest of these / lowest: {max(medians) / min(medians):.2f}")
+    return 0 if all(one.audit_ok for runs in found.values() for one in runs) else 1
+
+
+def _in_a_yard(in_flight: int, arguments: argparse.Namespace) -> list[Run]:
+    config = configuration(in_flight, arguments.latency_ms)
     workers, flower = arguments.workers, not arguments.no_flower
     with fresh_yard(config, workers=workers, flower=flower) as yard:
         lines = yard.folder / "input.jsonl"
         write_input(lines, 500)
         asyncio.run(one_job(yard, lines, 500))
         write_input(lines, arguments.requests)
-        runs = [_measure(yard, lines, arguments) for _ in range(arguments.runs)]
-    if arguments.json:
-        print(json.dumps(_as_json(runs), indent=2))
-    else:
-        print(_as_table(runs, arguments))
-    return 0 if all(one.audit_ok for one in runs) else 1
+        return [_measure(yard, lines, arguments.requests, in_flight) for _ in range(arguments.runs)]
 
 
 def configuration(in_flight: int, latency_ms: float) -> dict[str, Any]:
@@ -122,10 +142,10 @@ def write_input(path: Path, requests: int) -> None:
             file.write(json.dumps({"custom_id": f"r{number}", **_body(number)}) + "\n")
 
 
-def _measure(yard: BenchYard, lines: Path, arguments: argparse.Namespace) -> Run:
-    bodies = [json.dumps(_body(number)).encode() for number in range(arguments.requests // 4)]
-    floor = measure_floor(yard.deployments["small"], bodies, arguments.in_flight)
-    figures = asyncio.run(one_job(yard, lines, arguments.requests))
+def _measure(yard: BenchYard, lines: Path, requests: int, in_flight: int) -> Run:
+    bodies = [json.dumps(_body(number)).encode() for number in range(requests // 4)]
+    floor = measure_floor(yard.deployments["small"], bodies, in_flight)
+    figures = asyncio.run(one_job(yard, lines, requests))
     return Run(**figures, floor_cpu_ms=floor.cpu_ms, floor_rate=floor.rate)
 
 
@@ -147,6 +167,7 @@ async def one_job(yard: BenchYard, lines: Path, requests: int) -> dict[str, Any]
             report = await audit(conn, 1, job_id)
     spent = {name: after[name] - cpu.get(name, 0.0) for name in after} | {"submit": own}
     return {
+        "requests": requests,
         "cpu_ms": {name: seconds * 1000 / requests for name, seconds in spent.items()},
         "wall": wall,
         "submit_wall": submitted,
@@ -187,14 +208,14 @@ def _as_json(runs: list[Run]) -> dict[str, Any]:
     }
 
 
-def _as_table(runs: list[Run], arguments: argparse.Namespace) -> str:
+def _as_table(runs: list[Run], in_flight: int, arguments: argparse.Namespace) -> str:
     def row(name: str, values: list[float], form: str = "9.4f") -> str:
         cells = "".join(f"{value:>11{form[1:]}}" for value in values)
         return f"{name:<26}{statistics.median(values):>11{form[1:]}} |{cells}"
 
     names = sorted(runs[0].cpu_ms, key=lambda name: -runs[0].cpu_ms[name])
     counted = [name for name in names if name not in NOT_COUNTED]
-    head = f"{arguments.requests} requests, {arguments.in_flight} in flight, "
+    head = f"{arguments.requests} requests, {in_flight} in flight, "
     head += f"{arguments.latency_ms:g} ms, {arguments.workers} call worker(s)"
     lines = [head, f"{'CPU ms a prompt':<26}{'median':>11} | every run"]
     lines += [row(name, [one.cpu_ms[name] for one in runs]) for name in counted]
@@ -205,6 +226,9 @@ def _as_table(runs: list[Run], arguments: argparse.Namespace) -> str:
         row(f"not counted: {name}", [one.cpu_ms.get(name, 0.0) for one in runs])
         for name in NOT_COUNTED
     ]
+    every = list(runs[0].cpu_ms)
+    lines.append(row("cores busy, all", [one.cores(*every) for one in runs], "9.2f"))
+    lines.append(row("of it simulator", [one.cores(*NOT_COUNTED) for one in runs], "9.2f"))
     lines.append(row("prompts/s after submit", [one.rate for one in runs], "9.0f"))
     lines.append(row("prompts/s of the floor", [one.floor_rate for one in runs], "9.0f"))
     lines.append(row("wall s, submit to end", [one.wall for one in runs], "9.2f"))
