@@ -94,7 +94,7 @@ async def _measure(yard: BenchYard, arguments: argparse.Namespace) -> Figures:
             await asyncio.sleep(0.2)
         large = await handing_in
         figures.submit = time.perf_counter() - began
-        await _until_busy(ctx, large)
+        await _until_busy(ctx, large, arguments.requests)
         for kind, project in (("behind it", "other"), ("behind it, its project", "bulk")):
             before, since = await _done(ctx, large), time.perf_counter()
             kinds[kind] = []
@@ -152,10 +152,10 @@ async def _done(ctx: Context, job: int) -> int:
         return int((await only_row(conn, DONE, {"job": job}))[0])
 
 
-async def _until_busy(ctx: Context, job: int) -> None:
+async def _until_busy(ctx: Context, job: int, requests: int) -> None:
     """Until the job is well under way, with the horizon in front of the provider full of it."""
     for _ in range(int(LONGEST)):
-        if await _done(ctx, job) >= WELL_UNDER_WAY:
+        if await _done(ctx, job) >= min(WELL_UNDER_WAY, requests // 20):
             return
         await asyncio.sleep(0.5)
 

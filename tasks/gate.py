@@ -5,6 +5,9 @@
 All lanes of the process share it: the limiter is asked once for all of them, and a permit that
 one lane leaves is another's. A sender makes one call after another and lives as long as the
 process; there are as many as were ever in flight at once.
+
+Whose turn comes earlier is called first, however late it came to the gate; and where gates of
+several projects wait for calls of their deployment to end, the gate whose turn it is asks first.
 """
 
 import asyncio
@@ -41,18 +44,37 @@ class Party(Protocol):
         """The gate has broken down and lets nothing more through."""
 
 
+class Door:
+    """What the gates of a deployment share: which of them wait for calls in flight to end, each
+    with its next entry's turn."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[Gate, float] = {}
+
+    def returned(self) -> None:
+        """One of the deployment's calls has ended."""
+        for gate in self.waiting:
+            gate.wake()
+
+    def is_next(self, gate: "Gate") -> bool:
+        """Whether no other of those that wait has an earlier turn."""
+        return self.waiting[gate] <= min(self.waiting.values())
+
+
 class Gate:
     """One deployment's and project's, on one event loop. When it is `broken`, another one must
     be made."""
 
-    def __init__(self, caller: Caller, deployment: str, project: str) -> None:
+    def __init__(self, caller: Caller, deployment: str, project: str, door: Door) -> None:
         self.broken = False
+        self._door = door
         self._caller = caller
         self._deployment = deployment
         self._project = project
         self._permits = Permits(caller, deployment, project)
         self._parties: set[Party] = set()
         self._waiting: deque[tuple[Party, Entry]] = deque()
+        self._in_order = True
         # What waits must not be taken back while the limiter is asked for it.
         self._asking = asyncio.Lock()
         self._asker: asyncio.Task[None] | None = None
@@ -62,8 +84,10 @@ class Gate:
         self._returned = asyncio.Event()
 
     def put(self, party: Party, entries: list[Entry]) -> None:
-        """These may be sent: they are called in this order, as permits come."""
+        """These may be sent: they are called in the order of their turns, as permits come."""
         self._parties.add(party)
+        if self._waiting and _turn(entries[0]) < _turn(self._waiting[-1][1]):
+            self._in_order = False
         self._waiting.extend((party, entry) for entry in entries)
         if self._asker is None:
             self._asker = self._start(self._ask())
@@ -74,6 +98,10 @@ class Gate:
             back = [entry for owner, entry in self._waiting if owner is party]
             self._waiting = deque(item for item in self._waiting if item[0] is not party)
         return back
+
+    def wake(self) -> None:
+        """A call of the deployment has ended: there may be a permit."""
+        self._returned.set()
 
     def leave(self, party: Party) -> None:
         """The party is over; it hears of nothing but of its calls that are still to land."""
@@ -100,6 +128,7 @@ class Gate:
                     self._block()
                     return
                 async with self._asking:
+                    self._line_up()
                     asked = [entry for _, entry in islice(self._waiting, ASK)]
                     grant = await self._permits.acquire(asked)
                     self._let_through(grant.granted)
@@ -107,6 +136,12 @@ class Gate:
                     return
         finally:
             self._asker = None
+
+    def _line_up(self) -> None:
+        """By their turns; the entries of a chunk stay in their order."""
+        if not self._in_order:
+            self._waiting = deque(sorted(self._waiting, key=lambda item: _turn(item[1])))
+            self._in_order = True
 
     async def _wait(self, grant: Grant) -> bool:
         """Waits until asking again is worth while; False when nobody should wait so long."""
@@ -130,14 +165,19 @@ class Gate:
             party.blocked(project, seconds)
 
     async def _wait_return(self, seconds: float) -> None:
-        """Until a call of our own ends, but no longer than that."""
+        """Until a call of the deployment ends, but no longer than that."""
+        if not self._waiting:
+            return
         self._returned.clear()
+        self._door.waiting[self] = _turn(self._waiting[0][1])
         try:
             await asyncio.wait_for(self._returned.wait(), seconds)
-            # Others end about now: one question for them all.
-            await asyncio.sleep(GATHER)
+            # Others end about now: one question for them all. Who is not next asks afterwards.
+            await asyncio.sleep(GATHER if self._door.is_next(self) else 2 * GATHER)
         except TimeoutError:
             return
+        finally:
+            del self._door.waiting[self]
 
     def _let_through(self, count: int) -> None:
         self._flying += count
@@ -159,8 +199,12 @@ class Gate:
             finally:
                 self._permits.give_back(entry, settled)
                 self._flying -= 1
-                self._returned.set()
+                self._door.returned()
             party.landed(settled)
             handed = loop.create_future()
             self._idle.append(handed)
             party, entry = await handed
+
+
+def _turn(entry: Entry) -> float:
+    return entry.chunk.turn

@@ -2,12 +2,13 @@
 
 import asyncio
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from core.work import LeasedChunk
 from tasks.attempt import Caller
 from tasks.context import Context
-from tasks.gate import Gate
+from tasks.gate import Door, Gate
 from tasks.meters import Meters
 from tasks.record import Writer
 
@@ -51,6 +52,7 @@ class Yard:
     halted: set[int] = field(default_factory=set)
     pulse: Pulse = field(default_factory=Pulse)
     gates: dict[tuple[str, str], Gate] = field(default_factory=dict)
+    doors: defaultdict[str, Door] = field(default_factory=lambda: defaultdict(Door))
 
     @property
     def meters(self) -> Meters:
@@ -62,5 +64,5 @@ class Yard:
         key = chunk.deployment, chunk.project
         gate = self.gates.get(key)
         if gate is None or gate.broken:
-            gate = self.gates[key] = Gate(self.caller, *key)
+            gate = self.gates[key] = Gate(self.caller, *key, self.doors[chunk.deployment])
         return gate

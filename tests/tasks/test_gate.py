@@ -10,7 +10,7 @@ from core.plan import Plan
 from core.ports import Ask, Buckets, Grant, HttpCall, HttpReply, Return
 from core.work import Entry, LeasedChunk, Settled
 from tasks.attempt import Caller
-from tasks.gate import Gate
+from tasks.gate import Door, Gate
 from tests.conftest import DEPLOYMENTS
 
 LATER = Grant(0, 3600.0)
@@ -94,7 +94,7 @@ class Lane:
         self.errors.append(error)
 
 
-def entries(numbers: Iterable[int]) -> list[Entry]:
+def entries(numbers: Iterable[int], turn: float = 0.0) -> list[Entry]:
     seqs = list(numbers)
     chunk = LeasedChunk(
         id=1,
@@ -116,6 +116,7 @@ def entries(numbers: Iterable[int]) -> list[Entry]:
         bounds=[700] * len(seqs),
         accounts=(1, 2),
         limited=False,
+        turn=turn,
     )
     bodies = [json.dumps({"messages": [{"role": "user", "content": str(n)}]}) for n in seqs]
     return [Entry(chunk, index, body.encode()) for index, body in enumerate(bodies)]
@@ -130,7 +131,7 @@ async def until(true: Callable[[], bool]) -> None:
 def play(scene: Callable[[Gate, Wire], Awaitable[None]]) -> None:
     async def run() -> None:
         wire = Wire()
-        await scene(Gate(Caller(DEPLOYMENTS, {}, wire, wire), "small", "default"), wire)
+        await scene(Gate(Caller(DEPLOYMENTS, {}, wire, wire), "small", "default", Door()), wire)
 
     asyncio.run(run())
 
@@ -152,6 +153,42 @@ def test_lanes_share_what_permits_there_are_in_the_order_of_their_coming() -> No
         assert wire.asked[0] == 6
 
     play(scene)
+
+
+def test_whose_turn_comes_earlier_goes_first_however_late_it_came() -> None:
+    async def scene(gate: Gate, wire: Wire) -> None:
+        large, small = Lane(), Lane()
+        gate.put(large, entries(range(5), turn=500))
+        gate.put(small, entries(range(10, 12), turn=30))
+        gate.put(large, entries(range(5, 7), turn=700))
+        wire.permits = 4
+        await until(lambda: len(wire.called) == 4)
+        assert wire.called == [10, 11, 0, 1]
+        assert [entry.seq for entry in await gate.take_back(large)] == [2, 3, 4, 5, 6]
+
+    play(scene)
+
+
+def test_among_the_gates_of_a_deployment_the_one_whose_turn_it_is_asks_first() -> None:
+    """All calls that may be in flight are one project's, and each that ends would be its next."""
+
+    async def run() -> None:
+        wire, door = Wire(permits=2), Door()
+        wire.refusal = Grant(0, 3.0, full=True)
+        caller = Caller(DEPLOYMENTS, {}, wire, wire)
+        large, small = Lane(), Lane()
+        gate = Gate(caller, "small", "bulk", door)
+        gate.put(large, entries(range(50), turn=500))
+        await until(lambda: len(wire.called) == 2)
+        Gate(caller, "small", "other", door).put(small, entries([99], turn=30))
+        await until(lambda: len(door.waiting) == 2)
+        wire.permits = 1
+        wire.answers.set()
+        await until(lambda: small.has_ended(1))
+        assert wire.called == [0, 1, 99]
+        await gate.take_back(large)
+
+    asyncio.run(run())
 
 
 def test_what_was_not_used_of_a_permit_comes_back() -> None:
