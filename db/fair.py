@@ -55,12 +55,12 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a job has bound on a deployment and not sent, claimed or not: its next turn, None
-    where nothing of it is due, and its last."""
+    """What a job has bound on a deployment and not sent, claimed or not: how far its service has
+    come in the time of turns, None where nothing of it is due, and its last turn."""
 
     deployment: str
     job: int
-    next: float | None
+    now: float | None
     last: float
 
 

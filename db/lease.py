@@ -1,5 +1,6 @@
 """Claiming bound chunks and reading what their entries send."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -10,13 +11,14 @@ from db.leased import COLUMNS, leased
 SQL = statements("lease")
 
 
-async def claim(conn: Connection, deployment: str, *, owner: int, room: int) -> list[LeasedChunk]:
-    """Leases due chunks of the deployment to the process `owner`, about `room` requests."""
-    cursor = await conn.execute(
-        SQL["claim"], {"deployment": deployment, "owner": owner, "room": room}
-    )
+async def claim(
+    conn: Connection, deployment: str, *, owner: int, room: int, before: float = math.inf
+) -> list[LeasedChunk]:
+    """Leases due chunks of the deployment to the process `owner`, about `room` requests; only
+    those whose turn comes before `before`."""
+    params = {"deployment": deployment, "owner": owner, "room": room, "before": before}
     found = []
-    for row in await cursor.fetchall():
+    for row in await (await conn.execute(SQL["claim"], params)).fetchall():
         chunk = leased(row)
         chunk.project, chunk.turn = row[COLUMNS:]
         found.append(chunk)

@@ -164,8 +164,8 @@ class ClaimTurns:
         bound = await bound_turns(conn, deployments)
         first: dict[str, float] = {}
         for one in bound:
-            if one.next is not None:
-                first[one.deployment] = min(one.next, first.get(one.deployment, one.next))
+            if one.now is not None:
+                first[one.deployment] = min(one.now, first.get(one.deployment, one.now))
         reached = {(one.deployment, one.job): one.last for one in bound}
         return cls(now | first, reached)
 

@@ -5,15 +5,17 @@
 
 Claims are made ahead, so that there is always something to open the next window on, and a
 window is opened before the last one is all sent; at most one of entries is intended and
-unsent. At the end of the slice, or when the next permit is far away, what was not sent goes
-back to the yard.
+unsent. What comes later and has an earlier turn is claimed and sent before the rest. At the
+end of the slice, or when the next permit is far away, what was not sent goes back to the yard.
 """
 
 import asyncio
+import math
 from collections import Counter, deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice, takewhile
 
 import structlog
 from psycopg import OperationalError
@@ -31,9 +33,11 @@ from tasks.yard import Yard
 log = structlog.get_logger()
 
 WINDOW = 64
+FIRST_WINDOW, LEAST_WINDOW = 16, 8
 CLAIM = 200
 LOW = 128
 POLL = 0.25
+LOOK_EVERY = 1.0
 SHORT_DELAY = 0.5
 
 
@@ -110,11 +114,15 @@ class Lane:
         self._flying = 0
         self._claiming = True
         self._changed = asyncio.Event()
+        self._window = FIRST_WINDOW
+        self._latest = 0.0
+        self._sent = 0
         self._blocked = False
         self._far: dict[str, float] = {}
         self._served: set[str] = set()
         self._broken: BaseException | None = None
         self._loop = asyncio.get_running_loop()
+        self._look_at = self._opened = self._loop.time()
         self._deadline = self._loop.time() + yard.context.settings.yard.slice
 
     async def run(self) -> None:
@@ -178,7 +186,8 @@ class Lane:
     def went(self) -> None:
         self._waiting -= 1
         self._flying += 1
-        if self._waiting <= WINDOW // 2:
+        self._sent += 1
+        if self._waiting <= self._window // 2:
             self._changed.set()
 
     def landed(self, settled: Settled) -> None:
@@ -206,19 +215,29 @@ class Lane:
             while not self._over() and await self._claim():
                 while len(self._backlog) > LOW and not self._over():
                     await self._change()
+                    await self._claim_earlier()
         finally:
             self._claiming = False
             self._changed.set()
 
-    async def _claim(self) -> bool:
-        """Whether there was anything. A claim that Postgres broke off ends the claiming;
-        calls in flight and what is intended go on."""
+    async def _claim_earlier(self) -> None:
+        """Now and then: what came after the backlog and has its turn before it."""
+        now = self._loop.time()
+        if now >= self._look_at and 0 < len(self._backlog) <= 2 * CLAIM and not self._over():
+            self._look_at = now + LOOK_EVERY
+            head = self._backlog[0].chunk
+            await self._claim([head.deployment], before=head.turn)
+
+    async def _claim(self, names: Sequence[str] = (), before: float = math.inf) -> bool:
+        """Whether there was anything, at any of its deployments or at those of these `names`. A
+        claim that Postgres broke off ends the claiming; calls in flight and what is intended go
+        on."""
         claimed: list[LeasedChunk] = []
         meters = self._yard.meters
         try:
             with meters.claims.timed():
                 async with self._yard.context.pool.connection() as conn:
-                    claimed = await self._lease(conn)
+                    claimed = await self._lease(conn, names, before)
                     entries = await read_entries(conn, claimed)
         except OperationalError as error:
             log.warning("claim broken off", reason=type(error).__name__)
@@ -229,11 +248,14 @@ class Lane:
         self._changed.set()
         return bool(claimed)
 
-    async def _lease(self, conn: Connection) -> list[LeasedChunk]:
-        for deployment in [d for d in self._deployments if self._takes_calls(d.name)]:
-            chunks = await claim(conn, deployment.name, owner=self._yard.process_id, room=CLAIM)
+    async def _lease(
+        self, conn: Connection, names: Sequence[str], before: float
+    ) -> list[LeasedChunk]:
+        owner = self._yard.process_id
+        for name in filter(self._takes_calls, names or [d.name for d in self._deployments]):
+            chunks = await claim(conn, name, owner=owner, room=CLAIM, before=before)
             if chunks:
-                self._served.add(deployment.name)
+                self._served.add(name)
                 self._chunks.update(chunks)
                 self._yard.held.update(chunks)
                 # The next claim begins with another deployment of the provider.
@@ -267,13 +289,32 @@ class Lane:
     async def _open_windows(self) -> None:
         """Sends the backlog, window by window, until there is none or the slice is over."""
         while (self._claiming or self._backlog or self._waiting) and not self._over():
-            if self._backlog and self._waiting <= WINDOW // 2:
-                await self._intend()
+            if (room := self._room()) > 0:
+                await self._intend(room)
             else:
                 await self._change()
 
-    async def _intend(self) -> None:
-        room = WINDOW - self._waiting
+    def _room(self) -> int:
+        """How many of the backlog may be intended now. What has an earlier turn than what waits
+        at a gate need not wait for that."""
+        if not self._backlog:
+            return 0
+        if self._waiting <= self._window // 2:
+            return self._window - self._waiting
+        earlier = takewhile(lambda entry: entry.chunk.turn < self._latest, self._backlog)
+        return sum(1 for _ in islice(earlier, WINDOW - self._waiting))
+
+    def _measure(self) -> None:
+        """A window is no larger than what is sent in about two seconds: the less is intended, the
+        sooner goes what has an earlier turn, and the less is in doubt when the process dies."""
+        now = self._loop.time()
+        pace = self._sent / max(now - self._opened, 0.001)
+        self._window = max(LEAST_WINDOW, min(WINDOW, round(2 * pace)))
+        self._opened, self._sent = now, 0
+
+    async def _intend(self, room: int) -> None:
+        if self._sent:
+            self._measure()
         entries = [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
         groups = [list(group) for _, group in groupby(entries, key=lambda e: e.chunk.id)]
         windows = [Window(group[0].chunk, len(group)) for group in groups]
@@ -290,6 +331,7 @@ class Lane:
     def _put(self, entries: list[Entry]) -> None:
         if entries:
             self._waiting += len(entries)
+            self._latest = entries[-1].chunk.turn
             gate = self._yard.gate(entries[0].chunk)
             self._gates.add(gate)
             gate.put(self, entries)

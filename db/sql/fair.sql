@@ -55,17 +55,22 @@ where deployment = %(home)s and project_id > 0 and not exists (
   where u.project_id = t.project_id and u.job_id = t.job_id);
 
 -- name: bound
--- By deployment and job, what is bound and not yet sent: the next and the last turn.
-select deployment, job_id, min(turn) filter (where turn > 0 and not_before <= now()), max(turn)
+-- By deployment and job, what is bound and not yet sent: how far the job's service has come, and
+-- its last turn. A turn is where a chunk ends; what is not sent of it is still to come.
+select u.deployment, u.job_id,
+  min(u.turn - u.unsent / (j.weight * p.weight)) filter (where u.turn > 0 and u.not_before <= now()),
+  max(u.turn)
 from (
-  select deployment, job_id, turn, not_before from chunks
+  select deployment, job_id, turn, not_before, size as unsent from chunks
   where deployment = any(%(deployments)s::text[]) and status in ('ready', 'waiting')
     and kind = 'call'
   union all
-  select deployment, job_id, turn, not_before from chunks
+  select deployment, job_id, turn, not_before, size - sent from chunks
   where deployment = any(%(deployments)s::text[]) and status = 'leased' and sent < size
-) unsent
-group by deployment, job_id;
+) u
+join jobs j on j.id = u.job_id
+join projects p on p.id = j.project_id
+group by u.deployment, u.job_id;
 
 -- name: last_turns
 select deployment, clock from turns

@@ -1,14 +1,14 @@
 -- How a lane takes bound chunks.
 
 -- name: claim
--- In the order of their turns, small ones together, up to about `room` requests. The inner limit
--- bounds how many rows a claim may hold while it picks.
+-- In the order of their turns, as far as these come before `before`, small ones together, up to
+-- about `room` requests. The inner limit bounds how many rows a claim may hold while it picks.
 with due as (
   select id, sum(size) over (order by turn, not_before, id) - size as before
   from (
     select id, size, turn, not_before from chunks
     where deployment = %(deployment)s and status in ('ready', 'waiting') and kind = 'call'
-      and not_before <= now()
+      and turn < %(before)s and not_before <= now()
     order by turn, not_before, id limit 32
     for update skip locked
   ) nearest

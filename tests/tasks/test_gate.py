@@ -244,14 +244,14 @@ def test_where_only_the_projects_limits_are_in_the_way_the_deployment_stays_open
         wire.refusal = Grant(0, 3600.0, whose="project:small")
         projects = {"frugal": Buckets("project:small", rpm=1)}
         caller = Caller(DEPLOYMENTS, {}, wire, wire, projects=projects)
-        gate = Gate(caller, "small", "frugal")
+        gate = Gate(caller, "small", "frugal", Door())
         gate.put(lane, entries(range(2)))
         await until(lambda: lane.away)
         assert lane.held == {"frugal": 3600.0}
         assert len(await gate.take_back(lane)) == 2
         wire.permits = 1
         wire.answers.set()
-        Gate(caller, "small", "default").put(other, entries([7]))
+        Gate(caller, "small", "default", Door()).put(other, entries([7]))
         await until(lambda: other.ended == [7])
 
     asyncio.run(run())
