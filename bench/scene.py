@@ -24,7 +24,8 @@ PEOPLE = (
     "insert into projects (name) values ('default') on conflict do nothing",
     """
 insert into plans (digest, body) values ('p',
-  '{"route": "default", "candidates": ["small", "medium"], "max_output": 64, "max_attempts": 6}')
+  '{"route": "default", "candidates": ["small", "medium", "large"], "max_output": 64,
+    "max_attempts": 6}')
 """,
     """
 insert into accounts (project_id, kind, ref) values (1, 'project', '') on conflict do nothing
@@ -56,10 +57,11 @@ from paid order by i
 
 # Turn by turn over the jobs, as jobs of one time are routed; three deployments in turn.
 CHUNKS = """
-insert into chunks (job_id, part, plan_id, deployment, size, seqs, tries, calls, tokens, bounds,
-  status)
-select 1 + i %% %(jobs)s, 202601, 1, (%(deployments)s::text[])[1 + i / %(jobs)s %% 3], %(size)s,
-  s.seqs, s.smalls, s.smalls, s.tokens, s.bounds, 'planned'
+insert into chunks (job_id, part, plan_id, candidate, excluded, deployment, size, seqs, tries,
+  calls, tokens, text_bytes, overheads, outputs, bounds, status)
+select 1 + i %% %(jobs)s, 202601, 1, i / %(jobs)s %% 3, (1 << i / %(jobs)s %% 3) - 1,
+  (%(deployments)s::text[])[1 + i / %(jobs)s %% 3], %(size)s,
+  s.seqs, s.smalls, s.smalls, s.tokens, s.tokens, s.tokens, s.tokens, s.bounds, 'planned'
 from generate_series(0, %(chunks)s - 1) as i, (
   select array_agg(i::int) as seqs, array_agg(0::smallint) as smalls,
     array_agg((150 + random() * 200)::int) as tokens,

@@ -11,7 +11,8 @@ Only candidates that have not given up on the requests count, and of those the o
 that is closed is passed over; one that opens again in a few seconds is waited for as one that
 merely has no room. The right column says what follows where the best choice has no room, that
 is, has as much bound as it will need for half a minute: where the order stands for money or
-for a preference it is waited for, elsewhere the next one takes the work.
+for a preference it is waited for, elsewhere the next one takes the work. The keys of one
+deployment are one candidate to `ordered` and `cheapest`, which spread the work over them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Final
 
 from core.money import Price, to_usd
 from core.plan import LISTS, Plan, indexes
+from core.settings import configured_name
 
 SOON: Final = 5.0
 """Seconds for which a closed deployment is waited for rather than passed over."""
@@ -60,6 +62,11 @@ class Line:
     def away(self) -> bool:
         """Closed for longer than one waits."""
         return bool(self.closed) and (self.reopens is None or self.reopens > SOON)
+
+    @property
+    def share(self) -> float:
+        """Its room as a share of what may be bound to it at once."""
+        return self.room / self.ahead
 
     def free(self, *, newcomer: bool = False) -> bool:
         """Whether it takes one more chunk now."""
@@ -137,7 +144,7 @@ def choose(plan: Plan, ask: Ask, seen: Mapping[str, Line]) -> Choice | None:
     name = plan.choose if own else "ordered"
     policy = POLICIES[name]
     best = policy.rank(view)
-    takers = best[:1] if policy.patient else best
+    takers = _alike(view, best) if policy.patient else best
     taken = next((index for index in takers if view.free(index)), None)
     if taken is None:
         return None
@@ -150,10 +157,18 @@ def choose(plan: Plan, ask: Ask, seen: Mapping[str, Line]) -> Choice | None:
     )
 
 
+def _alike(view: _View, best: Sequence[int]) -> Sequence[int]:
+    """The best candidate with the other keys of its deployment, the one with the most room
+    first: to the configuration they are one."""
+    deployment = configured_name(view.lines[best[0]].name)
+    same = [index for index in best if configured_name(view.lines[index].name) == deployment]
+    return sorted(same, key=lambda i: (-view.lines[i].share, i))
+
+
 def reach(plan: Plan, home: str, seen: Mapping[str, Line]) -> list[str]:
     """The deployments that may take chunks of the plan that stand at `home`, as far as that can
     be told without looking at them: enough to know how many are worth reading."""
-    first = plan.candidates.index(home)
+    first = plan.candidates.index(home) if home in plan.candidates else 0
     among = next((m for m in map(plan.mask, LISTS) if m >> first & 1), 0)
     listed = [index for index in indexes(among) if plan.candidates[index] in seen]
     # Those before its home have given up on a chunk, or it would not stand here.
@@ -162,7 +177,11 @@ def reach(plan: Plan, home: str, seen: Mapping[str, Line]) -> list[str]:
         i for i in listed if not seen[plan.candidates[i]].away
     ]
     own = [index for index in present if index < plan.own]
-    present = (own or present[:1])[: 1 if plan.choose == "ordered" else None]
+    if plan.choose == "ordered" or not own:
+        best = [configured_name(plan.candidates[index]) for index in present[:1]]
+        present = [i for i in present if configured_name(plan.candidates[i]) in best]
+    else:
+        present = own
     return [
         plan.candidates[index]
         for index in present
@@ -262,7 +281,7 @@ def _load(view: _View, index: int) -> str:
 def _by_room(view: _View) -> list[int]:
     model = next(iter(view.lines.values())).model
     same = [index for index, line in view.lines.items() if line.model == model]
-    return sorted(same, key=lambda i: (-view.lines[i].room / view.lines[i].ahead, i))
+    return sorted(same, key=lambda i: (-view.lines[i].share, i))
 
 
 def _room(view: _View, index: int) -> str:

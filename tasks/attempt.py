@@ -70,8 +70,8 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         else:
             sent = True
             outcome = await _exchange(caller, call, deployment)
-            if isinstance(outcome, Reply) and entry.chunk.plan.checks != NO_CHECKS:
-                rejected = checked(entry, outcome)
+            if isinstance(outcome, Reply):
+                rejected = _rejected(entry, outcome)
     except Exception as error:  # noqa: BLE001
         # One request that trips over a defect of ours must not end its neighbours' calls.
         log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))
@@ -84,7 +84,9 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     if isinstance(outcome, Reply):
         if rejected is not None:
             settled = _failed(caller, entry, deployment, rejected, latency_ms)
-            return _with_answer(settled, outcome)
+            # With nobody left to ask, a refusal is an answer as elsewhere.
+            if settled.result is None or rejected.error_class is not ErrorClass.REFUSED:
+                return _with_answer(settled, outcome)
         return _answered(entry, deployment, outcome, latency_ms)
     pause = _pause(outcome)
     if pause:
@@ -93,6 +95,17 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         epoch = entry.epoch if throttled else -1
         await caller.limiter.pause(deployment.buckets.key, pause, epoch)
     return _failed(caller, entry, deployment, outcome, latency_ms)
+
+
+def _rejected(entry: Entry, reply: Reply) -> ProviderError | None:
+    """Why an answer does not count: its plan sends refusals to others, or checks answers."""
+    plan = entry.chunk.plan
+    if reply.refused and plan.refused:
+        told = "the answer is a refusal, which the route sends to others"
+        return ProviderError(
+            ErrorClass.REFUSED, reply.status, "refusal", told, billed=True, usage=reply.usage
+        )
+    return checked(entry, reply) if plan.checks != NO_CHECKS else None
 
 
 def _pause(error: ProviderError) -> float:

@@ -266,7 +266,7 @@ def _suggestion(ctx: Context, name: str) -> str:
 
 
 def _check_prices(ctx: Context, target: Target) -> None:
-    for name in target.candidates:
+    for name in (*target.candidates, *target.too_long, *target.refused):
         if ctx.deployments[name].price is None:
             raise ConfigError(
                 f"A budget needs known prices, and nobody knows the price of {name!r}. Give "

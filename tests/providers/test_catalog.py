@@ -404,3 +404,38 @@ def test_a_schema_that_is_none_is_refused_with_its_place(file: Path) -> None:
         assert "routes.strict.checks.json_schema" in said
         assert words in said
         assert "batchyard.yaml:12" in said
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ("choose: cheap", "'cheap' is not known. Did you mean cheapest?"),
+        ("weights: {small: 1}", "weights: count only for weighted. Write choose: weighted"),
+        ("choose: weighted", "weights: small has none. Add small: 1, or 0"),
+        (
+            "choose: weighted, weights: {small: 1, smal: 2}",
+            "smal: is no candidate. Did you mean small",
+        ),
+        ("choose: weighted, weights: {small: -1}", "weights.small: -1 is no share"),
+        ("choose: weighted, weights: {small: .nan}", "weights.small: nan is no share"),
+        ("choose: weighted, weights: {small: 0}", "weights: are all 0"),
+        ("too_long: [min]", "too_long.0: min is not under deployments. Did you mean mini?"),
+        ("refused: [nobody]", "refused.0: nobody is not under deployments"),
+    ],
+)
+def test_a_wrong_policy_is_told_with_its_remedy(file: Path, rules: str, told: str) -> None:
+    text = FILE.replace("candidates: [small, mini],", f"candidates: [small], {rules},")
+    assert told in _refused(file, text)
+
+
+def test_a_route_can_be_numbered(file: Path) -> None:
+    keys = ", ".join(f"env:K{n}" for n in range(61))
+    text = FILE.replace('api_key: "env:LAB_KEY"', f"keys: [{keys}]")
+    assert "routes.default: comes to 62 deployments and keys, 60 at most" in _refused(file, text)
+
+
+def test_the_example_is_a_configuration_that_holds() -> None:
+    settings = load_settings(Path(__file__).parents[2] / "examples" / "batchyard.yaml", {})
+    assert settings.routes["shared"].weights == {"mini": 1, "small": 3}
+    assert settings.routes["patient"].too_long == ["mini"]
+    assert resolve_deployments(settings, {})

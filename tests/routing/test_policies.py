@@ -36,6 +36,9 @@ def pick(rules: Plan, *lines: Line, ask: Ask | None = None) -> str | None:
     [
         ("ordered", [line("a"), line("b")], "a"),
         ("ordered", [line("a", **FULL), line("b")], None),
+        ("ordered", [line("a#1", room=100), line("a#2", room=200), line("b")], "a#2"),
+        ("ordered", [line("a#1", **FULL), line("a#2", **FULL), line("b")], None),
+        ("cheapest", [line("b", "2"), line("a#1", "1", **FULL), line("a#2", "1")], "a#2"),
         ("cheapest", [line("a", "3"), line("b", "2"), line("c", None)], "b"),
         ("cheapest", [line("a", "3"), line("b", "2", **FULL), line("c", None)], None),
         ("cheapest", [line("a", None), line("b", "9")], "b"),

@@ -248,6 +248,20 @@ def test_a_route_has_its_own_lists_for_what_is_too_long_or_refused() -> None:
     assert call(Wire(REFUSED_REPLY), one, *yard).result is not None
 
 
+def test_an_answer_that_refuses_goes_to_others_and_counts_where_there_are_none() -> None:
+    two = (deployment("small"), deployment("lax"))
+    refusal = b'{"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}], "usage": %s}'
+    answer = reply(200, refusal % COUNTED)
+    settled = call(Wire(answer), entry("small", "lax", usual=1, refused=("lax",)), *two)
+    assert settled.move is not None
+    assert (settled.move.deployment, settled.error_class) == ("lax", "refused")
+    assert settled.cost_nusd == 10 * 1000 + 3 * 2000
+    for one in (entry("small"), entry("small", usual=1, refused=("small",))):
+        settled = call(Wire(answer), one, *two)
+        assert settled.result is not None
+        assert settled.result.status is ResultStatus.COMPLETED
+
+
 def test_without_a_list_a_refusal_is_the_result() -> None:
     two = (deployment("small"), deployment("large"))
     settled = call(Wire(REFUSED_REPLY), entry("small", "large"), *two)
