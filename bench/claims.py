@@ -171,7 +171,7 @@ async def _generic(conn: Connection, statement: bytes, params: dict[str, Any]) -
     for number, name in enumerate(params, 1):
         text = text.replace(f"%({name})s".encode(), f"${number}".encode())
     explain = b"explain (generic_plan, format json) " + text
-    [(plan,)] = await (await conn.execute(explain)).fetchall()
+    [(plan,)] = await (await conn.execute(explain, prepare=False)).fetchall()
     return plan[0]["Plan"]
 
 
