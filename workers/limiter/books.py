@@ -104,10 +104,10 @@ class Book:
         return said
 
     def untold(self, said: dict[str, Any]) -> None:
-        """It did not arrive: kept for the next time."""
-        self.back_requests += said["back_requests"]
-        self.back_input += said["back_input"]
-        self.back_output += said["back_output"]
+        """It may not have arrived: debts are told again, gifts are not."""
+        self.back_requests += min(0, said["back_requests"])
+        self.back_input += min(0, said["back_input"])
+        self.back_output += min(0, said["back_output"])
         self.changed = True
 
     def learn(self, numbers: Sequence[int], holders: int) -> None:

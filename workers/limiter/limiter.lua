@@ -5,9 +5,8 @@
 --       in flight (hash: holder -> calls). One cluster slot.
 -- ARGV  1 JSON, built and described in `books.py`
 -- Answers {granted, wait ms, full (0 or 1), living holders, the number of the scope that is in the
---       way longest (0: none), then per scope: pause ms, epoch, calls
---       at once, and the rates in force a minute: requests, tokens, input, output}; 0 is no limit.
---       The clock is the server's.
+--       way longest (0: none), then per scope: pause ms, epoch, calls at once, and the rates in
+--       force a minute: requests, tokens, input, output}; 0 is no limit. The clock is the server's.
 --
 -- A bucket fills at its rate and holds about a second of it, strictly less than any provider's,
 -- so that a burst never trips the provider. A new bucket starts empty. A call that is larger than
@@ -203,18 +202,15 @@ for n, scope in ipairs(ask.scopes) do
   local buckets, rated = fill(state, scope)
   local most, open = calls_at_once(state, scope, rated)
   local flying = count_flying(KEYS[2 * n + 1], living, scope.mine)
-  scopes[n] = {state = state, buckets = buckets, most = most, open = open, flying = flying}
+  local limited = {}
+  for d = 1, 4 do if buckets[d].rate > 0 then limited[#limited + 1] = d end end
+  scopes[n] = {state = state, buckets = buckets, limited = limited, most = most, open = open,
+    flying = flying}
   if (state.pause or 0) - now > paused then paused, whose = state.pause - now, n end
-end
-
-local function needs(n)
-  local input, output = ask.asks[n][1], ask.asks[n][2]
-  return {1, input + output, input, output}
 end
 
 -- Milliseconds until the bucket has enough for the call, and for some of those after it; 0 now.
 local function wait_of(bucket, need, pending, small)
-  if bucket.rate == 0 then return 0 end
   local enough = small and need or math.min(need, bucket.holds / 2)
   if bucket.level >= enough + bucket.kept then return 0 end
   local some = math.min(pending, bucket.rate * WORTH / 60, bucket.holds - bucket.kept)
@@ -222,20 +218,22 @@ local function wait_of(bucket, need, pending, small)
   return math.ceil(missing * 60000 / bucket.rate)
 end
 
-local pending = {0, 0, 0, 0}
+local needs, pending = {}, {#ask.asks, 0, 0, 0}
 for n = 1, #ask.asks do
-  for d, need in ipairs(needs(n)) do pending[d] = pending[d] + need end
+  local input, output = ask.asks[n][1], ask.asks[n][2]
+  needs[n] = {1, input + output, input, output}
+  for d = 2, 4 do pending[d] = pending[d] + needs[n][d] end
 end
 
 local granted, wait, full = 0, math.max(0, paused), 0
 if paused <= 0 then
   for n = 1, #ask.asks do
-    local need = needs(n)
+    local need = needs[n]
     for number, one in ipairs(scopes) do
       if one.most > 0 and one.flying >= one.open then
         full, one.state.full_at = 1, now
       end
-      for d = 1, 4 do
+      for _, d in ipairs(one.limited) do
         local its = wait_of(one.buckets[d], need[d], pending[d], d == 1)
         if its > wait then wait, whose = its, number end
       end
@@ -243,7 +241,9 @@ if paused <= 0 then
     if full == 1 or wait > 0 then break end
     for _, one in ipairs(scopes) do
       one.flying = one.flying + 1
-      for d = 1, 4 do one.buckets[d].level = one.buckets[d].level - need[d] end
+      for _, d in ipairs(one.limited) do
+        one.buckets[d].level = one.buckets[d].level - need[d]
+      end
     end
     for d = 1, 4 do pending[d] = pending[d] - need[d] end
     granted = granted + 1

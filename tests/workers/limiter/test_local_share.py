@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 
 from core.ports import Ask, Buckets, Return
 from tests.workers.limiter.kit import calls, collect, limits, new_key
 from workers.limiter.books import Book, Word
 from workers.limiter.local_share import LocalShare
-from workers.limiter.redis_limiter import RedisLimiter
+from workers.limiter.redis_limiter import HOLDERS, RedisLimiter
 
 
 class Door:
@@ -59,6 +60,9 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def behind_a_door(url: str, count: int) -> AsyncIterator[tuple[Door, list[RedisLimiter]]]:
+    async with Redis.from_url(url) as redis:
+        # The processes of other tests.
+        await redis.delete(HOLDERS)
     door = Door(url)
     server = await door.serve()
     limiters = [RedisLimiter(door.url, holder=new_key()) for _ in range(count)]
