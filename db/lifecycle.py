@@ -58,8 +58,13 @@ async def time_of(conn: Connection, deadline: Deadline) -> datetime:
 
 
 async def next_job_id(conn: Connection) -> int:
-    """An id for a job that is about to be written."""
+    """An id for a job that is about to be written; call it outside of a transaction."""
     return await _one(conn, "next_job", {})
+
+
+async def give_back_job_id(conn: Connection, job_id: int) -> None:
+    """The job was not written: the next one gets its id, unless there is a later one already."""
+    await conn.execute(SQL["give_back"], {"job_id": job_id})
 
 
 async def put_job(conn: Connection, new: NewJob) -> None:

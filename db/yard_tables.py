@@ -49,6 +49,16 @@ lanes = Table(
 )
 
 # The one row that dispatch locks, so that one at a time runs in the whole yard.
+# The job number given last. Not a sequence: those jump by up to 32 when Postgres is killed, and
+# a number that a refused submit took could not be given back.
+job_numbers = Table(
+    "job_numbers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False, server_default=ZERO),
+    CheckConstraint("id = 1", name="one"),
+)
+
 dispatches = Table(
     "dispatches",
     metadata,

@@ -156,11 +156,12 @@ def quota_verdict(error: ProviderError, usual: float) -> Verdict:
 def key_verdict(error: ProviderError) -> Verdict:
     """Closed until an operator has replaced the key."""
     missing = error.status is None
-    what = "its key cannot be found" if missing else "its key was refused"
+    # Whose key it is stands behind it; where to set it stands in the call's error.
+    reason = "its key cannot be found" if missing else f"its key was refused: {told(error)}"
     return Verdict(
         DeploymentStatus.DISABLED,
         Cause.KEY,
-        f"{what}: {told(error)}",
+        reason,
         whole_key=error.status != 403,
     )
 

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from core.deadline import Deadline
-from core.errors import ConfigError, InputError, LineProblem, NotFoundError
+from core.errors import BatchyardError, ConfigError, InputError, LineProblem, NotFoundError
 from core.ids import DEFAULT_PROJECT
 from core.settings import ProjectSettings, Settings, configured_name
 from core.strict import NAME_PATTERN, suggest
@@ -18,6 +18,7 @@ from db import requests
 from db.connect import Connection
 from db.lifecycle import (
     NewJob,
+    give_back_job_id,
     next_job_id,
     put_event,
     put_job,
@@ -80,8 +81,12 @@ async def submit(
         large = is_large(estimate_lines(source))
         part = own_part(job_id) if large else await month_part(conn)
         taking = _Taking(ctx, source, options, part, deadline, progress)
-        async with conn.transaction():
-            step = await taking.run(conn, project, job_id)
+        try:
+            async with conn.transaction():
+                step = await taking.run(conn, project, job_id)
+        except BatchyardError:
+            await give_back_job_id(conn, job_id)
+            raise
     await ring(ctx, step, job_id)
     return job_id
 

@@ -12,7 +12,7 @@ from batchyard.checks import Check
 from batchyard.cli.failure import FAILED, UNREACHABLE, USAGE
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.places import ConfigOption, relative, settings_path
-from batchyard.cli.show import out
+from batchyard.cli.show import count, out
 from batchyard.embedded.home import Home, State, YardRecord
 from batchyard.environment import outside
 from batchyard.files import base_urls
@@ -58,7 +58,8 @@ async def _examine(home: Home, config: Path | None) -> list[Check]:
         settings = load_settings(settings_path(home, config), os.environ)
     except ConfigError as error:
         return [Check(CONFIGURATION, False, str(error), "Mend the file, then ask again")]
-    detail = f"{len(settings.deployments)} deployments, {len(settings.routes)} routes"
+    sizes = count(len(settings.deployments), "deployment"), count(len(settings.routes), "route")
+    detail = ", ".join(sizes)
     found = [Check(CONFIGURATION, True, detail), *checks.check_keys(settings)]
     found += await _services(home, settings)
     managed = base_urls(home) if home.running() else {}

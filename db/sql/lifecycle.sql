@@ -7,7 +7,11 @@ with asked as (
 select at, at <= clock_timestamp() from asked;
 
 -- name: next_job
-select nextval(pg_get_serial_sequence('jobs', 'id'));
+-- In a transaction of its own: the row must not be held while a large file is read.
+update job_numbers set last = last + 1 where id = 1 returning last;
+
+-- name: give_back
+update job_numbers set last = last - 1 where id = 1 and last = %(job_id)s;
 
 -- name: put_job
 -- Written after the requests: until the commit it holds a lock on the project's account.

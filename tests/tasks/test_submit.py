@@ -75,6 +75,14 @@ def test_a_bad_input_is_refused_whole_with_all_its_problems(inn) -> None:
     assert inn.bell.rung == []
 
 
+def test_a_refused_submit_costs_no_number(inn) -> None:
+    first = inn.submit(["a"])
+    for _ in range(3):
+        with pytest.raises(InputError):
+            inn.submit([b"{"])
+    assert inn.submit(["b"]) == first + 1
+
+
 def test_no_more_than_a_hundred_problems(inn) -> None:
     with pytest.raises(InputError, match="at least 100 bad items") as caught:
         inn.submit([b"{"] * 5000)

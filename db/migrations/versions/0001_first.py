@@ -10,8 +10,8 @@ down_revision = None
 # Children first: nothing may still refer to what is dropped.
 TABLES = """
     ledger results attempts chunks routes requests plans job_events job_counters jobs accounts
-    parts deployment_state deployment_vitals turns provider_checks dispatches lanes processes
-    projects
+    parts deployment_state deployment_vitals turns provider_checks dispatches job_numbers lanes
+    processes projects
 """
 
 

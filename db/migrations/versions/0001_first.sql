@@ -118,6 +118,13 @@ CREATE TABLE deployment_vitals (
     CONSTRAINT fk_deployment_vitals_process_id_processes FOREIGN KEY(process_id) REFERENCES processes (id) ON DELETE CASCADE
 );
 
+CREATE TABLE job_numbers (
+    id INTEGER NOT NULL,
+    last BIGINT DEFAULT 0 NOT NULL,
+    CONSTRAINT pk_job_numbers PRIMARY KEY (id),
+    CONSTRAINT ck_job_numbers_one CHECK (id = 1)
+);
+
 CREATE TABLE dispatches (
     id INTEGER NOT NULL,
     at TIMESTAMP WITH TIME ZONE,
@@ -321,3 +328,5 @@ CREATE INDEX ix_job_events_job_id ON job_events (job_id);
 insert into projects (name) values ('default');
 
 insert into dispatches (id) values (1);
+
+insert into job_numbers (id) values (1);
