@@ -1,5 +1,6 @@
 """The dispatch step's reads and writes, and the tickets' rows."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -62,15 +63,12 @@ async def waiting_work(conn: Connection, deployments: list[str]) -> dict[str, Wo
     return {row[0]: Work(*row[1:]) for row in await cursor.fetchall()}
 
 
-async def planned_homes(conn: Connection) -> list[str]:
-    """The deployments at which planned chunks stand."""
-    return [row[0] for row in await (await conn.execute(SQL["homes"])).fetchall()]
-
-
-async def read_plans(conn: Connection, ids: Iterable[int]) -> dict[int, Plan]:
-    """Plans by their ids."""
-    rows = await (await conn.execute(SQL["plans"], {"ids": list(ids)})).fetchall()
-    return {id_: Plan.from_body(body) for id_, body in rows}
+async def planned_work(conn: Connection) -> dict[str, dict[int, Plan]]:
+    """The plans (by id) of the planned chunks, by the deployment at which they stand."""
+    found: dict[str, dict[int, Plan]] = defaultdict(dict)
+    for deployment, plan_id, body in await (await conn.execute(SQL["planned"])).fetchall():
+        found[deployment][plan_id] = Plan.from_body(body)
+    return found
 
 
 async def mean_sizes(conn: Connection, ids: list[int]) -> dict[int, tuple[float, float]]:

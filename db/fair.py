@@ -1,6 +1,6 @@
 """What fair order needs to know of the yard, and keeps there between two dispatches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +64,11 @@ class Bound:
     last: float
 
 
-async def backlog(conn: Connection, home: str) -> list[Waiting]:
-    """Every job that has something planned on the deployment and may run."""
-    rows = await (await conn.execute(SQL["backlog"], {"home": home})).fetchall()
+async def backlog(conn: Connection, home: str, plans: Collection[int]) -> list[Waiting]:
+    """Every job that has something planned on the deployment, by one of the plans, and may
+    run."""
+    params = {"home": home, "plans": [*plans]}
+    rows = await (await conn.execute(SQL["backlog"], params)).fetchall()
     return [_waiting(*row) for row in rows]
 
 
@@ -81,9 +83,12 @@ async def clock_of(conn: Connection, home: str) -> float:
     return float(row[0]) if row else 0.0
 
 
-async def heads(conn: Connection, home: str, depths: Mapping[int, int]) -> list[Planned]:
-    """The first planned chunks of the jobs on the deployment, as many as asked for of each."""
-    params = {"home": home, "jobs": [*depths], "depths": [*depths.values()]}
+async def heads(
+    conn: Connection, home: str, plans: Collection[int], depths: Mapping[int, int]
+) -> list[Planned]:
+    """The first chunks of the jobs that are planned on the deployment by one of the plans, as
+    many as asked for of each."""
+    params = {"home": home, "plans": [*plans], "jobs": [*depths], "depths": [*depths.values()]}
     return [Planned(*row) for row in await (await conn.execute(SQL["heads"], params)).fetchall()]
 
 

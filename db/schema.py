@@ -231,6 +231,7 @@ chunks = Table(
     Index(
         "ix_chunks_planned",
         "deployment",
+        "plan_id",
         "job_id",
         "id",
         postgresql_where=text("status = 'planned'"),

@@ -16,8 +16,7 @@ from db.dispatch import (
     Work,
     bind,
     mean_sizes,
-    planned_homes,
-    read_plans,
+    planned_work,
     read_sizes,
     stuck_chunks,
     unbind,
@@ -111,8 +110,8 @@ class Binder:
         deployments take turns, request by request."""
         orders = [
             order
-            for home in await planned_homes(self._conn)
-            if (order := await self._open(home)) is not None
+            for home, plans in (await planned_work(self._conn)).items()
+            if (order := await self._open(home, plans)) is not None
         ]
         if not orders:
             return 0
@@ -137,26 +136,24 @@ class Binder:
         await claims.keep(self._conn)
         return await bind(self._conn, await self._bounded(chosen))
 
-    async def _open(self, home: str) -> FairOrder | None:
+    async def _open(self, home: str, plans: dict[int, Plan]) -> FairOrder | None:
         """The order of what stands at a deployment, as much of it as may find room; None where
-        nothing can."""
-        rate = self._lines[home].rate if home in self._lines else 0.0
-        order = await FairOrder.open(self._conn, home, rate=rate)
-        await self._learn(order.plans)
-        names = {name for id_ in order.plans for name in reach(self._plans[id_], home, self._lines)}
-        if not names:
+        nothing can. What waits for a closed deployment by its plan is not looked at, or it would
+        stand in the way of the rest."""
+        near = {id_: reach(plan, home, self._lines) for id_, plan in plans.items()}
+        able = {id_: names for id_, names in near.items() if names}
+        if not able:
             return None
+        self._plans.update(plans)
+        rate = self._lines[home].rate if home in self._lines else 0.0
+        order = await FairOrder.open(self._conn, home, able, rate=rate)
+        names = {name for one in able.values() for name in one}
         room = sum(max(0, self._lines[name].room) for name in names)
         chunks = await order.look(self._conn, min(max(room, CHUNK), MOST_AT_ONCE))
-        await self._learn({chunk.plan_id for chunk in chunks})
-        weighed = [one.id for one in chunks if self._plans[one.plan_id].choose == "cheapest"]
+        weighed = [one.id for one in chunks if plans[one.plan_id].choose == "cheapest"]
         if weighed:
             self._means.update(await mean_sizes(self._conn, weighed))
         return order
-
-    async def _learn(self, ids: set[int]) -> None:
-        if unknown := ids - self._plans.keys():
-            self._plans.update(await read_plans(self._conn, unknown))
 
     def _allowed(self, plan: Plan, excluded: int, among: str, *, limited: bool) -> int:
         """The candidates (bits) that may have a chunk: a budget needs a price."""

@@ -13,7 +13,7 @@ from db.dispatch import (
     Work,
     issue_tickets,
     live_lanes,
-    planned_homes,
+    planned_work,
     stamp,
     take_turn,
     waiting_work,
@@ -31,7 +31,7 @@ async def dispatch(context: Context) -> str:
     names = list(context.deployments)
     async with context.pool.connection() as conn:
         work = await waiting_work(conn, names)
-        if not any(_is_due(one) for one in work.values()) and not await planned_homes(conn):
+        if not any(_is_due(one) for one in work.values()) and not await planned_work(conn):
             return "nothing to do"
     async with context.pool.connection() as conn, conn.transaction():
         if not await take_turn(conn):

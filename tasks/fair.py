@@ -7,7 +7,7 @@ newcomer takes its place beside what is sent now, not behind what was bound last
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import repeat
 
 from db.connect import Connection
@@ -33,8 +33,16 @@ class FairOrder:
     """The planned chunks of one home deployment in fair order. `look` for as many as there is
     room for and iterate; `take` what is bound, then `keep` the turns in the same transaction."""
 
-    def __init__(self, home: str, clock: float, waiting: list[Waiting], rate: float) -> None:
+    def __init__(
+        self,
+        home: str,
+        plans: Collection[int],
+        clock: float,
+        waiting: list[Waiting],
+        rate: float,
+    ) -> None:
         self._home = home
+        self._plans = plans
         self._clock = clock
         self._waiting = {one.job: one for one in waiting}
         self._jobs, self._projects = _turns(waiting, rate)
@@ -45,20 +53,18 @@ class FairOrder:
         self._queue = self._make(self._chunks)
 
     @classmethod
-    async def open(cls, conn: Connection, home: str, *, rate: float = 0.0) -> "FairOrder":
-        """Who waits on `home`; the deployment's `rate` in requests a second tells which
-        deadlines need haste."""
-        return cls(home, await clock_of(conn, home), await backlog(conn, home), rate)
-
-    @property
-    def plans(self) -> set[int]:
-        """The plans of the jobs' first chunks."""
-        return {one.head.plan_id for one in self._waiting.values()}
+    async def open(
+        cls, conn: Connection, home: str, plans: Collection[int], *, rate: float = 0.0
+    ) -> "FairOrder":
+        """Who waits on `home` by one of the plans; the deployment's `rate` in requests a second
+        tells which deadlines need haste."""
+        clock, waiting = await clock_of(conn, home), await backlog(conn, home, plans)
+        return cls(home, plans, clock, waiting, rate)
 
     async def look(self, conn: Connection, room: int) -> list[Planned]:
         """The chunks that come into question for about `room` requests."""
         self._asked = self._depths(room)
-        for chunk in await heads(conn, self._home, self._asked):
+        for chunk in await heads(conn, self._home, self._plans, self._asked):
             self._chunks[chunk.job].append(chunk)
         for job, one in self._waiting.items():
             if job not in self._asked:

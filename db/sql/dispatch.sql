@@ -21,18 +21,23 @@ cross join lateral (
   where c.deployment = u.deployment and c.status in ('ready', 'waiting') and c.kind = 'call'
 ) bound;
 
--- name: homes
--- Where planned chunks stand, each found by one step through the index.
-with recursive homes as (
-  select min(deployment) as name from chunks where status = 'planned'
+-- name: planned
+-- Where planned chunks stand and by which plans, each pair found by one step through the index.
+with recursive pairs as (
+  (select deployment, plan_id from chunks where status = 'planned'
+    order by deployment, plan_id limit 1)
   union all
-  select (select min(deployment) from chunks where status = 'planned' and deployment > h.name)
-  from homes h where h.name is not null
+  select n.deployment, n.plan_id
+  from pairs p
+  cross join lateral (
+    select deployment, plan_id from chunks
+    where status = 'planned' and (deployment, plan_id) > (p.deployment, p.plan_id)
+    order by deployment, plan_id limit 1
+  ) n
 )
-select name from homes where name is not null;
-
--- name: plans
-select id, body from plans where id = any(%(ids)s::bigint[]);
+select pairs.deployment, plans.id, plans.body
+from pairs join plans on plans.id = pairs.plan_id
+order by pairs.deployment, plans.id;
 
 -- name: weigh
 -- Mean tokens in, and mean limit of tokens out, of the chunks' requests.

@@ -1,8 +1,8 @@
 -- Fair order: who waits for a deployment, where everybody's turns stand, and keeping that.
 
 -- name: backlog
--- Jobs with planned chunks, the first of them, and what is needed to see whether a deadline will
--- be kept. One look into the index of planned chunks a job.
+-- Jobs with chunks planned by one of the plans, the first of them, and what is needed to see
+-- whether a deadline will be kept. One look into the index of planned chunks a job and plan.
 select j.id, j.project_id, p.weight, j.weight, g.reached, coalesce(g.clock, 0), t.reached,
   a.limit_nusd is not null or b.limit_nusd is not null, head.id, head.size, head.plan_id,
   head.candidate, head.excluded, head.among, extract(epoch from j.deadline - now())::float8,
@@ -12,9 +12,14 @@ join projects p on p.id = j.project_id
 join accounts a on a.id = j.account_id
 join accounts b on b.id = j.project_account_id
 cross join lateral (
-  select id, size, plan_id, candidate, excluded, among from chunks
-  where deployment = %(home)s and job_id = j.id and status = 'planned'
-  order by id limit 1
+  select c.* from unnest(%(plans)s::bigint[]) as u (plan_id)
+  cross join lateral (
+    select id, size, plan_id, candidate, excluded, among from chunks
+    where deployment = %(home)s and plan_id = u.plan_id and job_id = j.id
+      and status = 'planned'
+    order by id limit 1
+  ) c
+  order by c.id limit 1
 ) head
 left join turns t on t.deployment = %(home)s and t.project_id = j.project_id and t.job_id = j.id
 left join turns g on g.deployment = %(home)s and g.project_id = j.project_id and g.job_id = 0
@@ -32,9 +37,14 @@ select reached from turns where deployment = %(home)s and project_id = 0 and job
 select q.job_id, c.id, c.size, c.plan_id, c.candidate, c.excluded, c.among
 from unnest(%(jobs)s::bigint[], %(depths)s::int[]) as q (job_id, depth)
 cross join lateral (
-  select id, size, plan_id, candidate, excluded, among from chunks
-  where deployment = %(home)s and job_id = q.job_id and status = 'planned'
-  order by id limit q.depth
+  select h.* from unnest(%(plans)s::bigint[]) as u (plan_id)
+  cross join lateral (
+    select id, size, plan_id, candidate, excluded, among from chunks
+    where deployment = %(home)s and plan_id = u.plan_id and job_id = q.job_id
+      and status = 'planned'
+    order by id limit q.depth
+  ) h
+  order by h.id limit q.depth
 ) c
 order by q.job_id, c.id;
 

@@ -152,6 +152,16 @@ def test_where_nobody_is_open_work_stays_where_it_is(yard: Yard) -> None:
     assert yard.bound() == {"first": 400}
 
 
+def test_what_waits_for_a_closed_deployment_does_not_stand_in_the_way(yard: Yard) -> None:
+    # The same job, the same first candidate: most of it has no other.
+    yard.plan(3000, candidates=["first"])
+    both = yard.plan(800, candidates=["first", "dear"])
+    yard.rows("update chunks set job_id = %s where kind = 'call'", both)
+    yard.close("first")
+    yard.dispatch()
+    assert yard.bound() == {"dear": 400}
+
+
 def test_bounds_are_those_of_the_deployment_it_goes_to(yard: Yard) -> None:
     job = yard.plan(40, candidates=["first", "openai"], budget=10**9)
     yard.close("first")

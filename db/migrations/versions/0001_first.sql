@@ -286,7 +286,7 @@ CREATE INDEX ix_chunks_open ON chunks (job_id) WHERE status <> 'done';
 
 CREATE INDEX ix_chunks_owner ON chunks (owner) WHERE status = 'leased';
 
-CREATE INDEX ix_chunks_planned ON chunks (deployment, job_id, id) WHERE status = 'planned';
+CREATE INDEX ix_chunks_planned ON chunks (deployment, plan_id, job_id, id) WHERE status = 'planned';
 
 CREATE INDEX ix_chunks_route ON chunks (job_id, id) WHERE kind = 'route' and status <> 'done';
 
