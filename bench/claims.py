@@ -99,6 +99,7 @@ async def _run(
         owner = await fill(conn, scene)
         # Everybody waits in turn, as in a yard that has been at work.
         await _bind(conn, room=CHUNK)
+        await conn.execute("analyze turns")
         seconds = time.perf_counter() - began
         measured = []
         for name, operation in _operations(owner, scene):

@@ -89,6 +89,7 @@ class Binder:
         self._lines = lines
         self._plans: dict[int, Plan] = {}
         self._means: dict[int, tuple[float, float]] = {}
+        self._within: dict[str, set[str]] = {}
 
     async def free_stuck(self, silent: Iterable[str]) -> None:
         """Plans again what waits at deployments that send nothing, and not merely for a moment,
@@ -121,8 +122,9 @@ class Binder:
         heap = [(0, number) for number in range(len(orders))]
         while heap:
             served, number = heap[0]
+            # An order learns what was taken when it is asked for the next one.
             chunk = next(offers[number], None)
-            if chunk is None:
+            if chunk is None or not self._has_room(orders[number].home):
                 heapq.heappop(heap)
                 continue
             one = self._choose(orders[number], chunk, claims)
@@ -147,13 +149,17 @@ class Binder:
         self._plans.update(plans)
         rate = self._lines[home].rate if home in self._lines else 0.0
         order = await FairOrder.open(self._conn, home, able, rate=rate)
-        names = {name for one in able.values() for name in one}
+        names = self._within[home] = {name for one in able.values() for name in one}
         room = sum(max(0, self._lines[name].room) for name in names)
         chunks = await order.look(self._conn, min(max(room, CHUNK), MOST_AT_ONCE))
         weighed = [one.id for one in chunks if plans[one.plan_id].choose == "cheapest"]
         if weighed:
             self._means.update(await mean_sizes(self._conn, weighed))
         return order
+
+    def _has_room(self, home: str) -> bool:
+        """Whether anything that stands there may find room."""
+        return any(self._lines[name].free(newcomer=True) for name in self._within[home])
 
     def _allowed(self, plan: Plan, excluded: int, among: str, *, limited: bool) -> int:
         """The candidates (bits) that may have a chunk: a budget needs a price."""

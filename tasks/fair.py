@@ -41,7 +41,7 @@ class FairOrder:
         waiting: list[Waiting],
         rate: float,
     ) -> None:
-        self._home = home
+        self.home = home
         self._plans = plans
         self._clock = clock
         self._waiting = {one.job: one for one in waiting}
@@ -64,7 +64,7 @@ class FairOrder:
     async def look(self, conn: Connection, room: int) -> list[Planned]:
         """The chunks that come into question for about `room` requests."""
         self._asked = self._depths(room)
-        for chunk in await heads(conn, self._home, self._plans, self._asked):
+        for chunk in await heads(conn, self.home, self._plans, self._asked):
             self._chunks[chunk.job].append(chunk)
         for job, one in self._waiting.items():
             if job not in self._asked:
@@ -106,7 +106,7 @@ class FairOrder:
                 rows.append(Reached(turn.project, job, reached))
         waiting = [(id_, 0) for id_ in projects]
         waiting += [(self._jobs[job].project, job) for job in still]
-        await keep_turns(conn, self._home, rows, waiting)
+        await keep_turns(conn, self.home, rows, waiting)
 
     def _drained(self, job: int) -> bool:
         """Whether all that the job had planned here is bound."""
