@@ -319,7 +319,7 @@ class Lane:
         groups = [list(group) for _, group in groupby(entries, key=lambda e: e.chunk.id)]
         windows = [Window(group[0].chunk, len(group)) for group in groups]
         with self._yard.meters.windows.timed():
-            await self._yard.writer.intend(windows)
+            await self._yard.writer.intend(windows, soon=not self._waiting)
         back = []
         for group, window in zip(groups, windows, strict=True):
             self._put(group[: window.granted])

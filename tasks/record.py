@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from psycopg import DataError, IntegrityError, OperationalError
@@ -29,7 +30,8 @@ from tasks.meters import Meters
 
 log = structlog.get_logger()
 
-GATHER = 0.025
+GATHER = 0.06
+SOON = 0.025
 FULL = 200
 RETRY_PAUSE = 0.25
 REFUSED = (DataError, IntegrityError, ProgramLimitExceeded, UnicodeError)
@@ -42,7 +44,8 @@ AfterCommit = Callable[[Report], Awaitable[None]]
 
 
 class Writer:
-    """Gathers for `GATHER` seconds or `FULL` replies, then commits."""
+    """Gathers for `GATHER` seconds or `FULL` replies, then commits; for `SOON` seconds only when
+    somebody can do nothing before."""
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class Writer:
         self._batch = Batch()
         self._waiting: list[asyncio.Future[None]] = []
         self._wake = asyncio.Event()
-        self._full = asyncio.Event()
+        self._soon = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -74,12 +77,13 @@ class Writer:
     def settle(self, settled: Settled) -> None:
         """Hands in one call's end; nobody waits for it."""
         self._batch.settled.append(settled)
-        self._ring()
+        self._ring(soon=len(self._batch.settled) >= FULL)
 
-    async def intend(self, windows: list[Window]) -> None:
-        """Returns once the windows are committed; their fields say what was granted."""
+    async def intend(self, windows: list[Window], *, soon: bool = True) -> None:
+        """Returns once the windows are committed; their fields say what was granted. Who has
+        something to send meanwhile need not have it `soon`."""
         self._batch.windows.extend(windows)
-        await self._written()
+        await self._written(soon)
 
     async def give_back(self, back: list[GiveBack]) -> None:
         """Returns once the chunks are back in the yard."""
@@ -101,17 +105,17 @@ class Writer:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    def _ring(self) -> None:
+    def _ring(self, *, soon: bool) -> None:
         self._wake.set()
-        if len(self._batch.settled) >= FULL:
-            self._full.set()
+        if soon:
+            self._soon.set()
 
-    def _written(self) -> Awaitable[None]:
+    def _written(self, soon: bool = True) -> Awaitable[None]:
         if self._task.done():
             raise ServiceError("this process' writer has broken down. Restart the worker")
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        self._ring()
+        self._ring(soon=soon)
         return future
 
     async def _run(self) -> None:
@@ -121,7 +125,7 @@ class Writer:
             batch, self._batch = self._batch, Batch()
             waiting, self._waiting = self._waiting, []
             self._wake.clear()
-            self._full.clear()
+            self._soon.clear()
             try:
                 if batch:
                     report = await self._commit(batch)
@@ -136,10 +140,10 @@ class Writer:
                     future.set_result(None)
 
     async def _gather(self) -> None:
-        try:
-            await asyncio.wait_for(self._full.wait(), GATHER)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._soon.wait(), GATHER)
+            if len(self._batch.settled) < FULL:
+                await asyncio.sleep(SOON)
 
     async def _commit(self, batch: Batch) -> Report:
         """Commits the batch, in parts where it is refused whole."""
