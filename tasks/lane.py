@@ -331,7 +331,7 @@ class Lane:
     def _put(self, entries: list[Entry]) -> None:
         if entries:
             self._waiting += len(entries)
-            self._latest = entries[-1].chunk.turn
+            self._latest = max(self._latest, entries[-1].chunk.turn)
             gate = self._yard.gate(entries[0].chunk)
             self._gates.add(gate)
             gate.put(self, entries)
