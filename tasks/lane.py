@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 WINDOW = 64
 FIRST_WINDOW, LEAST_WINDOW = 16, 8
+MEASURE = 0.5
 CLAIM = 200
 LOW = 128
 POLL = 0.25
@@ -122,7 +123,7 @@ class Lane:
         self._served: set[str] = set()
         self._broken: BaseException | None = None
         self._loop = asyncio.get_running_loop()
-        self._look_at = self._opened = self._loop.time()
+        self._look_at = self._measured = self._loop.time()
         self._deadline = self._loop.time() + yard.context.settings.yard.slice
 
     async def run(self) -> None:
@@ -223,7 +224,8 @@ class Lane:
     async def _claim_earlier(self) -> None:
         """Now and then: what came after the backlog and has its turn before it."""
         now = self._loop.time()
-        if now >= self._look_at and 0 < len(self._backlog) <= 2 * CLAIM and not self._over():
+        can_send = self._waiting <= WINDOW - LEAST_WINDOW and not self._over()
+        if can_send and 0 < len(self._backlog) <= 2 * CLAIM and now >= self._look_at:
             self._look_at = now + LOOK_EVERY
             head = self._backlog[0].chunk
             await self._claim([head.deployment], before=head.turn)
@@ -308,13 +310,13 @@ class Lane:
         """A window is no larger than what is sent in about two seconds: the less is intended, the
         sooner goes what has an earlier turn, and the less is in doubt when the process dies."""
         now = self._loop.time()
-        pace = self._sent / max(now - self._opened, 0.001)
-        self._window = max(LEAST_WINDOW, min(WINDOW, round(2 * pace)))
-        self._opened, self._sent = now, 0
+        if now - self._measured >= MEASURE:
+            pace = self._sent / (now - self._measured)
+            self._window = max(LEAST_WINDOW, min(WINDOW, round(2 * pace)))
+            self._measured, self._sent = now, 0
 
     async def _intend(self, room: int) -> None:
-        if self._sent:
-            self._measure()
+        self._measure()
         entries = [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
         groups = [list(group) for _, group in groupby(entries, key=lambda e: e.chunk.id)]
         windows = [Window(group[0].chunk, len(group)) for group in groups]

@@ -143,3 +143,19 @@ def test_who_does_not_wait_any_more_is_forgotten(play) -> None:
         assert len(await kit.rows(projects)) == 1
 
     play(story)
+
+
+def test_a_lane_with_a_backlog_claims_only_what_comes_before_it(play) -> None:
+    async def story(kit: Kit) -> None:
+        large = await waiting_job(kit, 500)
+        await bind_fair(kit.conn, "small", room=500)
+        [first] = await claim(kit.conn, "small", owner=kit.owner, room=1)
+        [head] = await claim(kit.conn, "small", owner=kit.owner, room=1)
+        assert first.job_id == head.job_id == large
+        early = {"owner": kit.owner, "room": 200, "before": head.turn}
+        assert await claim(kit.conn, "small", **early) == []
+        small = await waiting_job(kit, 5, project="other")
+        await bind_fair(kit.conn, "small", room=10)
+        assert [chunk.job_id for chunk in await claim(kit.conn, "small", **early)] == [small]
+
+    play(story)
