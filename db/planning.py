@@ -1,7 +1,7 @@
 """The route step's reads and writes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -26,8 +26,7 @@ class RouteChunk:
     limited: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Unrouted:
+class Unrouted(NamedTuple):
     """One request before its decision; `wishes` is JSON, or None."""
 
     seq: int

@@ -6,10 +6,10 @@ tokenizer, and one with byte fallback, never makes more tokens than bytes.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
 import toktok
 from msgspec import Raw
 
@@ -42,8 +42,7 @@ _OPENAI_MODELS: Final = ("gpt-4o", "gpt-4.1", "gpt-4.5", "gpt-5", "o1", "o3", "o
 _EXACT_HOSTS: Final = {"api.openai.com": "", "openrouter.ai": "openai/"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(msgspec.Struct, frozen=True, gc=False):
     """What is counted of a request: its texts, and how much stands around them."""
 
     texts: list[str]
@@ -81,8 +80,7 @@ def has_exact_tokens(deployment: Deployment) -> bool:
     return deployment.model.removeprefix(prefix).startswith(_OPENAI_MODELS)
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(msgspec.Struct, frozen=True, gc=False):
     """A stored request, read once: the `tokens` it probably sends, and what bounds its bill.
 
     `limit` is the output limit that it names, per answer; None where it names none.
@@ -121,11 +119,15 @@ def count_many(bodies: Sequence[bytes]) -> list[Counted]:
     ]
 
 
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def _counted(body: Body, shape: _Shape, tokens: int) -> Counted:
     named = [limit for limit in (body.max_completion_tokens, body.max_tokens) if limit is not None]
     return Counted(
         tokens=tokens,
-        text_bytes=sum(len(text.encode()) for text in shape.texts),
+        text_bytes=sum([_bytes(text) for text in shape.texts]),
         overhead_bound=shape.overhead_bound,
         bounded=shape.bounded,
         limit=max(named, default=None),

@@ -9,7 +9,8 @@ import asyncio
 import json
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import structlog
 
@@ -43,8 +44,7 @@ CHUNK = 200
 WORK_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Sized:
+class _Sized(NamedTuple):
     """A request with its size and its upper bound in nano-dollars."""
 
     seq: int
@@ -52,21 +52,17 @@ class _Sized:
     bound: int
 
 
-@dataclass(frozen=True, slots=True)
 class _Kind:
-    """Requests that travel together: an equal plan, and the list of it that they go by."""
+    """Requests that travel together: an equal plan, and the list of it that they go by.
 
-    plan: Plan
-    among: str
+    `candidate` is the first of the list: what the bounds hold for until dispatch chooses.
+    """
 
-    @property
-    def candidate(self) -> int:
-        """The first of the list: what the bounds hold for until dispatch chooses."""
-        return next(indexes(self.plan.mask(self.among)))
-
-    @property
-    def deployment(self) -> str:
-        return self.plan.candidates[self.candidate]
+    def __init__(self, plan: Plan, among: str) -> None:
+        self.plan = plan
+        self.among = among
+        self.candidate = next(indexes(plan.mask(among)))
+        self.deployment = plan.candidates[self.candidate]
 
 
 async def route(context: Context, job_id: int) -> str:
@@ -146,6 +142,7 @@ class _Planner:
         self._targets: dict[str, Target] = {}
         self._windows: dict[tuple[str, str | None], list[int]] = {}
         self._kinds: dict[tuple[str, str | None, int], _Kind] = {}
+        self._equal: dict[tuple[Plan, str], _Kind] = {}
 
     def decide(self, request: Unrouted, counted: Counted | InputError) -> tuple[_Kind, _Sized]:
         """Where the request stands, and what bounds its cost there.
@@ -176,9 +173,8 @@ class _Planner:
             known = self._windows[asked] = windows(wished, deployments)
         key = *asked, bisect_left(known, size.tokens + size.output)
         if key not in self._kinds:
-            self._kinds[key] = _Kind(
-                *plan_for(size, self._wished(request.wishes, target), deployments)
-            )
+            made = plan_for(size, self._wished(request.wishes, target), deployments)
+            self._kinds[key] = self._equal.setdefault(made, _Kind(*made))
         return self._kinds[key]
 
     def _wished(self, asked: str | None, target: Target) -> Target:
