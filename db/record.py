@@ -68,12 +68,14 @@ async def _commit(
         async with conn.pipeline():
             for row in count_rows(live, owner, late=late):
                 await conn.execute(SQL["count"], row)
-            grants, spent = await _grant(conn, batch, mine, held, books)
+        # Answers are not waited for inside a pipeline: should the connection break just then, the
+        # driver waits for ever.
+        grants, spent = await _grant(conn, batch, mine, held, books)
         cursors = _cursors(mine, grants)
         async with conn.pipeline():
             moved = await _move_on(conn, mine, live, held, cursors)
             await post(conn, books)
-            drained = await _drained(conn, cursors)
+        drained = await _drained(conn, cursors)
     if spent:
         await conn.execute(SQL["drop"], {"job_ids": spent})
     _apply(batch, mine, grants, held, cursors)
