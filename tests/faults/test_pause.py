@@ -1,7 +1,12 @@
 """A user's hand on a running job: what is not sent comes back, others go on, nothing is lost."""
 
+import json
+from collections import Counter
+
 import pytest
 
+from db.connect import Connection
+from db.results import stream_results
 from tasks.lifecycle import cancel, pause, resume
 from tests.faults.rig import Rig, check_whole, wait_until
 
@@ -14,6 +19,11 @@ select count(*) from chunks where job_id = %(job)s and kind = 'call' and (
 """
 FLYING = "select count(*) from chunks where job_id = %(job)s and status = 'leased'"
 CALLED = "select count(*) from attempts where job_id = %(job)s"
+
+
+async def exported(conn: Connection, job: int) -> bytes:
+    """The job's output lines."""
+    return b"".join([block async for block in stream_results(conn, 1, job)])
 
 
 def wait_free(rig: Rig, job: int) -> None:
@@ -53,6 +63,20 @@ def test_a_cancelled_job_gives_back_what_its_lanes_hold(yard: Rig) -> None:
     assert kept < TOTAL // 2
     assert yard.audit(job).violations == ()
     assert yard.calls(job).attempts == {"ok": kept}
+
+
+def test_what_is_not_sent_by_the_deadline_expires_and_its_lines_say_so(yard: Rig) -> None:
+    yard.simulate(latency={"ms": 1500})
+    job = yard.submit(TOTAL)
+    yard.wait_results(job, 50)
+    yard.sql("update jobs set deadline = now() where id = %(job)s returning id", job=job)
+    assert yard.wait_end(job) == "expired"
+    lines = [json.loads(line) for line in yard.ask(lambda conn: exported(conn, job)).splitlines()]
+    told = Counter(line["batchyard"]["status"] for line in lines)
+    assert told == {"completed": yard.results(job), "expired": TOTAL - yard.results(job)}
+    codes = {line["error"]["code"] for line in lines if line["error"]}
+    assert codes == {"batch_expired"}
+    assert yard.audit(job).violations == ()
 
 
 def test_a_paused_job_can_be_cancelled(yard: Rig) -> None:
