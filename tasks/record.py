@@ -30,7 +30,7 @@ from tasks.meters import Meters
 
 log = structlog.get_logger()
 
-GATHER = 0.06
+GATHER = 0.1
 SOON = 0.025
 FULL = 200
 RETRY_PAUSE = 0.25
