@@ -120,6 +120,8 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        # An interim answer (1xx) has no body, and is none that a call could end with.
+        self._until_end = False
         if self._parser.get_status_code() >= 200:
             if not self._parser.should_keep_alive():
                 self.open = False
