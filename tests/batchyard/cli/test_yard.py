@@ -113,9 +113,10 @@ def test_a_paused_deployment_sends_nothing_until_it_is_resumed(yard):
 
 
 def test_ps_shows_how_full_the_limits_are(yard):
+    assert yard("submit", "-", "--watch", stdin='{"prompt": "hello"}\n').code == 0
     told = {one["scope"]: one for one in yard("ps", "--json").json["limits"]}
     assert set(told) == {"small"}
-    # Its provider answers 429 to one call in twenty: how far that has cut depends on what ran before.
+    # Its provider answers 429 to one call in twenty: what has run before tells how far that cut.
     assert 0.5 <= told["small"]["factor"] <= 1
     assert told["small"]["pause_s"] >= 0
     assert "LIMITS OF" in yard("ps").out
