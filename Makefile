@@ -50,7 +50,7 @@ bench: .venv/.ok ## Measure: CPU per prompt, claims and dispatch, peers, volume 
 	@$(PY) -m bench $(ARGS)
 
 lock: .venv/.ok ## Resolve requirements.lock again from pyproject.toml
-	@$(PY) -m uv pip compile pyproject.toml --extra embedded --extra local --group dev \
+	@$(PY) -m uv pip compile pyproject.toml --extra embedded --extra local --extra encoder --group dev \
 		--universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --quiet $(ARGS) -o requirements.lock
 

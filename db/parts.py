@@ -10,7 +10,7 @@ from db.connect import Connection, statements
 
 SQL = statements("parts")
 # As in db/schema.py, which costs 15 MiB to import.
-PARTITIONED = ("requests", "routes", "attempts", "results")
+PARTITIONED = ("requests", "routes", "attempts", "results", "scores", "replies")
 OWN_FIRST = 1_000_000_000
 LARGE_JOB = 250_000
 DROP_WAIT = "10s"

@@ -26,12 +26,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 
-from db import yard_tables
+from db import router_tables, yard_tables
 from db.metadata import EMPTY, NOW, ZERO, id_column, metadata, time_column
 
-__all__ = ("PARTITIONED", "metadata", "yard_tables")
+__all__ = ("PARTITIONED", "metadata", "router_tables", "yard_tables")
 
-PARTITIONED = ("requests", "routes", "attempts", "results")
+PARTITIONED = ("requests", "routes", "attempts", "results", "scores", "replies")
 
 projects = Table(
     "projects",
@@ -163,7 +163,8 @@ requests = Table(
     postgresql_partition_by="LIST (part)",
 )
 
-# What the route step decided, packed: one row a route chunk, arrays in the order of seqs.
+# What the route step decided, packed: one row a route chunk, arrays in the order of seqs. Where a
+# router predicted, `quality` and `cost` (USD) are float16, a row of `candidates` a request.
 routes = Table(
     "routes",
     metadata,
@@ -177,6 +178,11 @@ routes = Table(
     Column("reasons", JSONB, nullable=False, server_default=text("'{}'")),
     Column("model_version", Text, nullable=False, server_default=text("''")),
     time_column("at", now=True),
+    Column("intents", ARRAY(Text)),
+    Column("candidates", ARRAY(Text)),
+    Column("quality", LargeBinary),
+    Column("cost", LargeBinary),
+    Column("propensity", ARRAY(REAL)),
     PrimaryKeyConstraint("part", "job_id", "chunk_id"),
     postgresql_partition_by="LIST (part)",
 )

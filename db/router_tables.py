@@ -1,0 +1,87 @@
+"""The tables of the router: its models, what it planned, and what answers were worth."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from db.metadata import id_column, metadata, time_column
+
+# Trained models, immutable but for which version is promoted. `body` is the model's file
+# (without pickle), `info` what can be told of it: candidates, columns, figures, data, versions.
+router_models = Table(
+    "router_models",
+    metadata,
+    id_column(),
+    Column("project_id", BigInteger, ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("promoted", Boolean, nullable=False, server_default=text("false")),
+    Column("body", LargeBinary, nullable=False),
+    Column("info", JSONB, nullable=False, server_default=text("'{}'")),
+    time_column("created_at", now=True),
+    UniqueConstraint("project_id", "name", "version"),
+    Index(
+        "ix_router_models_promoted",
+        "project_id",
+        "name",
+        unique=True,
+        postgresql_where=text("promoted"),
+    ),
+    CheckConstraint("task in ('choice', 'intent')", name="task"),
+)
+
+# One row a wave of a job that is planned as a whole: prices, shares, expectations (JSON).
+waves = Table(
+    "waves",
+    metadata,
+    Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("wave", Integer, nullable=False),
+    Column("body", JSONB, nullable=False),
+    time_column("at", now=True),
+    PrimaryKeyConstraint("job_id", "wave"),
+)
+
+# What a scorer says of a request's result: 0 is worthless, 1 is right.
+scores = Table(
+    "scores",
+    metadata,
+    Column("part", Integer, nullable=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("round", SmallInteger, nullable=False),
+    Column("scorer", Text, nullable=False),
+    Column("value", Double, nullable=False),
+    time_column("at", now=True),
+    PrimaryKeyConstraint("part", "job_id", "seq", "round", "scorer"),
+    postgresql_partition_by="LIST (part)",
+)
+
+# Answers that did not become the result (yet): of the cheap steps of a cascade.
+replies = Table(
+    "replies",
+    metadata,
+    Column("part", Integer, nullable=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("n", SmallInteger, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("part", "job_id", "seq", "n"),
+    postgresql_partition_by="LIST (part)",
+)

@@ -1,0 +1,1 @@
+"""Judging answers without I/O: scorers and what they add up to."""
