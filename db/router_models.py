@@ -38,7 +38,7 @@ class StoredModel(NamedTuple):
     promoted: bool
 
 
-async def put_model(  # noqa: PLR0913
+async def put_model(
     conn: Connection,
     project_id: int,
     name: str,
