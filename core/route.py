@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from core.checks import Checks, Policy
+from core.router import RouterSettings, check_router
 from core.strict import Name, Problem, SettingsError, Strict, suggest
 
 
@@ -29,22 +30,39 @@ class CheckSettings(Strict):
 
 
 class RouteSettings(Strict):
-    """Who may answer, and which of them is chosen when there is work: `choose` is a policy of
-    `routing/policies.py`. `weights` are shares by candidate. Requests that were too long or
-    refused go to deployments of their own lists, where there are some. `max_output` (tokens)
-    holds for requests without a limit of their own; `max_attempts` counts over all candidates.
+    """Who may answer, and which of them is chosen: `choose` is a policy of
+    `routing/policies.py`, applied when there is work, or goes by what the model of `router`
+    predicts of each request (core/router.py). `weights` are shares by candidate. Requests that
+    were too long or refused go to deployments of their own lists, where there are some.
+    `max_output` (tokens) holds for requests without a limit of their own; `max_attempts` counts
+    over all candidates.
     """
 
     candidates: list[Name] = Field(min_length=1)
-    choose: Literal["ordered", "cheapest", "fastest", "weighted", "least_busy", "spread"] = (
-        "ordered"
-    )
+    choose: Literal[
+        "ordered",
+        "cheapest",
+        "fastest",
+        "weighted",
+        "least_busy",
+        "spread",
+        "fixed",
+        "threshold",
+        "cascade",
+        "optimize",
+    ] = "ordered"
+    router: RouterSettings | None = None
     weights: dict[Name, float] = Field(default_factory=dict)
     too_long: list[Name] = Field(default_factory=list)
     refused: list[Name] = Field(default_factory=list)
     max_output: int = Field(default=4096, gt=0)
     max_attempts: int = Field(default=6, ge=1, le=100)
     checks: CheckSettings = CheckSettings()
+
+    @model_validator(mode="after")
+    def _has_the_router_it_goes_by(self) -> "RouteSettings":
+        check_router(self.choose, self.router)
+        return self
 
     @model_validator(mode="after")
     def _weighs_its_candidates(self) -> "RouteSettings":

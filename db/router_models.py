@@ -109,6 +109,14 @@ async def promoted_id(conn: Connection, project_id: int, name: str) -> int | Non
     return None if row is None else int(row[0])
 
 
+async def promoted_info(conn: Connection, project_id: int, name: str) -> dict[str, Any] | None:
+    """What can be told of the promoted version; None where none is promoted."""
+    row = await (
+        await conn.execute(SQL["promoted_info"], {"project_id": project_id, "name": name})
+    ).fetchone()
+    return None if row is None else dict(row[0])
+
+
 async def promote(conn: Connection, project_id: int, name: str, version: int) -> None:
     """From now on routes go by this version of the name. Raises NotFoundError."""
     where = {"project_id": project_id, "name": name, "version": version}

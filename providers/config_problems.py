@@ -7,7 +7,8 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from core.route import RouteSettings
+from core.route import CheckSettings, RouteSettings
+from core.router import RouterSettings
 from core.settings import (
     DeploymentSettings,
     HealthSettings,
@@ -21,6 +22,20 @@ from core.settings import (
 from core.strict import Problem, SettingsError, suggest
 
 Path = tuple[str | int, ...]
+
+_PLACES: Final[tuple[tuple[tuple[str, ...], type[BaseModel]], ...]] = (
+    (("providers", "*"), ProviderSettings),
+    (("providers", "*", "health"), HealthSettings),
+    (("providers", "*", "keys", "*"), KeySettings),
+    (("providers", "*", "keys", "*", "limits"), LimitSettings),
+    (("deployments", "*"), DeploymentSettings),
+    (("deployments", "*", "limits"), LimitSettings),
+    (("deployments", "*", "price"), PriceSettings),
+    (("routes", "*"), RouteSettings),
+    (("routes", "*", "checks"), CheckSettings),
+    (("routes", "*", "router"), RouterSettings),
+    (("yard",), YardSettings),
+)
 
 _SECRET_KEYS: Final = frozenset({"api_key", "keys", "headers"})
 _MUST: Final = re.compile(r"^Input should be ")
@@ -68,27 +83,10 @@ def _problem(path: Path, detail: ErrorDetails) -> Problem:
 
 def _model_at(path: Path) -> type[BaseModel]:
     """The model whose fields stand at a place of the tree."""
-    match path:
-        case ("providers", _):
-            return ProviderSettings
-        case ("providers", _, "health", *_):
-            return HealthSettings
-        case ("providers", _, "keys", _):
-            return KeySettings
-        case ("providers", _, "keys", _, "limits"):
-            return LimitSettings
-        case ("deployments", _):
-            return DeploymentSettings
-        case ("deployments", _, "limits"):
-            return LimitSettings
-        case ("deployments", _, "price"):
-            return PriceSettings
-        case ("routes", _):
-            return RouteSettings
-        case ("yard",):
-            return YardSettings
-        case _:
-            return Settings
+    for place, model in _PLACES:
+        if len(place) == len(path) and all(p in ("*", q) for p, q in zip(place, path, strict=True)):
+            return model
+    return Settings
 
 
 def _shown(path: Path, value: object) -> str:

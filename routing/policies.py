@@ -6,6 +6,7 @@
     weighted    shares of `weights` of all requests                             takes the next
     least_busy  the fewest calls, in flight and bound, for what it can carry    takes the next
     spread      the most room, among those that serve the first one's model     waits for them
+    (routed)    the first of the list, which the router has put in order        waits for it
 
 Only candidates that have not given up on the requests count, and of those the open ones. One
 that is closed is passed over; one that opens again in a few seconds is waited for as one that
@@ -21,6 +22,7 @@ from typing import Final
 
 from core.money import Price, to_usd
 from core.plan import LISTS, Plan, indexes
+from core.router import ROUTED
 from core.settings import configured_name
 
 SOON: Final = 5.0
@@ -177,7 +179,7 @@ def reach(plan: Plan, home: str, seen: Mapping[str, Line]) -> list[str]:
         i for i in listed if not seen[plan.candidates[i]].away
     ]
     own = [index for index in present if index < plan.own]
-    if plan.choose == "ordered" or not own:
+    if plan.choose in ORDERED or not own:
         best = [configured_name(plan.candidates[index]) for index in present[:1]]
         present = [i for i in present if configured_name(plan.candidates[i]) in best]
     else:
@@ -289,8 +291,11 @@ def _room(view: _View, index: int) -> str:
     return f"room for {max(0, line.room)} of {line.ahead}"
 
 
+ORDERED: Final = ("ordered", *ROUTED)
+"""Where the list's order is the choice."""
+
 POLICIES: Final = {
-    "ordered": _Policy(_in_order, _place, patient=True),
+    **dict.fromkeys(ORDERED, _Policy(_in_order, _place, patient=True)),
     "cheapest": _Policy(_by_price, _price_told, patient=True),
     "fastest": _Policy(_by_latency, _latency),
     "weighted": _Policy(_by_weight, _weight_told),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from core.checks import NO_CHECKS, Checks
 from core.plan import MOST_CANDIDATES
 from core.route import RouteSettings
+from core.router import ROUTED, RouterSettings
 from core.settings import Settings
 
 DEFAULT_ROUTE = "default"
@@ -14,8 +15,9 @@ DEFAULT_ROUTE = "default"
 @dataclass(frozen=True, slots=True)
 class Target:
     """A name resolved: the route whose rules hold, the candidates in its order, and those for
-    requests that are too long or refused. `weights` are by candidate; `fallbacks` and `timeout`
-    (seconds) are a request's own wishes."""
+    requests that are too long or refused. `weights` are by candidate; `router` is there where
+    predictions are to order the candidates; `fallbacks` and `timeout` (seconds) are a request's
+    own wishes."""
 
     route: str
     candidates: tuple[str, ...]
@@ -24,6 +26,7 @@ class Target:
     max_attempts: int
     checks: Checks = NO_CHECKS
     weights: Mapping[str, float] = field(default_factory=dict)
+    router: RouterSettings | None = None
     too_long: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     fallbacks: tuple[str, ...] = ()
@@ -33,7 +36,8 @@ class Target:
 def resolve_target(name: str, settings: Settings) -> Target | None:
     """Routes first, then deployments, then models; None for a name that is none of them.
 
-    A deployment or a model takes the default route's rules. A model served by several
+    A deployment or a model takes the default route's rules, but is not chosen by a router: it
+    was named. A model served by several
     deployments has them all as candidates, in the order of the configuration. A deployment
     stands for all of its lines, which share its weight.
     """
@@ -64,14 +68,16 @@ def _target(
         for line in settings.lines(deployment)
     }
     own = {line: shares.get(line, 1.0) for line in candidates}
+    named = rules.choose in ROUTED and name not in settings.routes
     return Target(
         route=name,
         candidates=candidates,
-        choose=rules.choose,
+        choose="ordered" if named else rules.choose,
         max_output=rules.max_output,
         max_attempts=rules.max_attempts,
         checks=rules.checks.resolved(),
         weights=own if rules.choose == "weighted" else {},
+        router=None if named else rules.router,
         too_long=_lines(rules.too_long, settings),
         refused=_lines(rules.refused, settings),
     )

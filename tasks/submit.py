@@ -32,6 +32,7 @@ from tasks.bell import ring
 from tasks.context import Context
 from tasks.intake import Intake, empty_row
 from tasks.lines import Source, estimate_lines, is_file, read_lines, source_name
+from tasks.router_check import check_routers
 
 MAX_PROBLEMS = 100
 SPOOL = 4 * 2**20
@@ -76,6 +77,9 @@ async def submit(
     async with ctx.pool.connection() as conn:
         weighs = ctx.settings.projects.get(options.project, ProjectSettings()).weight
         project = await open_project(conn, options.project, weighs)
+        if options.route:
+            # Before a long file is read; what its lines name is looked at when they are known.
+            await check_routers(conn, project.id, ctx.settings, [options.route])
         deadline = None if options.deadline is None else await time_of(conn, options.deadline)
         job_id = await next_job_id(conn)
         large = is_large(estimate_lines(source))
@@ -153,6 +157,7 @@ class _Taking:
                 await create_part(conn, self._part)
             intake = await self._copy(conn, blocks)
             self._progress(blocks.total)
+            await check_routers(conn, project.id, self._ctx.settings, intake.targets)
             if is_own(self._part):
                 await attach_part(conn, self._part)
             refused = await self._refuse(conn, job_id, blocks)

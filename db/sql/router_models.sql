@@ -33,6 +33,10 @@ where project_id = %(project_id)s and name = %(name)s and promoted;
 -- name: promoted_id
 select id from router_models where project_id = %(project_id)s and name = %(name)s and promoted;
 
+-- name: promoted_info
+select info from router_models
+where project_id = %(project_id)s and name = %(name)s and promoted;
+
 -- name: demote
 update router_models set promoted = false
 where project_id = %(project_id)s and name = %(name)s and promoted;

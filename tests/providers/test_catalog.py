@@ -421,6 +421,15 @@ def test_a_schema_that_is_none_is_refused_with_its_place(file: Path) -> None:
         ("choose: weighted, weights: {small: 0}", "weights: are all 0"),
         ("too_long: [min]", "too_long.0: min is not under deployments. Did you mean mini?"),
         ("refused: [nobody]", "refused.0: nobody is not under deployments"),
+        ("choose: optimize", "router: is missing, and optimize goes by it. Name a model"),
+        ("router: tickets", "router: counts for nothing with ordered. Write choose: fixed,"),
+        ("choose: fixed, router: {model: a, quality: 0.9}", "router.quality: is nothing that"),
+        (
+            "choose: optimize, router: {model: a, quality: 0.9, usd_per_1k: 2}",
+            "router.usd_per_1k: stands beside quality. Give the one",
+        ),
+        ("choose: threshold, router: {model: a, qualty: 1}", "Did you mean quality?"),
+        ("choose: threshold, router: {model: a, explore: 0.9}", "less than or equal to 0.5"),
     ],
 )
 def test_a_wrong_policy_is_told_with_its_remedy(file: Path, rules: str, told: str) -> None:

@@ -64,3 +64,15 @@ def test_a_deployment_stands_for_its_lines_in_order() -> None:
         "large": ("large#1", "large#2", "small"),
         "m-70b": ("large#1", "large#2"),
     }
+
+
+def test_who_names_a_deployment_is_not_chosen_for_by_the_default_routes_router() -> None:
+    rules = {"candidates": ["small", "large"], "choose": "optimize", "router": "tickets"}
+    routed = Settings.model_validate({**SETTINGS.model_dump(), "routes": {"default": rules}})
+    asked = resolve_target("default", routed)
+    named = resolve_target("small", routed)
+    assert asked is not None
+    assert asked.router is not None
+    assert (asked.choose, asked.router.model) == ("optimize", "tickets")
+    assert named is not None
+    assert (named.choose, named.router) == ("ordered", None)

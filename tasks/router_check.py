@@ -1,0 +1,42 @@
+"""Whether a route's router can do what the route asks of it: said at submit, not in a log."""
+
+from collections.abc import Iterable
+
+from core.errors import ConfigError
+from core.settings import Settings
+from db.connect import Connection
+from db.router_models import promoted_info
+
+
+async def check_routers(
+    conn: Connection, project_id: int, settings: Settings, targets: Iterable[str]
+) -> None:
+    """Raises ConfigError where one of the targets is a route whose router has no promoted model
+    of task choice in this project, or one that does not know all of the route's candidates."""
+    for name in targets:
+        route = settings.routes.get(name)
+        if route is None or route.router is None:
+            continue
+        model = route.router.model
+        remedy = (
+            f"Train one: batchyard router train --from results --name {model}; or run a pilot: "
+            "submit --pilot 500"
+        )
+        info = await promoted_info(conn, project_id, model)
+        if info is None:
+            raise ConfigError(
+                f"routes.{name} chooses by the router {model!r}, of which this project has no "
+                f"promoted model. {remedy}"
+            )
+        known = info.get("candidates")
+        if known is None:
+            raise ConfigError(
+                f"routes.{name}: {model!r} is a model of intents and chooses no deployment. "
+                f"Name one of task choice; batchyard router list shows them"
+            )
+        unknown = [one for one in route.candidates if one not in known]
+        if unknown:
+            raise ConfigError(
+                f"routes.{name}: the router {model!r} does not know {', '.join(unknown)}, only "
+                f"{', '.join(known)}. {remedy}"
+            )
