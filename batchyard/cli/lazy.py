@@ -1,8 +1,9 @@
 """A group of commands that imports a command's module only when it is called."""
 
 import importlib
+from collections.abc import Mapping
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -34,23 +35,25 @@ def _load(name: str, entry: Entry) -> Any:
 
 
 class LazyGroup(TyperGroup):
-    """Knows names and summaries from the registry; loads what is called."""
+    """Knows names and summaries from a table; loads what is called."""
+
+    table: ClassVar[Mapping[str, Entry]] = COMMANDS
 
     def __init__(self, **attrs: Any) -> None:
         super().__init__(**attrs)
         self.commands = {
             name: TyperCommand(name, help=entry.summary, rich_markup_mode=None)
-            for name, entry in COMMANDS.items()
+            for name, entry in self.table.items()
         }
 
     @override
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        entry = COMMANDS.get(name or "")
+        entry = self.table.get(name or "")
         return name, _load(name, entry) if name and entry else command, rest
 
     @override
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        for section, names in groupby(COMMANDS, key=lambda name: COMMANDS[name].section):
+        for section, names in groupby(self.table, key=lambda name: self.table[name].section):
             with formatter.section(section):
-                formatter.write_dl([(name, COMMANDS[name].summary) for name in names])
+                formatter.write_dl([(name, self.table[name].summary) for name in names])

@@ -19,6 +19,7 @@ class Entry(NamedTuple):
 YARD = "The yard"
 JOBS = "Jobs"
 CHECK = "Looking closer"
+ROUTER = "The router"
 TOOLS = "Tools"
 
 COMMANDS: dict[str, Entry] = {
@@ -43,6 +44,9 @@ COMMANDS: dict[str, Entry] = {
     "audit": Entry(CHECK, "audit", "audit", "Recompute every count and every cent."),
     "logs": Entry(CHECK, "logs", "logs", "What the services have written down."),
     "doctor": Entry(CHECK, "doctor", "doctor", "Check that all is there that a job needs."),
+    "router": Entry(
+        ROUTER, "router", "app", "Train, measure and keep what chooses among candidates."
+    ),
     "demo": Entry(TOOLS, "demo", "demo", "Label real messages, live, in a yard of its own."),
     "completion": Entry(TOOLS, "completion", "completion", "Tab completion for your shell."),
     "config": Entry(TOOLS, "config", "app", "Show or check the configuration."),
@@ -50,4 +54,10 @@ COMMANDS: dict[str, Entry] = {
     "flower": Entry(TOOLS, "flower", "flower", "Where Flower is, and its password."),
     "migrate": Entry(TOOLS, "migrate", "migrate", "Bring the database to a revision."),
     "simulator": Entry(TOOLS, "simulator", "simulator", "Run a simulated provider."),
+}
+
+# The commands of `batchyard router`, a file each.
+ROUTER_COMMANDS: dict[str, Entry] = {
+    "train": Entry(ROUTER, "router_train", "train", "Train a model on judged prompts."),
+    "eval": Entry(ROUTER, "router_eval", "evaluate", "Measure a model on judged prompts."),
 }

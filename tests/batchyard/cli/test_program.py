@@ -4,7 +4,7 @@ import pytest
 
 from batchyard.cli.lazy import _load
 from batchyard.cli.program import run
-from batchyard.cli.registry import COMMANDS
+from batchyard.cli.registry import COMMANDS, ROUTER_COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -15,11 +15,20 @@ def test_every_command_has_help_with_examples(name, capsys):
     assert "Examples:" in said
 
 
+@pytest.mark.parametrize("name", ROUTER_COMMANDS)
+def test_every_command_of_the_router_has_help_with_examples(name, capsys):
+    assert run(["router", name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"batchyard router {name}" in said
+    assert "Examples:" in said
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_speaks_json(name):
     command = _load(name, COMMANDS[name])
-    members = list(getattr(command, "commands", {}).values()) or [command]
-    for member in members:
+    lazy = getattr(command, "table", {})
+    members = [_load(inner, entry) for inner, entry in lazy.items()]
+    for member in members or list(getattr(command, "commands", {}).values()) or [command]:
         assert "--json" in {option for param in member.params for option in param.opts}
 
 

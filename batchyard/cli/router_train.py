@@ -1,0 +1,109 @@
+"""`batchyard router train`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import typer
+
+from batchyard.choosing import Sample, names, train_on
+from batchyard.cli.output import JsonFlag, put_json, put_line, put_note
+from batchyard.prices_file import read_prices
+from batchyard.recognise import Wanted
+from batchyard.tables import Table, read_table
+from core.errors import InputError
+from routing.model_file import dump
+from routing.model_state import Model
+
+
+class Task(StrEnum):
+    """What a model is trained for."""
+
+    CHOICE = "choice"
+    INTENT = "intent"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of the command, whatever the task."""
+
+    wanted: Wanted
+    sample: Sample
+
+
+class Trainer(Protocol):
+    """How a task's model is made: the model, and lines for people about the data."""
+
+    def __call__(self, table: Table, asked: Asked) -> tuple[Model, tuple[str, ...]]: ...
+
+
+def _choice(table: Table, asked: Asked) -> tuple[Model, tuple[str, ...]]:
+    model, seen = train_on(table, asked.wanted, asked.sample)
+    return model, seen.lines
+
+
+TRAINERS: Mapping[Task, Trainer] = {Task.CHOICE: _choice}
+
+DataOption = Annotated[
+    Path, typer.Option("-d", "--data", help="Judged prompts: Parquet, CSV or JSONL.")
+]
+MetadataOption = Annotated[
+    str, typer.Option("-m", "--metadata", metavar="COL,…", help="Columns that the model reads.")
+]
+PricesOption = Annotated[
+    Path | None, typer.Option(help="What candidates cost (YAML), where the data do not say.")
+]
+
+
+# One parameter an option.
+def train(  # noqa: PLR0913
+    *,
+    data: DataOption,
+    task: Annotated[Task, typer.Option("-t", "--task", help="What it is for.")] = Task.CHOICE,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where the model goes.")],
+    labels: Annotated[int, typer.Option(min=0, help="Train on so many rows (0: all).")] = 0,
+    seed: Annotated[int, typer.Option(help="Which rows those are.")] = 0,
+    metadata: MetadataOption = "",
+    candidates: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Columns of scores (default: recognised).")
+    ] = "",
+    text: Annotated[str, typer.Option(metavar="COL", help="The column of prompts.")] = "",
+    prices: PricesOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train a model on judged prompts and write it to a file.
+
+    For choice: a column with the prompts (prompt, text, …) and one of scores for each
+    candidate, from 0 to 1 or true and false; perhaps costs in US dollars (`mini|total_cost`),
+    answers (`mini|model_response`), and metadata: a task, a template, a subject say more about
+    which candidate will do than the text does. The data are recognised and told on stderr.
+
+    \b
+    Examples:
+      batchyard router train --data judged.parquet --task choice --out tickets.router
+      batchyard router train --data judged.csv --metadata subject --labels 1500 --out a.router
+      batchyard router train --data scored.jsonl --prices prices.yaml --out b.router --json
+    """
+    if task not in TRAINERS:
+        raise InputError(f"--task {task.value}: this batchyard trains no such model.")
+    wanted = Wanted(
+        text=text,
+        candidates=names(candidates),
+        metadata=names(metadata),
+        prices=read_prices(prices) if prices else None,
+    )
+    model, lines = TRAINERS[task](read_table(data), Asked(wanted, Sample(labels, seed)))
+    for line in lines:
+        put_note(line)
+    body = dump(model)
+    try:
+        out.write_bytes(body)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}.") from error
+    told: dict[str, Any] = {"out": str(out), "bytes": len(body), "kind": model.kind, **model.info}
+    if as_json:
+        put_json(told)
+    else:
+        put_line(f"{out}: a model for {model.kind}, {len(body) / 1e6:.1f} MB")
