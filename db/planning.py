@@ -1,7 +1,9 @@
 """The route step's reads and writes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -11,6 +13,10 @@ from db.connect import Connection, only_row, statements
 from db.copytext import array
 
 SQL = statements("planning")
+NAN: Final = b"\x00\x7e"
+"""As float16, little-endian."""
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +30,24 @@ class RouteChunk:
     seqs: list[int]
     route: str
     limited: bool
+    project_id: int
 
 
 class Unrouted(NamedTuple):
-    """One request before its decision; `wishes` is JSON, or None."""
+    """One request before its decision; `wishes` and `metadata` are JSON, or None."""
 
     seq: int
     target: str
     body: bytes
     wishes: str | None
+    metadata: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedChunk:
     """Requests of equal plan, at most 200. Lists run in step; bounds are nano-dollars on the
-    candidate, which is one of the plan's list `among`."""
+    candidate, which is one of the plan's list `among`. One of kind `plan` has up to 2,000, and
+    stands nowhere (deployment ''): who gets its requests is decided for the whole job."""
 
     plan_id: int
     deployment: str
@@ -47,6 +56,21 @@ class PlannedChunk:
     bounds: list[int]
     candidate: int = 0
     among: str = USUAL
+    kind: Literal["call", "plan"] = "call"
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What routers said of requests, in the ascending order of `seqs`: `quality` and `cost` are
+    packed by `routing.packing`, a row of `candidates` a request; `propensity` is how likely
+    the candidate asked first was to be that one."""
+
+    seqs: list[int]
+    candidates: list[str]
+    quality: bytes
+    cost: bytes
+    propensity: list[float]
+    model_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +86,8 @@ async def take_route_chunk(conn: Connection, job_id: int) -> RouteChunk | None:
     row = await (await conn.execute(SQL["take"], {"job_id": job_id})).fetchone()
     if row is None:
         return None
-    id_, part, round_, seqs, route, limited = row
-    return RouteChunk(id_, job_id, part, round_, seqs, route, limited)
+    id_, part, round_, seqs, route, limited, project_id = row
+    return RouteChunk(id_, job_id, part, round_, seqs, route, limited, project_id)
 
 
 async def is_unrouted(conn: Connection, job_id: int) -> bool:
@@ -84,7 +108,10 @@ async def read_requests(conn: Connection, chunk: RouteChunk) -> list[Unrouted]:
         SQL["read"], {"part": chunk.part, "job_id": chunk.job_id, "seqs": chunk.seqs}
     )
     rows = await cursor.fetchall()
-    return [Unrouted(seq, target, body.encode(), wishes) for seq, target, body, wishes in rows]
+    return [
+        Unrouted(seq, target, body.encode(), wishes, metadata)
+        for seq, target, body, wishes, metadata in rows
+    ]
 
 
 async def put_plan(conn: Connection, plan: Plan) -> int:
@@ -98,22 +125,29 @@ async def put_plan(conn: Connection, plan: Plan) -> int:
 
 
 async def put_decisions(
-    conn: Connection, chunk: RouteChunk, planned: list[PlannedChunk], refused: list[Refused]
+    conn: Connection,
+    chunk: RouteChunk,
+    planned: list[PlannedChunk],
+    refused: list[Refused],
+    predicted: Predicted | None = None,
+    reasons: Mapping[str, str] = NOTHING,
 ) -> None:
-    """The packed route row, the planned chunks, the results of what is not called, and the
-    route chunk's end."""
+    """The packed route row with what was predicted and why it was followed so, the planned
+    chunks, the results of what is not called, and the route chunk's end."""
     calls: dict[int, int] = {}
     if chunk.round > 1:
         where = {"part": chunk.part, "job_id": chunk.job_id, "seqs": chunk.seqs}
         calls = dict(await (await conn.execute(SQL["calls_made"], where)).fetchall())
     common = {"part": chunk.part, "job_id": chunk.job_id, "round": chunk.round}
     async with conn.pipeline():
-        await conn.execute(SQL["put_route"], {**common, **_packed(chunk, planned)})
+        packed = {**_packed(chunk, planned, predicted), "reasons": Jsonb(dict(reasons))}
+        await conn.execute(SQL["put_route"], {**common, **packed})
         for group in planned:
             await conn.execute(
                 SQL["put_chunk"],
                 {
                     **common,
+                    "kind": group.kind,
                     "plan_id": group.plan_id,
                     "candidate": group.candidate,
                     "among": group.among,
@@ -137,7 +171,9 @@ async def put_decisions(
         await conn.execute(SQL["close"], {"id": chunk.id})
 
 
-def _packed(chunk: RouteChunk, planned: list[PlannedChunk]) -> dict[str, Any]:
+def _packed(
+    chunk: RouteChunk, planned: list[PlannedChunk], predicted: Predicted | None
+) -> dict[str, Any]:
     rows = sorted(
         (seq, group.plan_id, size.tokens)
         for group in planned
@@ -148,4 +184,29 @@ def _packed(chunk: RouteChunk, planned: list[PlannedChunk]) -> dict[str, Any]:
         "seqs": array(row[0] for row in rows),
         "plan_ids": array(row[1] for row in rows),
         "tokens": array(row[2] for row in rows),
+        **_foreseen([row[0] for row in rows], predicted),
+    }
+
+
+def _foreseen(seqs: list[int], predicted: Predicted | None) -> dict[str, Any]:
+    """The predictions for these requests; NaN for one without."""
+    if predicted is None:
+        names = "candidates", "quality", "cost", "propensity"
+        return {"model_version": "", **dict.fromkeys(names)}
+    place = {seq: row for row, seq in enumerate(predicted.seqs)}
+    width = 2 * len(predicted.candidates)
+    unknown = NAN * len(predicted.candidates)
+
+    def rows(body: bytes) -> bytes:
+        return b"".join(
+            body[width * at : width * (at + 1)] if at is not None else unknown
+            for at in map(place.get, seqs)
+        )
+
+    return {
+        "model_version": predicted.model_version,
+        "candidates": predicted.candidates,
+        "quality": rows(predicted.quality),
+        "cost": rows(predicted.cost),
+        "propensity": [predicted.propensity[place[seq]] if seq in place else 1.0 for seq in seqs],
     }

@@ -37,10 +37,12 @@ from routing.targets import Target, resolve_target
 from tasks.answers import check_schema
 from tasks.bounds import bound_nusd
 from tasks.context import Context
+from tasks.foresight import Asked, Foreseen, foresee
 
 log = structlog.get_logger()
 
 CHUNK = 200
+WAITING_CHUNK = 2000
 WORK_SECONDS = 2.0
 
 
@@ -55,12 +57,14 @@ class _Sized(NamedTuple):
 class _Kind:
     """Requests that travel together: an equal plan, and the list of it that they go by.
 
-    `candidate` is the first of the list: what the bounds hold for until dispatch chooses.
+    `candidate` is the first of the list: what the bounds hold for until dispatch chooses. What
+    `waits` does so for the plan of the whole job.
     """
 
-    def __init__(self, plan: Plan, among: str) -> None:
+    def __init__(self, plan: Plan, among: str, *, waits: bool = False) -> None:
         self.plan = plan
         self.among = among
+        self.waits = waits
         self.candidate = next(indexes(plan.mask(among)))
         self.deployment = plan.candidates[self.candidate]
 
@@ -101,11 +105,18 @@ async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) ->
     # Counting tokens is the one heavy piece of work here: the loop stays free meanwhile.
     counts = await asyncio.to_thread(_count, requests)
     planner = _Planner(context, chunk)
-    groups: dict[_Kind, list[_Sized]] = defaultdict(list)
     refused: list[Refused] = []
+    asked: list[tuple[Unrouted, Asked]] = []
     for request, counted in zip(requests, counts, strict=True):
         try:
-            kind, sized = planner.decide(request, counted)
+            asked.append((request, planner.asked(request, counted)))
+        except InputError as error:
+            refused.append(_refusal(request.seq, error))
+    foreseen = await foresee(context, conn, chunk, [one for _, one in asked])
+    groups: dict[_Kind, list[_Sized]] = defaultdict(list)
+    for request, one in asked:
+        try:
+            kind, sized = planner.decide(request, one, foreseen)
         except InputError as error:
             refused.append(_refusal(request.seq, error))
         else:
@@ -114,7 +125,7 @@ async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) ->
     # In this order everywhere: two steps that make the same new plans wait for each other.
     for kind, members in sorted(groups.items(), key=lambda group: group[0].plan.digest()):
         planned += _pack(await put_plan(conn, kind.plan), kind, members)
-    await put_decisions(conn, chunk, planned, refused)
+    await put_decisions(conn, chunk, planned, refused, foreseen.predicted, foreseen.reasons)
     return len(requests)
 
 
@@ -141,19 +152,24 @@ class _Planner:
         self._chunk = chunk
         self._targets: dict[str, Target] = {}
         self._windows: dict[tuple[str, str | None], list[int]] = {}
-        self._kinds: dict[tuple[str, str | None, int], _Kind] = {}
-        self._equal: dict[tuple[Plan, str], _Kind] = {}
+        self._kinds: dict[tuple[str, str | None, int, tuple[str, ...], bool], _Kind] = {}
+        self._equal: dict[tuple[Plan, str, bool], _Kind] = {}
 
-    def decide(self, request: Unrouted, counted: Counted | InputError) -> tuple[_Kind, _Sized]:
-        """Where the request stands, and what bounds its cost there.
-
-        Raises InputError for a request that cannot be called.
-        """
+    def asked(self, request: Unrouted, counted: Counted | InputError) -> Asked:
+        """What the request asks for. Raises InputError for one that cannot be called."""
         if isinstance(counted, InputError):
             raise counted
         target = self._target(request.target)
         size = counted.size(target.max_output)
-        kind = self._kind(request, target, size)
+        return Asked(request.seq, target, size, request.body, request.metadata)
+
+    def decide(self, request: Unrouted, asked: Asked, foreseen: Foreseen) -> tuple[_Kind, _Sized]:
+        """Where the request stands, and what bounds its cost there.
+
+        Raises InputError for a request that cannot be called.
+        """
+        size = asked.size
+        kind = self._kind(request, asked, foreseen)
         if kind.plan.checks.schema == REQUEST_SCHEMA:
             check_schema(request.body)
         first = self._context.deployments[kind.deployment]
@@ -165,16 +181,21 @@ class _Planner:
             )
         return kind, _Sized(request.seq, size, bound)
 
-    def _kind(self, request: Unrouted, target: Target, size: Size) -> _Kind:
-        deployments, asked = self._context.deployments, (request.target, request.wishes)
-        known = self._windows.get(asked)
+    def _kind(self, request: Unrouted, asked: Asked, foreseen: Foreseen) -> _Kind:
+        deployments, target, size = self._context.deployments, asked.target, asked.size
+        wanted = request.target, request.wishes
+        known = self._windows.get(wanted)
         if known is None:
             wished = self._wished(request.wishes, target)
-            known = self._windows[asked] = windows(wished, deployments)
-        key = *asked, bisect_left(known, size.tokens + size.output)
+            known = self._windows[wanted] = windows(wished, deployments)
+        order = foreseen.lines.get(request.seq, target.candidates)
+        waits = request.seq in foreseen.waiting
+        key = *wanted, bisect_left(known, size.tokens + size.output), order, waits
         if key not in self._kinds:
-            made = plan_for(size, self._wished(request.wishes, target), deployments)
-            self._kinds[key] = self._equal.setdefault(made, _Kind(*made))
+            ordered = replace(self._wished(request.wishes, target), candidates=order)
+            plan, among = plan_for(size, ordered, deployments)
+            made = _Kind(plan, among, waits=waits)
+            self._kinds[key] = self._equal.setdefault((plan, among, waits), made)
         return self._kinds[key]
 
     def _wished(self, asked: str | None, target: Target) -> Target:
@@ -234,15 +255,17 @@ def _refusal(seq: int, error: InputError) -> Refused:
 
 
 def _pack(plan_id: int, kind: _Kind, members: list[_Sized]) -> list[PlannedChunk]:
+    chunk = WAITING_CHUNK if kind.waits else CHUNK
     return [
         PlannedChunk(
             plan_id=plan_id,
-            deployment=kind.deployment,
-            seqs=[one.seq for one in members[at : at + CHUNK]],
-            sizes=[one.size for one in members[at : at + CHUNK]],
-            bounds=[one.bound for one in members[at : at + CHUNK]],
+            deployment="" if kind.waits else kind.deployment,
+            seqs=[one.seq for one in members[at : at + chunk]],
+            sizes=[one.size for one in members[at : at + chunk]],
+            bounds=[one.bound for one in members[at : at + chunk]],
             candidate=kind.candidate,
             among=kind.among,
+            kind="plan" if kind.waits else "call",
         )
-        for at in range(0, len(members), CHUNK)
+        for at in range(0, len(members), chunk)
     ]

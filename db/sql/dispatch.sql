@@ -23,8 +23,9 @@ cross join lateral (
 
 -- name: planned
 -- Where planned chunks stand and by which plans, each pair found by one step through the index.
+-- Those that stand nowhere wait for the plan of their whole job.
 with recursive pairs as (
-  (select deployment, plan_id from chunks where status = 'planned'
+  (select deployment, plan_id from chunks where status = 'planned' and deployment > ''
     order by deployment, plan_id limit 1)
   union all
   select n.deployment, n.plan_id

@@ -3,7 +3,7 @@
 -- name: take
 -- Locked, not leased: a route step that dies rolls back and the chunk is there again.
 select c.id, c.part, c.round, c.seqs, j.route,
-  a.limit_nusd is not null or p.limit_nusd is not null
+  a.limit_nusd is not null or p.limit_nusd is not null, j.project_id
 from chunks c
 join jobs j on j.id = c.job_id
 join accounts a on a.id = j.account_id
@@ -13,7 +13,7 @@ order by c.id limit 1
 for update of c skip locked;
 
 -- name: read
-select seq, target, body, wishes from requests
+select seq, target, body, wishes, metadata from requests
 where part = %(part)s and job_id = %(job_id)s and seq = any(%(seqs)s::int[])
 order by seq;
 
@@ -25,13 +25,15 @@ with made as (
 select id from made union all select id from plans where digest = %(digest)s limit 1;
 
 -- name: put_route
-insert into routes (part, job_id, chunk_id, round, seqs, plan_ids, tokens)
-values (%(part)s, %(job_id)s, %(chunk_id)s, %(round)s, %(seqs)s, %(plan_ids)s, %(tokens)s);
+insert into routes (part, job_id, chunk_id, round, seqs, plan_ids, tokens, reasons, model_version,
+  candidates, quality, cost, propensity)
+values (%(part)s, %(job_id)s, %(chunk_id)s, %(round)s, %(seqs)s, %(plan_ids)s, %(tokens)s,
+  %(reasons)s, %(model_version)s, %(candidates)s, %(quality)s, %(cost)s, %(propensity)s);
 
 -- name: put_chunk
-insert into chunks (job_id, part, round, plan_id, candidate, among, deployment, size, seqs, tries,
-  calls, tokens, text_bytes, overheads, outputs, bounds, status)
-values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, %(candidate)s, %(among)s, %(deployment)s,
+insert into chunks (job_id, part, round, kind, plan_id, candidate, among, deployment, size, seqs,
+  tries, calls, tokens, text_bytes, overheads, outputs, bounds, status)
+values (%(job_id)s, %(part)s, %(round)s, %(kind)s, %(plan_id)s, %(candidate)s, %(among)s, %(deployment)s,
   %(size)s, %(seqs)s, array_fill(0::smallint, array[%(size)s]), %(calls)s, %(tokens)s,
   %(text_bytes)s, %(overheads)s, %(outputs)s, %(bounds)s, 'planned');
 

@@ -3,7 +3,7 @@
 -- name: deployments
 -- What chunks without an owner name, each name found by one step through an index.
 with recursive planned as (
-  select min(deployment) as name from chunks where status = 'planned'
+  select min(deployment) as name from chunks where status = 'planned' and deployment > ''
   union all
   select (select min(deployment) from chunks where status = 'planned' and deployment > p.name)
   from planned p where p.name is not null

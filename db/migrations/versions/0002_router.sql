@@ -50,8 +50,8 @@ CREATE TABLE replies (
 )
  PARTITION BY LIST (part);
 
--- What the route step predicted, packed: arrays in the order of seqs; `quality` and `cost` (USD)
--- are float16 numbers, a row of candidates for each request.
+-- What the route step predicted, packed: arrays in the order of seqs; `quality` and `cost` (USD
+-- for 1,000 calls) are float16 numbers, a row of candidates for each request.
 ALTER TABLE routes
     ADD COLUMN intents TEXT[],
     ADD COLUMN candidates TEXT[],

@@ -1,0 +1,52 @@
+"""Trained models in this process, each loaded when a step first needs it.
+
+What loads them (numpy, scipy) is imported then, and not before: only control workers ever
+need it, and their call workers and producers stay small.
+"""
+
+import asyncio
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from db.connect import Connection
+from db.router_models import promoted, promoted_id
+
+MOST = 8
+"""Models that are kept; a large one takes some ten megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A version of a model, ready to predict: `model` is what `routing.model_file.load` made."""
+
+    name: str
+    version: int
+    model: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
+
+
+class Models:
+    """The promoted models by the id of their row: another promotion is another row."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[int, LoadedModel] = {}
+
+    async def promoted(self, conn: Connection, project_id: int, name: str) -> LoadedModel | None:
+        """The project's promoted model of the name; None where it has none."""
+        id_ = await promoted_id(conn, project_id, name)
+        if id_ is None:
+            return None
+        if id_ not in self._loaded:
+            stored = await promoted(conn, project_id, name)
+            if stored is None:
+                return None
+            load = importlib.import_module("routing.model_file").load
+            model = await asyncio.to_thread(load, stored.body)
+            while len(self._loaded) >= MOST:
+                self._loaded.pop(next(iter(self._loaded)))
+            id_ = stored.id
+            self._loaded[id_] = LoadedModel(name, stored.version, model)
+        return self._loaded[id_]
