@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from core.cascade import Cascade
 from core.checks import NO_CHECKS, Checks
 
 MOST_CANDIDATES: Final = 60
@@ -23,11 +24,12 @@ class Plan:
 
     The first `usual` candidates stand for every request, all where it is None; among them the
     policy `choose` chooses at dispatch, with `weights` in step with them where it is
-    `weighted`. The last `fallbacks` of these are the request's own wish: they come after all
-    others, in their order, whatever the route's policy. The `too_long` and `refused` ones stand
-    for requests that failed so; each is one of the candidates. `timeout` is in seconds for a
-    call, where the request wants less than its provider allows. Plans are immutable rows: what
-    a job was planned with stays as it was when the configuration changes later.
+    `weighted`; with a `cascade` each answer decides whether the next of them is asked. The last
+    `fallbacks` of these are the request's own wish: they come after all others, in their order,
+    whatever the route's policy. The `too_long` and `refused` ones stand for requests that
+    failed so; each is one of the candidates. `timeout` is in seconds for a call, where the
+    request wants less than its provider allows. Plans are immutable rows: what a job was
+    planned with stays as it was when the configuration changes later.
     """
 
     route: str
@@ -42,6 +44,7 @@ class Plan:
     usual: int | None = None
     too_long: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    cascade: Cascade | None = None
 
     @property
     def own(self) -> int:
@@ -70,6 +73,7 @@ class Plan:
             "usual": self.usual,
             "too_long": list(self.too_long),
             "refused": list(self.refused),
+            "cascade": None if self.cascade is None else self.cascade.body(),
         }
 
     def digest(self) -> str:
@@ -91,6 +95,7 @@ class Plan:
             usual=body.get("usual"),
             too_long=tuple(body.get("too_long", ())),
             refused=tuple(body.get("refused", ())),
+            cascade=Cascade(**cascade) if (cascade := body.get("cascade")) else None,
         )
 
 

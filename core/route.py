@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from core.cascade import CascadeSettings, check_cascade
 from core.checks import Checks, Policy
 from core.router import RouterSettings, check_router
 from core.strict import Name, Problem, SettingsError, Strict, suggest
@@ -32,10 +33,11 @@ class CheckSettings(Strict):
 class RouteSettings(Strict):
     """Who may answer, and which of them is chosen: `choose` is a policy of
     `routing/policies.py`, applied when there is work, or goes by what the model of `router`
-    predicts of each request (core/router.py). `weights` are shares by candidate. Requests that
-    were too long or refused go to deployments of their own lists, where there are some.
-    `max_output` (tokens) holds for requests without a limit of their own; `max_attempts` counts
-    over all candidates.
+    predicts of each request (core/router.py), or asks cheap candidates first and dearer ones
+    where their answer is not enough (core/cascade.py). `weights` are shares by candidate.
+    Requests that were too long or refused go to deployments of their own lists, where there are
+    some. `max_output` (tokens) holds for requests without a limit of their own; `max_attempts`
+    counts over all candidates.
     """
 
     candidates: list[Name] = Field(min_length=1)
@@ -52,6 +54,7 @@ class RouteSettings(Strict):
         "optimize",
     ] = "ordered"
     router: RouterSettings | None = None
+    cascade: CascadeSettings | None = None
     weights: dict[Name, float] = Field(default_factory=dict)
     too_long: list[Name] = Field(default_factory=list)
     refused: list[Name] = Field(default_factory=list)
@@ -61,7 +64,9 @@ class RouteSettings(Strict):
 
     @model_validator(mode="after")
     def _has_the_router_it_goes_by(self) -> "RouteSettings":
-        check_router(self.choose, self.router)
+        learned = self.cascade is None or self.cascade.accept == "learned"
+        check_router(self.choose, self.router, needed=learned)
+        check_cascade(self.choose, self.cascade, len(self.candidates), self.checks.resolved())
         return self
 
     @model_validator(mode="after")

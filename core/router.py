@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from core.strict import Name, Problem, SettingsError, Strict
 
 ROUTED: Final = ("fixed", "threshold", "cascade", "optimize")
-"""Ways to choose that need a router model."""
+"""Ways to choose that go by a router model; a cascade may do without."""
 
 AIMED: Final = ("threshold", "optimize")
 """Those that weigh quality against cost, and so may be told what to aim at."""
@@ -37,9 +37,10 @@ class RouterSettings(Strict):
         return self
 
 
-def check_router(choose: str, router: RouterSettings | None) -> None:
-    """Raises SettingsError where a route's way to choose and its router do not fit."""
-    if choose in ROUTED and router is None:
+def check_router(choose: str, router: RouterSettings | None, *, needed: bool = True) -> None:
+    """Raises SettingsError where a route's way to choose and its router do not fit. Not `needed`
+    is one by a cascade that decides without a model: it may order the candidates."""
+    if choose in ROUTED and router is None and needed:
         fix = "Name a model of `batchyard router list`: router: NAME"
         raise SettingsError(Problem(("router",), f"is missing, and {choose} goes by it", fix))
     if choose not in ROUTED and router is not None:

@@ -50,5 +50,6 @@ def plan_for(size: Size, target: Target, deployments: Mapping[str, Deployment]) 
         usual=len(own) + len(wished),
         too_long=longer,
         refused=refused,
+        cascade=target.cascade if len(own) > 1 else None,
     )
     return plan, among

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from core.cascade import Cascade, CascadeSettings
 from core.checks import NO_CHECKS, Checks
 from core.plan import MOST_CANDIDATES
 from core.route import RouteSettings
@@ -16,7 +17,8 @@ DEFAULT_ROUTE = "default"
 class Target:
     """A name resolved: the route whose rules hold, the candidates in its order, and those for
     requests that are too long or refused. `weights` are by candidate; `router` is there where
-    predictions are to order the candidates; `fallbacks` and `timeout` (seconds) are a request's
+    predictions are to order the candidates, `cascade` where answers decide who is asked next;
+    `fallbacks` and `timeout` (seconds) are a request's
     own wishes."""
 
     route: str
@@ -27,6 +29,7 @@ class Target:
     checks: Checks = NO_CHECKS
     weights: Mapping[str, float] = field(default_factory=dict)
     router: RouterSettings | None = None
+    cascade: Cascade | None = None
     too_long: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     fallbacks: tuple[str, ...] = ()
@@ -78,9 +81,16 @@ def _target(
         checks=rules.checks.resolved(),
         weights=own if rules.choose == "weighted" else {},
         router=None if named else rules.router,
+        cascade=None if named else _cascade(rules),
         too_long=_lines(rules.too_long, settings),
         refused=_lines(rules.refused, settings),
     )
+
+
+def _cascade(rules: RouteSettings) -> Cascade | None:
+    if rules.choose != "cascade":
+        return None
+    return (rules.cascade or CascadeSettings()).resolved()
 
 
 def known_targets(settings: Settings) -> list[str]:
