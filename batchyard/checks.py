@@ -18,8 +18,9 @@ from batchyard.environment import outside
 from core.deployment import Deployment
 from core.errors import ConfigError, ServiceError
 from core.settings import Settings
-from core.status import Cause, DeploymentStatus
+from core.status import DeploymentStatus
 from db.overview import Overview, overview
+from db.waits import remedy
 from providers.secrets import resolve_secret
 from providers.watch import look
 from workers.address import place_of
@@ -144,16 +145,15 @@ def check_closed(settings: Settings, seen: Overview) -> list[Check]:
     known = {line for name in settings.deployments for line in settings.lines(name)}
     found = []
     for one in seen.deployments:
-        if one.status == DeploymentStatus.OPEN or one.deployment not in known:
+        standing = one.condition
+        if standing.shown is DeploymentStatus.OPEN or one.deployment not in known:
             continue
-        resume = f"`batchyard deployments resume {one.deployment}`"
-        fix = f"{resume} opens it now"
-        if one.cause == Cause.KEY:
-            fix = f"Replace its key, then {resume}"
-        elif one.left is not None:
+        fix = remedy(one.deployment, standing)
+        if not fix:
+            fix = f"`batchyard deployments resume {one.deployment}` opens it now"
+        if one.left is not None:
             fix = f"It is tried again in {max(0.0, one.left):.0f} s; {fix}"
-        detail = f"{one.status}: {one.reason}"
-        found.append(Check(f"state of {one.deployment}", False, detail, fix))
+        found.append(Check(f"state of {one.deployment}", False, standing.told, fix))
     return found
 
 

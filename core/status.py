@@ -12,7 +12,8 @@
 
     deployment   open ─► cooling ─► probing ─► open     by itself: failures, limits, quota
                  open ─► disabled ─► open               its key was refused; an operator opens it
-                 any  ─► paused · drained ─► open       by an operator
+                 any  ─► paused ─► open                 by an operator
+                 and drained, beside any of them        by an operator: nothing new is bound
 
 `budget_exhausted` is batchyard's own word beside the OpenAI Batch API's statuses.
 """
@@ -96,7 +97,7 @@ class AttemptStatus(StrEnum):
 
 
 class DeploymentStatus(StrEnum):
-    """Whether a deployment gets work."""
+    """Whether a deployment gets work. DRAINED is how one that is open and drained is shown."""
 
     OPEN = "open"
     COOLING = "cooling"
@@ -120,22 +121,40 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a deployment stands, and why. `left` is in seconds, until it changes by itself."""
+    """How a deployment stands, and why. `left` is in seconds, until it changes by itself.
+    `drained` is an operator's word beside it: it sends what it has, and may fail at that as any
+    other, but gets nothing new."""
 
     status: DeploymentStatus = DeploymentStatus.OPEN
     cause: Cause | None = None
     reason: str = ""
     left: float | None = None
+    drained: bool = False
 
     @property
     def binds(self) -> bool:
         """Whether new work may be bound to it."""
-        return self.status in (DeploymentStatus.OPEN, DeploymentStatus.PROBING)
+        return self.sends and not self.drained
 
     @property
     def sends(self) -> bool:
         """Whether what is bound may be sent."""
-        return self.binds or self.status is DeploymentStatus.DRAINED
+        return self.status in (DeploymentStatus.OPEN, DeploymentStatus.PROBING)
+
+    @property
+    def shown(self) -> DeploymentStatus:
+        """What people are told that it is."""
+        quiet = self.status is DeploymentStatus.OPEN and self.drained
+        return DeploymentStatus.DRAINED if quiet else self.status
+
+    @property
+    def told(self) -> str:
+        """How it stands and why, for a sentence."""
+        why = f": {self.reason}" if self.reason else ""
+        beside = (
+            ", and drained" if self.drained and self.shown is not DeploymentStatus.DRAINED else ""
+        )
+        return f"{self.shown}{why}{beside}"
 
     @property
     def down(self) -> bool:

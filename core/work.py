@@ -24,7 +24,8 @@ class LeasedChunk:
     of its plan that the others are chosen from. `bounds` hold for its candidate. `turn` is its
     place among its deployment's chunks. `sent` is the cursor as the database has it; `open`
     counts the entries before it that have not been settled yet; `ended` says that nothing after
-    it will be sent under this lease (given back, or its job stopped).
+    it will be sent under this lease (given back, or its job stopped). `came_from` is the candidate
+    of its requests' last calls, None before the first.
     """
 
     id: int
@@ -50,6 +51,7 @@ class LeasedChunk:
     turn: float = 0.0
     excluded: int = 0
     among: str = USUAL
+    came_from: int | None = None
     sent: int = 0
     open: int = 0
     ended: bool = False
@@ -63,6 +65,11 @@ class LeasedChunk:
         return Size(
             self.tokens[index], self.text_bytes[index], self.overheads[index], self.outputs[index]
         )
+
+    @property
+    def last_called(self) -> str:
+        """The deployment of its requests' last calls; empty before the first."""
+        return "" if self.came_from is None else self.plan.candidates[self.came_from]
 
     @property
     def done(self) -> bool:

@@ -13,6 +13,7 @@ FIRST_COOLING: Final = 5.0
 LONGEST_COOLING: Final = 120.0
 CALM: Final = 300.0
 """Seconds it must have been open until its next cooling is a first one again."""
+PAUSED: Final = "by an operator"
 
 
 async def conditions(conn: Connection) -> dict[str, Condition]:
@@ -20,8 +21,10 @@ async def conditions(conn: Connection) -> dict[str, Condition]:
     await conn.execute(SQL["turn"])
     rows = await (await conn.execute(SQL["conditions"])).fetchall()
     return {
-        name: Condition(DeploymentStatus(status), Cause(cause) if cause else None, reason, left)
-        for name, status, cause, reason, left in rows
+        name: Condition(
+            DeploymentStatus(status), Cause(cause) if cause else None, reason, left, drained
+        )
+        for name, status, cause, reason, left, drained in rows
     }
 
 
@@ -67,15 +70,17 @@ async def probe(conn: Connection, deployments: Sequence[str]) -> list[str]:
     return await _changed(conn, "probe", deployments)
 
 
-async def close(
-    conn: Connection, deployments: Sequence[str], *, status: DeploymentStatus, reason: str
-) -> None:
-    """An operator takes them out; paused ones lose what is bound to them."""
-    params = {"deployments": list(deployments), "status": status, "reason": reason}
+async def pause(conn: Connection, deployments: Sequence[str]) -> None:
+    """An operator takes them out: they send nothing, and lose what is bound to them."""
+    params = {"deployments": list(deployments), "reason": PAUSED}
     async with conn.transaction():
-        await conn.execute(SQL["close"], params)
-        if status is DeploymentStatus.PAUSED:
-            await conn.execute(SQL["unbind"], params)
+        await conn.execute(SQL["pause"], params)
+        await conn.execute(SQL["unbind"], params)
+
+
+async def drain(conn: Connection, deployments: Sequence[str]) -> None:
+    """An operator lets them finish: they send what is bound to them, and get nothing new."""
+    await conn.execute(SQL["drain"], {"deployments": list(deployments)})
 
 
 async def resume(conn: Connection, deployments: Sequence[str]) -> list[str]:

@@ -6,14 +6,15 @@ from typing import Any, Final
 from core.plan import Plan
 from core.work import LeasedChunk
 
-COLUMNS: Final = 22
+COLUMNS: Final = 23
 """How many columns of a row `leased` reads; a statement may have more after them."""
 
 
 def leased(row: Sequence[Any]) -> LeasedChunk:
     """A row that begins with: id, fence, job_id, part, round, plan_id, candidate, deployment,
     excluded, among, seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds, the
-    job's and the project's account, whether one of them has a limit, the plan's body."""
+    job's and the project's account, whether one of them has a limit, the plan's body, the
+    candidate of the last call."""
     return LeasedChunk(
         id=row[0],
         fence=row[1],
@@ -36,4 +37,5 @@ def leased(row: Sequence[Any]) -> LeasedChunk:
         accounts=(row[18], row[19]),
         limited=row[20],
         plan=Plan.from_body(row[21]),
+        came_from=row[22],
     )

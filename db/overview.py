@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from core.status import Cause, Condition, DeploymentStatus
 from db.connect import Connection, statements
 from db.vitals import Vital, read_vitals
 
@@ -22,7 +23,8 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentState:
-    """A deployment that was closed once. `left` is in seconds, None for no end."""
+    """A deployment that was closed once. `left` is in seconds, None for no end; `drained` as in
+    `core/status.py`."""
 
     deployment: str
     status: str
@@ -30,6 +32,13 @@ class DeploymentState:
     reason: str
     margin: float
     left: float | None
+    drained: bool = False
+
+    @property
+    def condition(self) -> Condition:
+        """How it stands, as dispatch and lanes see it."""
+        cause = Cause(self.cause) if self.cause else None
+        return Condition(DeploymentStatus(self.status), cause, self.reason, self.left, self.drained)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,8 @@ routes = Table(
 # wire (or are in doubt), those after it never were. `bounds` is what each may cost at most on
 # the candidate; tokens, text_bytes, overheads and outputs (core/size.py) bound it on any other.
 # `excluded` are the candidates (bits) that have given up on the requests, `among` the list of
-# the plan that the others are chosen from, `choice` why dispatch chose the present one (JSON).
+# the plan that the others are chosen from, `came_from` the candidate of their last calls, null
+# before the first, `choice` why dispatch chose the present one (JSON).
 # Bound chunks are claimed in the order of their `turn`; those that were claimed before (0) first.
 chunks = Table(
     "chunks",
@@ -206,6 +207,7 @@ chunks = Table(
     Column("mode", Text, nullable=False, server_default=text("'live'")),
     Column("plan_id", BigInteger),
     Column("candidate", SmallInteger, nullable=False, server_default=ZERO),
+    Column("came_from", SmallInteger),
     Column("excluded", BigInteger, nullable=False, server_default=ZERO),
     Column("among", Text, nullable=False, server_default=text("''")),
     Column("deployment", Text, nullable=False, server_default=text("''")),

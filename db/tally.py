@@ -24,6 +24,11 @@ def count_rows(
     for settled in live:
         chunk = settled.entry.chunk
         _count(sums[chunk.job_id, chunk.deployment], settled)
+        if chunk.last_called:
+            # Counted where the call before it failed, and only now that it was made: where a
+            # request goes on is dispatch's to say, and may be nowhere.
+            kind = "retries" if chunk.last_called == chunk.deployment else "fallbacks"
+            sums[chunk.job_id, chunk.last_called][kind] += 1
     for settled, before in late:
         chunk = settled.entry.chunk
         _count_late(sums[chunk.job_id, chunk.deployment], settled, before)
@@ -44,9 +49,6 @@ def _count(into: dict[str, int], settled: Settled) -> None:
     if settled.result is not None:
         into["completed"] += settled.result.status == ResultStatus.COMPLETED
         into["failed"] += settled.result.status == ResultStatus.FAILED
-    elif settled.move is not None:
-        same = settled.move.candidate == settled.entry.chunk.candidate
-        into["retries" if same else "fallbacks"] += 1
     into["unpriced"] += settled.cost_nusd is None
     into["cost_nusd"] += settled.cost_nusd or 0
     _count_tokens(into, settled)
@@ -89,6 +91,7 @@ def _move_row(group: list[tuple[Settled, Move]]) -> dict[str, Any]:
         "round": chunk.round,
         "plan_id": chunk.plan_id,
         "candidate": move.candidate,
+        "came_from": chunk.candidate,
         "excluded": move.excluded,
         "among": move.among,
         "deployment": move.deployment,

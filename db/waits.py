@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from core.money import usd_text
+from core.status import Condition, DeploymentStatus
 
 # Dispatch comes by every second: what it has not bound by then has no room.
 NEW_S = 2.0
@@ -40,12 +41,20 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """A deployment that is not open; `reopens` in seconds from now, None: not by itself."""
+    """A deployment that is not open, or drained; `reopens` in seconds from now, None: not by
+    itself."""
 
     deployment: str
     status: str
     reason: str
     reopens: float | None
+    drained: bool = False
+
+    @property
+    def condition(self) -> Condition:
+        """How it stands, as dispatch and lanes see it."""
+        status = DeploymentStatus(self.status)
+        return Condition(status, None, self.reason, self.reopens, self.drained)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +110,23 @@ def _routing(facts: Waiting) -> list[str]:
 
 def told(closed: Closed) -> str:
     """How a deployment stands, why, and what ends it."""
+    standing = closed.condition
     back = f", back in {_seconds(closed.reopens)}" if closed.reopens is not None else ""
     reason = f" ({closed.reason})" if closed.reason else ""
-    remedy = ""
-    if closed.status == "disabled":
-        remedy = f". Replace its key, then `batchyard deployments resume {closed.deployment}`"
-    return f"deployment {closed.deployment} is {closed.status}{reason}{back}{remedy}"
+    beside = " and drained" if standing.drained and standing.shown is standing.status else ""
+    told = f"deployment {closed.deployment} is {standing.shown}{beside}{reason}{back}"
+    return ". ".join(filter(None, (told, remedy(closed.deployment, standing))))
+
+
+def remedy(deployment: str, standing: Condition) -> str:
+    """What an operator can do about a deployment that is not open; empty where it opens by
+    itself."""
+    resume = f"`batchyard deployments resume {deployment}`"
+    if standing.status is DeploymentStatus.DISABLED:
+        return f"Replace its key, then {resume}"
+    if standing.drained or standing.status is DeploymentStatus.PAUSED:
+        return f"{resume} opens it"
+    return ""
 
 
 def _again(facts: Waiting) -> list[str]:

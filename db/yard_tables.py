@@ -48,7 +48,6 @@ lanes = Table(
     CheckConstraint("status in ('queued', 'running')", name="status"),
 )
 
-# The one row that dispatch locks, so that one at a time runs in the whole yard.
 # The job number given last. Not a sequence: those jump by up to 32 when Postgres is killed, and
 # a number that a refused submit took could not be given back.
 job_numbers = Table(
@@ -59,6 +58,7 @@ job_numbers = Table(
     CheckConstraint("id = 1", name="one"),
 )
 
+# The one row that dispatch locks, so that one at a time runs in the whole yard.
 dispatches = Table(
     "dispatches",
     metadata,
@@ -84,7 +84,8 @@ turns = Table(
 )
 
 # How a line stands, where it ever was anything but open. `trips` counts how often in a row its
-# breaker opened: each time for longer.
+# breaker opened: each time for longer. `drained` is an operator's word beside the status: it
+# gets nothing new, however it fares with what it has.
 deployment_state = Table(
     "deployment_state",
     metadata,
@@ -94,6 +95,7 @@ deployment_state = Table(
     Column("reason", Text, nullable=False, server_default=text("''")),
     Column("trips", SmallInteger, nullable=False, server_default=ZERO),
     Column("margin", Double, nullable=False, server_default=text("1")),
+    Column("drained", Boolean, nullable=False, server_default=text("false")),
     time_column("until"),
     time_column("updated_at", now=True),
     CheckConstraint(
@@ -127,4 +129,21 @@ deployment_vitals = Table(
     Column("rate", REAL, nullable=False, server_default=ZERO),
     time_column("at", now=True),
     PrimaryKeyConstraint("deployment", "process_id"),
+)
+
+# What holds calls back: for each deployment, what of a scope's limits a process waited for lately
+# (`core/brake.py`), up to when, for how much of that time, and the limit in force.
+brakes = Table(
+    "brakes",
+    metadata,
+    Column("deployment", Text, nullable=False),
+    Column(
+        "process_id", BigInteger, ForeignKey("processes.id", ondelete="CASCADE"), nullable=False
+    ),
+    Column("scope", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("most", Double, nullable=False),
+    Column("share", REAL, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("deployment", "process_id", "scope", "what"),
 )

@@ -54,8 +54,8 @@ async def look(
             name=name,
             model=deployment.model,
             price=deployment.price,
-            closed="" if binds else f"{condition.status}: {condition.reason}",
-            reopens=condition.left,
+            closed="" if binds else condition.told,
+            reopens=None if condition.drained else condition.left,
             # One that is being tried gets a single chunk, and nobody waits for it.
             room=CHUNK if tried else ahead - bound,
             ahead=ahead,

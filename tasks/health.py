@@ -99,7 +99,7 @@ class Health:
             return
         if standing.status is DeploymentStatus.PROBING:
             verdict = breaker.probed(error, standing.cause)
-        elif standing.binds:
+        elif standing.sends:
             verdict = breaker.saw(error, self._clock())
         else:
             return
@@ -108,7 +108,7 @@ class Health:
 
     def park(self, deployment: str, seconds: float, reason: str) -> None:
         """Its next permit is that far away."""
-        if self.condition(deployment).binds:
+        if self.condition(deployment).sends:
             status = DeploymentStatus.COOLING
             self._say((deployment,), Verdict(status, Cause.LIMITS, reason, seconds))
 
@@ -161,9 +161,12 @@ class Health:
         label = self._key_label(lines[0]) if verdict.cause in (Cause.KEY, Cause.QUOTA) else ""
         if label:
             verdict = replace(verdict, reason=f"{verdict.reason}, {label}")
-        standing = Condition(verdict.status, verdict.cause, verdict.reason, verdict.seconds)
         for line in lines:
-            self._set(line, standing)
+            drained = self.condition(line).drained
+            self._set(
+                line,
+                Condition(verdict.status, verdict.cause, verdict.reason, verdict.seconds, drained),
+            )
         self._said.append(_Said(lines, verdict))
         self._wake.set()
 
@@ -173,7 +176,7 @@ class Health:
 
     def _set(self, line: str, standing: Condition) -> None:
         before = self.condition(line)
-        if standing.status is DeploymentStatus.OPEN:
+        if standing == OPEN:
             self._conditions.pop(line, None)
         else:
             self._conditions[line] = standing

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from core.status import AttemptStatus
-from core.work import Batch, Settled
+from core.work import Batch, LeasedChunk, Settled
 
 # Seconds: a statement, a transaction; and a slice or a step.
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -83,10 +83,6 @@ class DeploymentMeters:
             self.zero_cost += cost == 0
         else:
             self._add_failed(settled)
-        if settled.move is not None:
-            same = settled.move.candidate == settled.entry.chunk.candidate
-            self.retries += same
-            self.fallbacks += not same
         if usage is not None:
             self.input_tokens.add(usage.input_tokens)
             self.output_tokens.add(usage.output_tokens)
@@ -160,11 +156,20 @@ class Meters:
                 meters.late += 1
             else:
                 meters.add(settled)
+                self._came(chunk)
 
     def wrote_off(self, settled: Iterable[Settled]) -> None:
         """Calls that nobody knows the end of were written down by the sweep."""
         for one in settled:
             self.of(one.entry.chunk.deployment).add(one)
+            self._came(one.entry.chunk)
+
+    def _came(self, chunk: LeasedChunk) -> None:
+        """Where the call before failed, as `db/tally.py` counts it."""
+        if chunk.last_called:
+            left = self.of(chunk.last_called)
+            left.retries += chunk.last_called == chunk.deployment
+            left.fallbacks += chunk.last_called != chunk.deployment
 
     def paused(self, deployment: str, seconds: float) -> None:
         """A deployment asked for a pause."""

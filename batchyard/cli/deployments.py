@@ -1,6 +1,7 @@
 """`batchyard deployments`, and `pause`, `resume` and `drain` below it."""
 
 import os
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +18,10 @@ from core.errors import BatchyardError, NotFoundError
 from core.settings import Settings
 from core.status import DeploymentStatus
 from core.strict import suggest
-from db.health import close, resume
+from db.connect import Connection
+from db.health import drain as drain_lines
+from db.health import pause as pause_lines
+from db.health import resume as resume_lines
 from db.overview import overview
 from providers.configuration import load_settings
 
@@ -35,10 +39,10 @@ COLUMNS = {
     ">CALLS/S": "rate",
     ">MS": "latency_ms",
 }
-PAUSED = "paused by an operator: `batchyard deployments resume {}` opens it"
-DRAINED = "drained by an operator: `batchyard deployments resume {}` opens it"
 
 app = new_app()
+
+Closing = Callable[[Connection, Sequence[str]], Awaitable[None]]
 
 
 def _settings() -> Settings:
@@ -80,7 +84,8 @@ def deployments(context: typer.Context, *, as_json: JsonFlag = False) -> None:
       probing    cooling is over; a few calls are tried, the first answer opens it
       disabled   its key was refused; replace the key, then `resume`
       paused     nothing is sent until `resume`; bound work goes to others
-      drained    what is bound is still sent, nothing new is bound until `resume`
+      drained    what is bound is still sent, nothing new is bound until `resume`; where it fails
+                 at that, the rest goes to others
 
     \b
     Examples:
@@ -109,7 +114,7 @@ def pause(name: Name, *, as_json: JsonFlag = False) -> None:
       batchyard deployments pause small
       batchyard deployments pause small#2 --json
     """
-    _close(name, DeploymentStatus.PAUSED, PAUSED, as_json=as_json)
+    _close(name, DeploymentStatus.PAUSED, pause_lines, as_json=as_json)
 
 
 @app.command()
@@ -121,11 +126,11 @@ def drain(name: Name, *, as_json: JsonFlag = False) -> None:
       batchyard deployments drain small
       batchyard deployments drain small#2 --json
     """
-    _close(name, DeploymentStatus.DRAINED, DRAINED, as_json=as_json)
+    _close(name, DeploymentStatus.DRAINED, drain_lines, as_json=as_json)
 
 
-@app.command(name="resume")
-def resume_(name: Name, *, as_json: JsonFlag = False) -> None:
+@app.command()
+def resume(name: Name, *, as_json: JsonFlag = False) -> None:
     """Open a deployment, whatever closed it: an operator, a refused key, failures, a quota, a
     pause that its provider asked for.
     A key in a file is read again by itself; after a change of the environment, restart the
@@ -137,7 +142,7 @@ def resume_(name: Name, *, as_json: JsonFlag = False) -> None:
       batchyard deployments resume small#2 --json
     """
     named = _named(name)
-    opened = ask(Home.from_env(), lambda conn: resume(conn, named))
+    opened = ask(Home.from_env(), lambda conn: resume_lines(conn, named))
     if as_json:
         put_json({"deployments": named, "state": DeploymentStatus.OPEN, "opened": opened})
     elif opened:
@@ -146,10 +151,9 @@ def resume_(name: Name, *, as_json: JsonFlag = False) -> None:
         notes().print(f"{', '.join(named)}: was open already", markup=False)
 
 
-def _close(name: str, status: DeploymentStatus, reason: str, *, as_json: bool) -> None:
+def _close(name: str, status: DeploymentStatus, closing: Closing, *, as_json: bool) -> None:
     named = _named(name)
-    text = reason.format(name)
-    ask(Home.from_env(), lambda conn: close(conn, named, status=status, reason=text))
+    ask(Home.from_env(), lambda conn: closing(conn, named))
     if as_json:
         put_json({"deployments": named, "state": status})
     else:

@@ -4,8 +4,12 @@ from typing import Any
 
 from batchyard.cli.show import ago
 from core.settings import Settings, configured_name
+from core.status import Condition, DeploymentStatus
 from db.overview import Backlog, DeploymentState, Overview
 from db.vitals import Vital
+from db.waits import remedy
+
+OPEN = Condition()
 
 
 def lines(settings: Settings, seen: Overview) -> list[dict[str, Any]]:
@@ -24,6 +28,7 @@ def _line(
     settings: Settings, line: str, number: int, state: DeploymentState | None, seen: Overview
 ) -> dict[str, Any]:
     deployment = settings.deployments[configured_name(line)]
+    standing = state.condition if state else OPEN
     vital = seen.vitals.get(line, Vital(line))
     references = settings.providers[deployment.provider].references
     return {
@@ -31,10 +36,12 @@ def _line(
         "provider": deployment.provider,
         "model": deployment.model,
         "key": references[number] if references else None,
-        "state": state.status if state else "open",
-        "cause": state.cause if state else None,
-        "reason": state.reason if state else "",
-        "left_s": round(state.left, 1) if state and state.left else None,
+        "state": standing.shown,
+        "drained": standing.drained,
+        "cause": standing.cause,
+        "reason": standing.reason,
+        "fix": remedy(line, standing),
+        "left_s": round(standing.left, 1) if standing.left else None,
         "in_flight": vital.in_flight,
         "answered": vital.answered,
         "failed": vital.failed,
@@ -61,6 +68,6 @@ def counts(backlog: list[Backlog]) -> dict[str, Any]:
 
 def why(line: dict[str, Any]) -> str:
     """Why it is not open, and until when, for a cell of a table."""
-    if line["left_s"] is None:
-        return str(line["reason"])
-    return f"{line['reason']}; for {ago(line['left_s'])} more"
+    beside = "drained" if line["drained"] and line["state"] != DeploymentStatus.DRAINED else ""
+    left = "" if line["left_s"] is None else f"for {ago(line['left_s'])} more"
+    return "; ".join(filter(None, (line["reason"], left, beside, line["fix"])))

@@ -247,10 +247,10 @@ where found.broken;
 
 -- name: counters
 -- Each deployment's counters against its attempts and results. A retry or a fallback is a call
--- without a result.
+-- that another one followed, at the same deployment or elsewhere.
 with counted as (
   select job_id, deployment,
-    array[sum(attempts), sum(errors), sum(throttled), sum(unknown), sum(retries + fallbacks),
+    array[sum(attempts), sum(errors), sum(throttled), sum(unknown), sum(retries), sum(fallbacks),
       sum(completed), sum(failed), sum(unpriced), sum(input_tokens), sum(output_tokens),
       sum(cost_nusd), sum(latency_ms)]::numeric[] as counts
   from job_counters where job_id = any(%(ids)s::bigint[]) group by 1, 2
@@ -264,24 +264,30 @@ with counted as (
     coalesce(sum(cost_nusd), 0) as cost_nusd,
     coalesce(sum(latency_ms) filter (where status = 'ok'), 0) as latency_ms
   from attempts where part = %(part)s and job_id = any(%(ids)s::bigint[]) group by 1, 2
+), followed as (
+  select a.job_id, a.deployment, count(*) filter (where b.deployment = a.deployment) as retries,
+    count(*) filter (where b.deployment <> a.deployment) as fallbacks
+  from attempts b join attempts a on a.part = b.part and a.job_id = b.job_id and a.seq = b.seq
+    and a.n = b.n - 1 and a.round = b.round
+  where b.part = %(part)s and b.job_id = any(%(ids)s::bigint[]) and b.n > 1 group by 1, 2
 ), ended as (
-  select job_id, deployment, count(*) filter (where n > 0) as results,
-    count(*) filter (where status = 'completed') as completed,
+  select job_id, deployment, count(*) filter (where status = 'completed') as completed,
     count(*) filter (where status = 'failed') as failed
   from results where part = %(part)s and job_id = any(%(ids)s::bigint[]) group by 1, 2
 ), rows as (
   select job_id, deployment,
     array[coalesce(a.attempts, 0), coalesce(a.errors, 0), coalesce(a.throttled, 0),
-      coalesce(a.unknown, 0), coalesce(a.attempts, 0) - coalesce(r.results, 0),
+      coalesce(a.unknown, 0), coalesce(f.retries, 0), coalesce(f.fallbacks, 0),
       coalesce(r.completed, 0), coalesce(r.failed, 0), coalesce(a.unpriced, 0),
       coalesce(a.input_tokens, 0), coalesce(a.output_tokens, 0), coalesce(a.cost_nusd, 0),
       coalesce(a.latency_ms, 0)]::numeric[] as counts
   from called a full join ended r using (job_id, deployment)
+  left join followed f using (job_id, deployment)
 ), compared as (
   select job_id, deployment, k.name, coalesce(c.counts[k.i], 0) as counter,
     coalesce(r.counts[k.i], 0) as truth
   from counted c full join rows r using (job_id, deployment)
-  cross join unnest(array['attempts', 'errors', 'throttled', 'unknown', 'retries and fallbacks',
+  cross join unnest(array['attempts', 'errors', 'throttled', 'unknown', 'retries', 'fallbacks',
     'completed', 'failed', 'unpriced', 'input_tokens', 'output_tokens', 'cost_nusd', 'latency_ms'])
     with ordinality as k (name, i)
 )

@@ -1,8 +1,8 @@
 -- How deployments stand. A line without a row is open.
 
 -- name: conditions
-select deployment, status, cause, reason, extract(epoch from until - now())::float8
-from deployment_state where status <> 'open';
+select deployment, status, cause, reason, extract(epoch from until - now())::float8, drained
+from deployment_state where status <> 'open' or drained;
 
 -- name: turn
 -- Cooling that is over. What was closed for its limits is simply open again; what failed is
@@ -62,17 +62,26 @@ where deployment = any(%(deployments)s::text[]) and status = 'cooling'
   and cause in ('failures', 'unreachable')
 returning deployment;
 
--- name: close
+-- name: pause
 -- By an operator, whatever it was before.
 insert into deployment_state as s (deployment, status, cause, reason)
-select d, %(status)s, 'operator', %(reason)s from unnest(%(deployments)s::text[]) as d order by d
+select d, 'paused', 'operator', %(reason)s from unnest(%(deployments)s::text[]) as d order by d
 on conflict (deployment) do update set status = excluded.status, cause = excluded.cause,
   reason = excluded.reason, until = null, updated_at = now();
 
+-- name: drain
+-- By an operator. How it fares with what it has goes on; one that was paused sends again.
+insert into deployment_state as s (deployment, drained)
+select d, true from unnest(%(deployments)s::text[]) as d order by d
+on conflict (deployment) do update set drained = true, updated_at = now(),
+  status = case when s.status = 'paused' then 'open' else s.status end,
+  cause = case when s.status = 'paused' then null else s.cause end,
+  reason = case when s.status = 'paused' then '' else s.reason end;
+
 -- name: resume
 update deployment_state set status = 'open', cause = null, reason = '', until = null, trips = 0,
-  updated_at = now()
-where deployment = any(%(deployments)s::text[]) and status <> 'open'
+  drained = false, updated_at = now()
+where deployment = any(%(deployments)s::text[]) and (status <> 'open' or drained)
 returning deployment;
 
 -- name: unbind

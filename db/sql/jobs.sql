@@ -45,9 +45,9 @@ order by kind, status, deployment, reason;
 
 -- name: closed
 -- Deployments that may answer what is open in the job, and are not simply open themselves.
-select deployment, status, reason, extract(epoch from until - now())::float8 as reopens
+select deployment, status, reason, extract(epoch from until - now())::float8 as reopens, drained
 from deployment_state
-where status <> 'open' and (until is null or until > now()) and deployment in (
+where (status <> 'open' or drained) and (until is null or until > now()) and deployment in (
   select deployment from chunks where job_id = %(job_id)s and status <> 'done'
   union
   select jsonb_array_elements_text(body -> 'candidates') from plans where id in (

@@ -79,6 +79,12 @@ delete from attempts where part = %(part)s and job_id = %(job_id)s;
 -- name: delete_rows_results
 delete from results where part = %(part)s and job_id = %(job_id)s;
 
+-- name: delete_rows_scores
+delete from scores where part = %(part)s and job_id = %(job_id)s;
+
+-- name: delete_rows_replies
+delete from replies where part = %(part)s and job_id = %(job_id)s;
+
 -- name: delete_job
 delete from jobs where id = %(job_id)s;
 

@@ -14,7 +14,8 @@ select coalesce(sum(size), 0)::bigint from chunks where kind = 'route' and statu
 select provider, status, count(*) from lanes group by 1, 2;
 
 -- name: deployments
-select deployment, status, cause, reason, margin, extract(epoch from until - now())::float8
+select deployment, status, cause, reason, margin, extract(epoch from until - now())::float8,
+  drained
 from deployment_state;
 
 -- name: processes

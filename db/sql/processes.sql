@@ -30,7 +30,8 @@ for update of c skip locked;
 -- name: left_behind
 select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment,
   c.excluded, c.among, c.seqs, c.tries, c.calls, c.tokens, c.text_bytes, c.overheads, c.outputs,
-  c.bounds, j.account_id, j.project_account_id, true, plans.body, c.sent, j.stop is not null,
+  c.bounds, j.account_id, j.project_account_id, true, plans.body, c.came_from,
+  c.sent, j.stop is not null,
   array(
     select i from generate_series(1, c.sent) as i
     where not exists (

@@ -54,10 +54,11 @@ on conflict (job_id, deployment, writer) do update set
   updated_at = now();
 
 -- name: move
-insert into chunks (job_id, part, round, plan_id, candidate, excluded, among, deployment, size,
-  seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds, status, not_before, reason)
-values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, %(candidate)s, %(excluded)s, %(among)s,
-  %(deployment)s, %(size)s, %(seqs)s, %(tries)s, %(calls)s, %(tokens)s, %(text_bytes)s,
+insert into chunks (job_id, part, round, plan_id, candidate, came_from, excluded, among,
+  deployment, size, seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds, status,
+  not_before, reason)
+values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, %(candidate)s, %(came_from)s, %(excluded)s,
+  %(among)s, %(deployment)s, %(size)s, %(seqs)s, %(tries)s, %(calls)s, %(tokens)s, %(text_bytes)s,
   %(overheads)s, %(outputs)s, %(bounds)s,
   case when (select paused from jobs where id = %(job_id)s) then 'planned' else %(status)s end,
   now() + %(delay)s * interval '1 second', %(reason)s);
@@ -82,10 +83,11 @@ from jobs j where c.id = %(id)s and j.id = c.job_id;
 
 -- name: give_back_rest
 with rest as (
-  insert into chunks (job_id, part, round, plan_id, candidate, excluded, among, deployment, size,
-    seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds, status, not_before,
-    turn, reason, choice)
-  select job_id, part, round, plan_id, candidate, excluded, among, deployment, size - sent,
+  insert into chunks (job_id, part, round, plan_id, candidate, came_from, excluded, among,
+    deployment, size, seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds, status,
+    not_before, turn, reason, choice)
+  select job_id, part, round, plan_id, candidate, came_from, excluded, among, deployment,
+    size - sent,
     seqs[sent + 1:], tries[sent + 1:], calls[sent + 1:], tokens[sent + 1:],
     text_bytes[sent + 1:], overheads[sent + 1:], outputs[sent + 1:], bounds[sent + 1:],
     case when (select paused from jobs where id = job_id) then 'planned'

@@ -49,9 +49,9 @@ order by c.id desc limit 1;
 
 -- name: closed
 -- Of these deployments, and of those that the job has called, the ones that are not open.
-select deployment, status, reason, extract(epoch from until - now())::float8 as reopens
+select deployment, status, reason, extract(epoch from until - now())::float8 as reopens, drained
 from deployment_state
-where status <> 'open' and (until is null or until > now()) and (
+where (status <> 'open' or drained) and (until is null or until > now()) and (
   deployment = any(%(deployments)s::text[]) or deployment in (
     select deployment from job_counters where job_id = %(job_id)s and %(called)s))
 order by deployment;

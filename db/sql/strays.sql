@@ -22,7 +22,7 @@ select name from planned where name is not null union select name from bound whe
 select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment,
   c.excluded, c.among, c.seqs, c.tries, c.calls, c.tokens, c.text_bytes, c.overheads, c.outputs,
   c.bounds, j.account_id, j.project_account_id,
-  (a.limit_nusd is not null or p.limit_nusd is not null), plans.body
+  (a.limit_nusd is not null or p.limit_nusd is not null), plans.body, c.came_from
 from chunks c
 join jobs j on j.id = c.job_id
 join accounts a on a.id = j.account_id
@@ -42,7 +42,7 @@ where id = %(id)s;
 
 -- name: fail
 -- The results of requests that nobody can call any more. One that was called before ends with
--- its last call: what was counted as a retry or a fallback then will not come.
+-- its last call.
 with stray as (
   select c.id, c.job_id, c.part, c.round, c.deployment, e.seq, e.n
   from chunks c cross join lateral unnest(c.seqs, c.calls) as e (seq, n)
@@ -55,16 +55,12 @@ with stray as (
   left join attempts a on a.part = s.part and a.job_id = s.job_id and a.seq = s.seq
     and a.n = s.n and a.round = s.round
   on conflict do nothing
-  returning job_id, seq, deployment, n
+  returning job_id, deployment
 )
-insert into job_counters as c (job_id, deployment, writer, failed, retries, fallbacks)
-select w.job_id, w.deployment, 0, count(*),
-  -count(*) filter (where w.n > 0 and w.deployment = s.deployment),
-  -count(*) filter (where w.n > 0 and w.deployment <> s.deployment)
-from written w join stray s using (job_id, seq)
-group by w.job_id, w.deployment order by w.job_id, w.deployment
+insert into job_counters as c (job_id, deployment, writer, failed)
+select job_id, deployment, 0, count(*) from written
+group by job_id, deployment order by job_id, deployment
 on conflict (job_id, deployment, writer) do update set failed = c.failed + excluded.failed,
-  retries = c.retries + excluded.retries, fallbacks = c.fallbacks + excluded.fallbacks,
   updated_at = now();
 
 -- name: close

@@ -221,6 +221,10 @@ update job_counters set completed = completed + 1 where job_id = %(done)s;
 -- counter_drift: miscount a cost
 update job_counters set cost_nusd = cost_nusd - 1 where job_id = %(running)s;
 
+-- counter_drift: count a retry as a fallback
+update job_counters set retries = retries - 1, fallbacks = fallbacks + 1
+where job_id = %(done)s and deployment = 'small';
+
 -- counter_drift: lose a counter
 delete from job_counters where job_id = %(done)s and deployment = 'large';
 

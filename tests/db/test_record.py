@@ -9,6 +9,7 @@ from psycopg import OperationalError
 
 from core.work import Batch, GiveBack, LeasedChunk, Window
 from db.finish import drop_unsent, end_job
+from db.lease import claim
 from db.lifecycle import drop_unheld, set_paused, stop_job
 from db.record import commit, was_committed
 from db.reread import reread
@@ -104,6 +105,34 @@ def test_retries_and_fallbacks_travel_together(drive: Drive) -> None:
             ("large", "planned", [1, 2], [1, 1], [1, 1], [2 * BOUND] * 2),
             ("small", "waiting", [3, 4], [1, 1], [1, 1], [BOUND] * 2),
         ]
+        await kit.clean()
+
+    drive(story)
+
+
+def test_retries_and_fallbacks_are_counted_when_they_are_made(drive: Drive) -> None:
+    async def story(kit: Kit, _: Kit) -> None:
+        job_id = await kit.job(3, size=3)
+        [chunk] = await kit.claim()
+        stays, moves, waits = await kit.intend(chunk)
+        await kit.commit([again(stays), again(moves, delay=0.1), again(waits, delay=9.0)])
+        shares = (
+            "select deployment, sum(attempts), sum(retries), sum(fallbacks) from job_counters"
+            " group by 1 order by 1"
+        )
+        # Where they go on is not said yet: one is at the same deployment, one goes elsewhere.
+        assert await kit.rows(shares) == [("small", 3, 0, 0)]
+        await kit.conn.execute(
+            b"update chunks set deployment = 'large', candidate = 1, status = 'ready',"
+            b" not_before = now() where status = 'waiting' and seqs = '{1}'"
+        )
+        for deployment in ("small", "large"):
+            [taken] = await claim(kit.conn, deployment, owner=kit.owner, room=1)
+            await kit.commit([answered(entry) for entry in await kit.intend(taken)])
+        assert await kit.rows(shares) == [("large", 1, 0, 0), ("small", 4, 1, 1)]
+        await kit.clean()
+        await kit.run(job_id)
+        assert await kit.rows(shares) == [("large", 1, 0, 0), ("small", 5, 2, 1)]
         await kit.clean()
 
     drive(story)

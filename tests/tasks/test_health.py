@@ -12,7 +12,17 @@ from core.deployment import Deployment
 from core.status import Cause, DeploymentStatus
 from db import health as table
 from db.connect import Connection
-from db.health import CALM, FIRST_COOLING, LONGEST_COOLING, close, conditions, park, resume, trip
+from db.health import (
+    CALM,
+    FIRST_COOLING,
+    LONGEST_COOLING,
+    conditions,
+    drain,
+    park,
+    pause,
+    resume,
+    trip,
+)
 from providers.errors import ErrorClass, ProviderError
 from tasks.breaker import LEAST_CALLS, REFUSED_KEYS
 from tasks.health import OPEN, PROBES, Health
@@ -211,21 +221,63 @@ def test_limits_park_without_a_fault_and_open_without_a_probe(inn: Inn) -> None:
     assert one.health.condition("mini#1") == OPEN
 
 
-@pytest.mark.parametrize("status", [DeploymentStatus.PAUSED, DeploymentStatus.DRAINED])
-def test_nothing_overrides_an_operator(inn: Inn, status: DeploymentStatus) -> None:
-    async def by_operator(conn: Connection) -> None:
-        await close(conn, ["mini#1"], status=status, reason="by an operator")
-
+def test_nothing_overrides_an_operators_pause(inn: Inn) -> None:
     one = Process(inn)
-    run(inn, by_operator)
+    run(inn, lambda conn: pause(conn, ["mini#1"]))
     one.see("mini#1", DENIED, REFUSED_KEYS)
     one.exchange()
-    assert one.status("mini#1") == status
-    assert one.health.sends("mini#1") is (status is DeploymentStatus.DRAINED)
+    assert one.status("mini#1") == DeploymentStatus.PAUSED
+    assert not one.health.sends("mini#1")
     assert not one.health.condition("mini#1").binds
     assert run(inn, lambda conn: resume(conn, ["mini#1", "mini#2"])) == ["mini#1"]
     one.exchange()
     assert one.health.condition("mini#1") == OPEN
+
+
+def test_one_that_is_drained_may_break_as_any_other_and_stays_drained(inn: Inn) -> None:
+    one, other = Process(inn), Process(inn)
+    run(inn, lambda conn: drain(conn, ["mini#1"]))
+    one.exchange()
+    standing = one.health.condition("mini#1")
+    assert (standing.shown, standing.sends, standing.binds, standing.down) == (
+        DeploymentStatus.DRAINED,
+        True,
+        False,
+        False,
+    )
+    one.clock.now += 5
+    one.see("mini#1", DOWN, LEAST_CALLS)
+    # Here at once, and for all with the next exchange.
+    assert one.health.condition("mini#1").down
+    one.exchange()
+    other.exchange()
+    standing = other.health.condition("mini#1")
+    assert (standing.shown, standing.sends, standing.down) == (
+        DeploymentStatus.COOLING,
+        False,
+        True,
+    )
+    assert standing.told.endswith(", and drained")
+    let_cooling_end(inn)
+    one.exchange()
+    one.clock.now += 5
+    one.see("mini#1", None)
+    for process in (one, other):
+        process.exchange()
+        standing = process.health.condition("mini#1")
+        assert (standing.shown, standing.binds) == (DeploymentStatus.DRAINED, False)
+    assert run(inn, lambda conn: resume(conn, ["mini#1"])) == ["mini#1"]
+    one.exchange()
+    assert one.health.condition("mini#1") == OPEN
+
+
+def test_drained_after_a_pause_it_sends_again(inn: Inn) -> None:
+    one = Process(inn)
+    run(inn, lambda conn: pause(conn, ["mini#1"]))
+    run(inn, lambda conn: drain(conn, ["mini#1"]))
+    one.exchange()
+    assert one.health.sends("mini#1")
+    assert not one.health.condition("mini#1").binds
 
 
 def test_what_an_operator_opens_early_has_its_pause_lifted(inn: Inn) -> None:

@@ -4,8 +4,9 @@ import asyncio
 from collections import Counter
 
 from core.status import Cause, DeploymentStatus
-from db.health import close, conditions, trip
-from tests.faults.lanes import HttpReply, Lanes, Permits, Provider, completion, open_lanes
+from db.health import conditions, drain, pause, trip
+from tasks.dispatch import dispatch
+from tests.faults.lanes import BOUND, HttpReply, Lanes, Permits, Provider, completion, open_lanes
 
 REQUESTS = 120
 CHUNK = 20
@@ -83,16 +84,53 @@ def test_a_drained_deployment_sends_what_is_bound_and_a_paused_one_nothing(
     async def story() -> None:
         provider = Provider(lambda _: completion(10))
         async with open_lanes(database_url, provider, Permits(), workers=1, claim=CHUNK) as lanes:
-            for status, stays in (
-                (DeploymentStatus.DRAINED, "ready"),
-                (DeploymentStatus.PAUSED, "planned"),
-            ):
+            for close, stays in ((drain, "ready"), (pause, "planned")):
                 job = await lanes.kit.job(CHUNK, size=CHUNK)
                 async with lanes.pool.connection() as conn:
-                    await close(conn, ["small"], status=status, reason="by an operator")
+                    await close(conn, ["small"])
                 await learn(lanes)
                 assert await unsent(lanes, job) == {stays: CHUNK}
                 await lanes.run(2)
                 assert provider.calls == CHUNK
+
+    asyncio.run(story())
+
+
+def test_a_drained_deployment_that_dies_fails_nobody_and_others_take_its_work(
+    database_url: str,
+) -> None:
+    """Its server is gone while it sends what it has: with one attempt each, every request would
+    fail. It stays drained, and what it had is free for the other candidate."""
+
+    async def story() -> None:
+        provider = Provider(lambda _: BUSY)
+        async with open_lanes(database_url, provider, Permits(), workers=1, claim=CHUNK) as lanes:
+            job = await lanes.kit.job(REQUESTS, size=CHUNK, bound=BOUND)
+            async with lanes.pool.connection() as conn:
+                await drain(conn, ["small"])
+            await learn(lanes)
+            await lanes.run(1)
+            await learn(lanes)
+            calls = provider.calls
+            assert calls < REQUESTS
+            async with lanes.pool.connection() as conn:
+                standing = (await conditions(conn))["small"]
+                assert (standing.shown, standing.drained) == (DeploymentStatus.COOLING, True)
+                await dispatch(lanes.yards[0].context)
+                cursor = await conn.execute(
+                    "select deployment, sum(size) from chunks where status in"
+                    " ('ready', 'waiting', 'planned') and kind = 'call' group by 1"
+                )
+                assert await cursor.fetchall() == [("large", REQUESTS)]
+            provider.answer = lambda _: completion(10)
+            assert await lanes.finish(job, lanes=2) == "completed"
+            assert await lanes.results(job) == {"completed": list(range(REQUESTS))}
+            async with lanes.pool.connection() as conn:
+                cursor = await conn.execute(
+                    "select deployment, sum(retries), sum(fallbacks) from job_counters"
+                    " group by 1 order by 1"
+                )
+                assert await cursor.fetchall() == [("large", 0, 0), ("small", 0, calls)]
+            assert (await lanes.audit(job)).violations == ()
 
     asyncio.run(story())

@@ -39,11 +39,21 @@ def test_a_commit_is_counted_by_what_became_of_its_calls() -> None:
         ("error", "too_long"): 1,
         ("unknown", "unknown"): 1,
     }
-    assert (one.retries, one.fallbacks) == (2, 1)
     assert (one.cost, one.cost_bound) == (7, 10)
     assert (one.input_tokens.sum, one.cached_tokens) == (100, 40)
     assert (one.output_tokens.sum, one.reasoning_tokens) == (20, 5)
     assert sum(meters.commits.counts) == 1
+
+
+def test_a_retry_and_a_fallback_are_counted_where_the_call_before_failed() -> None:
+    again_here, from_there = leased(2), leased(1)
+    again_here.came_from, from_there.came_from = 0, 1
+    meters = Meters()
+    ended = [answered(one) for one in (*entries(again_here, [0, 1]), *entries(from_there, [0]))]
+    meters.committed(Batch(ended), set(), 0.01)
+    small, large = meters.of("small"), meters.of("large")
+    assert (small.retries, small.fallbacks) == (2, 0)
+    assert (large.retries, large.fallbacks) == (0, 1)
 
 
 def test_an_answer_that_came_too_late_is_no_result() -> None:

@@ -143,9 +143,10 @@ class ProcessSeries(Collector):
             (*DEPLOYMENT, "status", "error_class"),
             calls,
         )
-        yield self._count("batchyard_retries", "Calls after which the same deployment is asked "
-                          "again.", lambda one: one.retries)  # fmt: skip
-        yield self._count("batchyard_fallbacks", "Calls after which another deployment is asked.",
+        yield self._count("batchyard_retries", "Calls that failed here and were made again "
+                          "here.", lambda one: one.retries)  # fmt: skip
+        yield self._count("batchyard_fallbacks", "Calls that failed here and were made again "
+                          "elsewhere.",
                           lambda one: one.fallbacks)  # fmt: skip
 
     def _pauses(self) -> Iterable[Metric]:

@@ -121,7 +121,7 @@ class YardSeries(Collector):
         limits: dict[Labels, float] = {}
         for name, labels in self._names().items():
             row = found.get(name)
-            now = row.status if row else OPEN
+            now = row.condition.shown if row else OPEN
             states |= {(*labels, state): float(state == now) for state in {*STATES, now}}
             closed[labels] = max(0.0, row.left or 0.0) if row and now != OPEN else 0.0
             buckets = self._deployments[name].buckets

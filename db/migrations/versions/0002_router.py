@@ -7,8 +7,15 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-TABLES = "replies scores waves router_models"
-COLUMNS = "intents candidates quality cost propensity"
+TABLES = "replies scores waves router_models brakes"
+COLUMNS = {
+    "routes": "intents candidates quality cost propensity",
+    "chunks": "came_from",
+    "deployment_state": "drained",
+}
+DRAINED = """
+update deployment_state set status = 'drained', cause = 'operator', until = null where drained
+"""
 
 
 def upgrade() -> None:
@@ -18,5 +25,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in TABLES.split():
         op.execute(f"drop table {table} cascade")
-    for column in COLUMNS.split():
-        op.execute(f"alter table routes drop column {column}")
+    op.execute(DRAINED)
+    for table, columns in COLUMNS.items():
+        for column in columns.split():
+            op.execute(f"alter table {table} drop column {column}")

@@ -73,7 +73,7 @@ def test_provider_keys_reach_only_the_workers_that_call(yard):
 
 def standing(yard) -> dict[str, tuple[str, str]]:
     told = yard("deployments", "--json").json["deployments"]
-    return {one["deployment"]: (one["state"], one["reason"]) for one in told}
+    return {one["deployment"]: (one["state"], one["fix"]) for one in told}
 
 
 def test_an_operator_pauses_drains_and_resumes_a_deployment(yard):
@@ -83,9 +83,9 @@ def test_an_operator_pauses_drains_and_resumes_a_deployment(yard):
             "deployments": ["absent"],
             "state": state,
         }
-        found, reason = standing(yard)["absent"]
+        found, fix = standing(yard)["absent"]
         assert found == state
-        assert "batchyard deployments resume absent" in reason
+        assert "batchyard deployments resume absent" in fix
         assert state in yard("ps").out
         checks = {one["name"]: one for one in yard("doctor", "--json").json["checks"]}
         assert not checks["state of absent"]["ok"]
@@ -105,7 +105,7 @@ def test_a_paused_deployment_sends_nothing_until_it_is_resumed(yard):
         while "small is paused" not in (why := yard("job", job, "--json").json["waits_for"]):
             assert time.monotonic() < deadline, why
         told = yard("explain", job, "request-1").out
-        assert "deployment small is paused (paused by an operator" in told
+        assert "deployment small is paused (by an operator" in told
     finally:
         yard("deployments", "resume", "small")
     assert yard("watch", job).code == 0
