@@ -19,7 +19,7 @@ from batchyard.connection import open_context
 from batchyard.environment import Place, find_yard
 from batchyard.loops import LoopThread
 from batchyard.options import submit_options
-from core.deadline import Deadline
+from core.deadline import Deadline, parse_deadline
 from core.ids import job_name, job_number, project_named
 from core.status import JobStatus
 from db.connect import Connection
@@ -28,6 +28,8 @@ from db.projects import find_project
 from db.results import Format, stream_results
 from db.stories import ErrorGroup, errors_by_class
 from tasks import lifecycle
+from tasks.clarify import ToClarify, to_clarify
+from tasks.clarify import clarify as clarify_step
 from tasks.context import Context
 from tasks.lines import Source
 from tasks.submit import SubmitOptions
@@ -88,6 +90,32 @@ class Job:
         finally:
             if not session.closed:
                 session.run(stream.aclose())
+
+    def questions(self) -> list[ToClarify]:
+        """What its prompts left open, in the order of the input."""
+        return self._ask(lambda conn, project: to_clarify(conn, project, self._number))
+
+    def clarify(
+        self, answers: Source | Mapping[str, str | int], *, deadline: str | Deadline | None = None
+    ) -> "Job | None":
+        """Sends on what was answered: a file or dicts with `custom_id` and `answer`, or a mapping
+        of these. An answer is an option's number, an intent's name or a text. Returns the linked
+        job, whose results are this one's; None where nothing was answered.
+
+        Raises InputError with its `problems`, and ConflictError.
+        """
+        if isinstance(answers, Mapping):
+            answers = [{"custom_id": key, "answer": said} for key, said in answers.items()]
+        given, until = answers, parse_deadline(deadline) if isinstance(deadline, str) else deadline
+        session = _session()
+        done = session.run(
+            session.step(
+                lambda ctx, project, number: clarify_step(ctx, project, number, given, until),
+                self._project,
+                self._number,
+            )
+        )
+        return None if done.job_id is None else Job(done.job_id, self._project)
 
     def errors(self) -> list[ErrorGroup]:
         """What went wrong, by class, with samples."""
@@ -192,13 +220,13 @@ class _Session:
 
     async def step(
         self,
-        step: Callable[[Context, int, int], Awaitable[object]],
+        step: Callable[[Context, int, int], Awaitable[T]],
         project: str,
         number: int,
-    ) -> None:
+    ) -> T:
         async with self._context.pool.connection() as conn:
             project_id = await find_project(conn, project)
-        await step(self._context, project_id, number)
+        return await step(self._context, project_id, number)
 
     async def stream(
         self,

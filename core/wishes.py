@@ -5,10 +5,12 @@ import msgspec
 
 class Wishes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """`fallbacks` are names of routes, deployments or models that come after the request's own
-    candidates; `timeout` is in seconds for each of its calls, None is the provider's."""
+    candidates; `timeout` is in seconds for each of its calls, None is the provider's. `intent` is
+    what a person has said that it is: nobody has to find that out."""
 
     fallbacks: tuple[str, ...] = ()
     timeout: float | None = None
+    intent: str | None = None
 
 
 NO_WISHES = Wishes()

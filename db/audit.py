@@ -96,7 +96,7 @@ class AuditReport:
 
 
 async def audit(conn: Connection, project_id: int, job_id: int | None = None) -> AuditReport:
-    """Audits one job, or all jobs of a project and its account.
+    """Audits one job with those that share its account, or all jobs of a project and its account.
 
     `conn` is in no transaction, or in one of REPEATABLE READ, whose own changes it then sees.
     Raises NotFoundError when there is no such job.
@@ -110,18 +110,16 @@ async def audit(conn: Connection, project_id: int, job_id: int | None = None) ->
         jobs = await (await conn.execute(SQL["jobs"], params)).fetchall()
         if job_id is not None and not jobs:
             raise NotFoundError(f"There is no job_{job_id} here. `batchyard jobs` lists them")
-        for part, rows in groupby(jobs, key=lambda row: row[1]):
-            ids = [row[0] for row in rows]
-            for at in range(0, len(ids), JOBS_AT_ONCE):
-                where = {
-                    "part": part,
-                    "ids": ids[at : at + JOBS_AT_ONCE],
-                    "outcomes": list(OUTCOMES),
-                }
+        for part, rows in groupby(jobs, key=lambda row: row[0]):
+            families = [row[1] for row in rows]
+            for at in range(0, len(families), JOBS_AT_ONCE):
+                ids = [id_ for family in families[at : at + JOBS_AT_ONCE] for id_ in family]
+                where = {"part": part, "ids": ids, "outcomes": list(OUTCOMES)}
                 violations += await _audit_jobs(conn, where, facts)
         if job_id is None:
             violations += _violations(await _find(conn, "project", params))
-    return AuditReport(project_id, len(jobs), dict(facts), tuple(violations))
+    audited = sum(len(family) for _, family in jobs)
+    return AuditReport(project_id, audited, dict(facts), tuple(violations))
 
 
 Found = tuple[int | None, str, int, list[str]]

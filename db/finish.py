@@ -9,8 +9,8 @@ SQL = statements("finish")
 
 
 async def end_job(conn: Connection, job_id: int) -> JobStatus | None:
-    """Ends the job if none of its chunks is open; returns its terminal status, or None when
-    it is not over or was ended before."""
+    """Ends the job if none of its chunks is open, and lets go what waited for it at its parent;
+    returns its terminal status, or None when it is not over or was ended before."""
     async with conn.transaction():
         row = await (await conn.execute(SQL["hold"], {"id": job_id})).fetchone()
         if row is None or JobStatus(row[0]).terminal or row[0] == JobStatus.VALIDATING:
@@ -20,6 +20,7 @@ async def end_job(conn: Connection, job_id: int) -> JobStatus | None:
             return None
         status = JobStatus(row[1]) if row[1] else JobStatus.COMPLETED
         await conn.execute(SQL["end"], {"id": job_id, "status": status})
+        await conn.execute(SQL["let_go"], {"id": job_id})
         await conn.execute(
             SQL["event"], {"id": job_id, "kind": str(status), "data": Jsonb({"total": row[2]})}
         )
@@ -32,7 +33,9 @@ async def unfinished_jobs(conn: Connection) -> list[int]:
 
 
 async def drop_unsent(conn: Connection) -> None:
-    """Stops jobs whose deadline has passed, and drops what stopped jobs have not sent."""
+    """Stops jobs whose deadline has passed, and those that only serve a stopped one; drops what
+    stopped jobs have not sent."""
     async with conn.transaction():
         await conn.execute(SQL["overdue"])
+        await conn.execute(SQL["abandoned"])
         await conn.execute(SQL["drop_unsent"])

@@ -1,7 +1,8 @@
 """What is known of jobs: lists of them, and one in all its parts."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from core.ids import job_name
 from core.money import usd_text
 from core.status import JobStatus
 from db.connect import Connection, only_row, statements
+from db.linked import clarified
 from db.waits import Closed, Standing, Waiting, why
 
 SQL = statements("jobs")
@@ -20,9 +22,12 @@ RUNNING = (JobStatus.IN_PROGRESS, JobStatus.FINALIZING, JobStatus.CANCELLING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLine:
-    """A job in a list. Money in nano-dollars; `unpriced` calls have a cost nobody knows."""
+    """A job in a list. `kind` is `live`, or what a linked job does for its parent. Money in
+    nano-dollars; `unpriced` calls have a cost nobody knows."""
 
     id: int
+    parent_id: int | None
+    kind: str
     name: str
     status: str
     paused: bool
@@ -78,6 +83,8 @@ class Share:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _JobRow:
     id: int
+    parent_id: int | None
+    kind: str
     project: str
     part: int
     name: str
@@ -105,11 +112,15 @@ class _JobRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class JobView(_JobRow):
-    """A job in all its parts. Times are the database's, `read_at` among them."""
+    """A job in all its parts. `linked` are the jobs linked to it; `spent_nusd` and
+    `reserved_nusd` are of the account that all of these share. `clarified` counts its requests
+    that were clarified by how that came out. Times are the database's, `read_at` among them."""
 
     shares: tuple[Share, ...]
     chunks: dict[str, int]
     why: str
+    linked: tuple[JobLine, ...] = ()
+    clarified: Mapping[str, int] = field(default_factory=dict)
 
     def _sum(self, field: str) -> int:
         return sum(getattr(share, field) for share in self.shares)
@@ -197,10 +208,11 @@ async def list_jobs(
     before: int | None = None,
     active: bool = False,
 ) -> list[JobLine]:
-    """Newest first; `before` is the last id of the page before."""
+    """Newest first, at most `limit` without those linked to them, which stand behind them;
+    `before` is the last id of the page before."""
     params = {"project_id": project_id, "limit": limit, "before": before, "active": active}
     async with conn.cursor(row_factory=class_row(JobLine)) as cursor:
-        return await (await cursor.execute(SQL["list"], params)).fetchall()
+        return await (await cursor.execute(_lines("list"), params)).fetchall()
 
 
 async def job_view(conn: Connection, project_id: int, job_id: int) -> JobView:
@@ -213,13 +225,27 @@ async def job_view(conn: Connection, project_id: int, job_id: int) -> JobView:
             raise NotFoundError(f"There is no job_{job_id} here. `batchyard jobs` lists them")
         async with conn.cursor(row_factory=class_row(Share)) as cursor:
             shares = await (await cursor.execute(SQL["shares"], where)).fetchall()
+        async with conn.cursor(row_factory=class_row(JobLine)) as cursor:
+            linked = await (await cursor.execute(_lines("linked"), where)).fetchall()
+        answers = await clarified(conn, job.part, job_id) if linked else {}
         standing = await _standing(conn, job_id)
-        waiting = await _waiting(conn, job, standing)
+        waiting = await _waiting(conn, job, standing, linked)
     chunks: dict[str, int] = defaultdict(int)
     for group in standing:
         chunks[group.label] += group.chunks
     fields = {name: getattr(job, name) for name in _JobRow.__dataclass_fields__}
-    return JobView(**fields, shares=tuple(shares), chunks=dict(chunks), why=why(waiting))
+    return JobView(
+        **fields,
+        shares=tuple(shares),
+        chunks=dict(chunks),
+        why=why(waiting),
+        linked=tuple(linked),
+        clarified=answers,
+    )
+
+
+def _lines(name: str) -> bytes:
+    return SQL[name].replace(b"{lines}", SQL["lines"])
 
 
 async def job_events(conn: Connection, job_id: int) -> list[tuple[str, dict[str, Any], datetime]]:
@@ -232,7 +258,9 @@ async def _standing(conn: Connection, job_id: int) -> list[Standing]:
         return await (await cursor.execute(SQL["standing"], {"job_id": job_id})).fetchall()
 
 
-async def _waiting(conn: Connection, job: _JobRow, standing: list[Standing]) -> Waiting:
+async def _waiting(
+    conn: Connection, job: _JobRow, standing: list[Standing], linked: list[JobLine]
+) -> Waiting:
     async with conn.cursor(row_factory=class_row(Closed)) as cursor:
         closed = await (await cursor.execute(SQL["closed"], {"job_id": job.id})).fetchall()
     return Waiting(
@@ -242,6 +270,7 @@ async def _waiting(conn: Connection, job: _JobRow, standing: list[Standing]) -> 
         workers=int((await only_row(conn, SQL["workers"], {}))[0]),
         standing=tuple(standing),
         closed=tuple(closed),
+        linked=tuple((one.kind, one.id) for one in linked if one.ended_at is None),
         room_nusd=None
         if job.limit_nusd is None
         else job.limit_nusd - job.spent_nusd - job.reserved_nusd,

@@ -1,6 +1,6 @@
 """A job's beginning, its stop by a user, and its removal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -39,12 +39,14 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class HeldJob:
-    """A job whose row is locked for this transaction."""
+    """A job whose row is locked for this transaction; `parent_id` where it is a linked one."""
 
+    id: int
     status: JobStatus
     part: int
     account_id: int
     paused: bool
+    parent_id: int | None
 
 
 async def time_of(conn: Connection, deadline: Deadline) -> datetime:
@@ -97,13 +99,13 @@ async def put_event(conn: Connection, job_id: int, kind: str, data: Mapping[str,
     await conn.execute(SQL["put_event"], params)
 
 
-async def hold_job(conn: Connection, project: int, job_id: int) -> HeldJob:
-    """Locks the job's row. Raises NotFoundError when the project has no such job."""
+async def hold_family(conn: Connection, project: int, job_id: int) -> list[HeldJob]:
+    """Locks the rows of the job and, behind it, of those linked to it. Raises NotFoundError."""
     where = {"project_id": project, "job_id": job_id}
-    row = await (await conn.execute(SQL["hold_job"], where)).fetchone()
-    if row is None:
+    rows = await (await conn.execute(SQL["hold_family"], where)).fetchall()
+    if not rows:
         raise NotFoundError(f"There is no job_{job_id} here. `batchyard jobs` lists them")
-    return HeldJob(JobStatus(row[0]), *row[1:])
+    return [HeldJob(row[0], JobStatus(row[1]), *row[2:]) for row in rows]
 
 
 async def stop_job(conn: Connection, job_id: int) -> None:
@@ -132,16 +134,18 @@ async def drop_unheld(conn: Connection, job_id: int) -> bool:
     return not await _one(conn, "is_open", {"job_id": job_id})
 
 
-async def delete_job(conn: Connection, job_id: int, held: HeldJob) -> None:
-    """Removes a held job with its rows, its account and that account's ledger lines. The
-    project's account and ledger stay: the money was spent."""
-    where = {"part": held.part, "job_id": job_id, "account_id": held.account_id}
-    if is_own(held.part):
-        await drop_part(conn, held.part)
+async def delete_family(conn: Connection, family: Sequence[HeldJob]) -> None:
+    """Removes a held job and those linked to it with their rows, their account and that
+    account's ledger lines. The project's account and ledger stay: the money was spent."""
+    job = family[0]
+    ids = [one.id for one in family]
+    where = {"part": job.part, "job_ids": ids, "account_id": job.account_id}
+    if is_own(job.part):
+        await drop_part(conn, job.part)
     else:
         for table in PARTITIONED:
             await conn.execute(SQL[f"delete_rows_{table}"], where)
-    for name in ("delete_job", "delete_ledger", "delete_account"):
+    for name in ("delete_jobs", "delete_ledger", "delete_account"):
         await conn.execute(SQL[name], where)
 
 

@@ -45,7 +45,8 @@ NO_RESULT = ("no_result", "This request has no result. `batchyard audit` looks i
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What export needs to know of a job."""
+    """What export needs to know of a job. `joined`: requests of linked jobs answer for some of
+    its own."""
 
     id: int
     part: int
@@ -53,6 +54,7 @@ class Exported:
     total: int
     round: int
     ended: bool
+    joined: bool
 
 
 class _Message(msgspec.Struct):
@@ -123,7 +125,7 @@ async def stream_results(
         if format == "csv":
             yield CSV_HEAD
         done = 0
-        async with cursor.copy(_query(name, job.round), params) as copy:
+        async with cursor.copy(_query(name, job), params) as copy:
             async for data in copy:
                 row = bytes(data)
                 if row.startswith(COPY_SIGNATURE):
@@ -136,9 +138,12 @@ async def stream_results(
                     yield lines
 
 
-def _query(name: str, round_: int) -> bytes:
-    results = SQL["first_round" if round_ == 1 else "current"]
-    query = SQL[name].replace(b"{results}", results).replace(b"{calls}", SQL["calls"])
+def _query(name: str, job: Exported) -> bytes:
+    plain = "first_round" if job.round == 1 else "current"
+    attempts = SQL["all_attempts"] if job.joined else b"attempts"
+    query = SQL[name].replace(b"{calls}", SQL["calls"]).replace(b"{attempts}", attempts)
+    query = query.replace(b"{results}", SQL["joined" if job.joined else plain])
+    query = query.replace(b"{by}", b"coalesce(r.joined, '')" if job.joined else b"''")
     return query.replace(b"{told}", SQL["told"])
 
 

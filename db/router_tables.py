@@ -85,3 +85,17 @@ replies = Table(
     PrimaryKeyConstraint("part", "job_id", "seq", "n"),
     postgresql_partition_by="LIST (part)",
 )
+
+# Which request of a linked job answers for a request of its parent: `kind` is the linked job's.
+links = Table(
+    "links",
+    metadata,
+    Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("linked_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("linked_seq", Integer, nullable=False),
+    PrimaryKeyConstraint("job_id", "kind", "seq"),
+    Index(None, "linked_id"),
+    CheckConstraint("kind in ('clarified', 'intent', 'pilot')", name="kind"),
+)

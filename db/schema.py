@@ -96,6 +96,7 @@ jobs = Table(
     time_column("ended_at"),
     Index("ix_jobs_active", "id", postgresql_where=text("ended_at is null")),
     Index("ix_jobs_project_id_id", "project_id", "id"),
+    Index("ix_jobs_parent_id", "parent_id", postgresql_where=text("parent_id is not null")),
 )
 
 # Each process updates only its own row, so nobody waits; reading sums.

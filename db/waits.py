@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from core.ids import job_name
 from core.money import usd_text
 from core.status import Condition, DeploymentStatus
 
@@ -59,7 +60,8 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What may hold a job up. `room_nusd` is what is left of its budget, None without one."""
+    """What may hold a job up. `linked` are the open jobs linked to it, (kind, id); `room_nusd`
+    is what is left of its budget, None without one."""
 
     running: bool
     stop: str | None
@@ -68,6 +70,7 @@ class Waiting:
     standing: tuple[Standing, ...]
     closed: tuple[Closed, ...]
     room_nusd: int | None
+    linked: tuple[tuple[str, int], ...] = ()
 
 
 def why(facts: Waiting) -> str:
@@ -104,8 +107,18 @@ def _stopping(facts: Waiting) -> list[str]:
 
 
 def _routing(facts: Waiting) -> list[str]:
-    count = sum(group.unsent for group in facts.standing if group.kind == "route")
-    return [f"{_requests(count)} to be routed"] if count else []
+    """What waits to be routed, or for a linked job before that."""
+    names = dict(facts.linked)
+    counts: dict[str, int] = {}
+    for group in facts.standing:
+        if group.kind == "route":
+            reason = group.reason if group.reason in names else ""
+            counts[reason] = counts.get(reason, 0) + group.unsent
+    return [
+        f"{_requests(count)} "
+        + (f"for {job_name(names[reason])} ({reason})" if reason else "to be routed")
+        for reason, count in counts.items()
+    ]
 
 
 def told(closed: Closed) -> str:
@@ -136,7 +149,9 @@ def _again(facts: Waiting) -> list[str]:
         f"{_requests(group.unsent)} for another try at {group.deployment}, the first in "
         f"{_seconds(group.due)} ({REASONS.get(group.reason, group.reason) or 'given back'})"
         for group in facts.standing
-        if group.status == "waiting" and group.due > (LONG_S if busy else 0)
+        if group.status == "waiting"
+        and group.kind == "call"
+        and group.due > (LONG_S if busy else 0)
     ]
 
 

@@ -25,7 +25,7 @@ def jobs(
     project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonFlag = False,
 ) -> None:
-    """List a project's jobs, the newest first.
+    """List a project's jobs, the newest first, each with those linked to it below it.
 
     \b
     Examples:
@@ -58,14 +58,14 @@ JOBS = ("JOB", "STATUS", ">DONE", ">FAILED", ">TOTAL", ">COST", "ROUTE", "NAME",
 
 def _row(line: JobLine) -> list[str]:
     return [
-        job_name(line.id),
+        job_name(line.id) if line.parent_id is None else f"└ {job_name(line.id)}",
         status_text(line).markup,
         plain(line.completed),
         plain(line.failed),
         plain(line.total),
         cost_text(line.cost_nusd, line.unpriced),
         line.route,
-        line.name or line.source,
+        line.name or line.source if line.parent_id is None else line.kind,
         when(line.created_at),
     ]
 

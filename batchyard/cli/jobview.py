@@ -29,6 +29,8 @@ def line_json(line: JobLine) -> dict[str, Any]:
     """A job in a list. `cost_usd` is None where a call's price is unknown."""
     return {
         "id": job_name(line.id),
+        "parent_id": _parent(line),
+        "kind": line.kind,
         "name": line.name,
         "status": line.status,
         "paused": line.paused,
@@ -45,9 +47,12 @@ def line_json(line: JobLine) -> dict[str, Any]:
 
 def job_json(view: JobView) -> dict[str, Any]:
     """A job with all its parts. Money as decimal strings of dollars; `cost_usd` is None where
-    `unpriced` calls have a cost nobody knows, and `known_cost_usd` leaves those out."""
+    `unpriced` calls have a cost nobody knows, and `known_cost_usd` leaves those out. `spent_usd`
+    is what the budget has been spent on, by the job and those linked to it."""
     return {
         "id": job_name(view.id),
+        "parent_id": _parent(view),
+        "kind": view.kind,
         "project": view.project,
         "name": view.name,
         "status": view.status,
@@ -66,6 +71,9 @@ def job_json(view: JobView) -> dict[str, Any]:
         "known_cost_usd": usd_text(view.cost_nusd),
         "unpriced": view.unpriced,
         "budget_usd": usd_text(view.limit_nusd),
+        "spent_usd": usd_text(view.spent_nusd),
+        "linked": [line_json(line) for line in view.linked],
+        "clarified": dict(view.clarified),
         "rate": round(view.rate, 3),
         "eta_seconds": _rounded(view.eta_seconds),
         "seconds": round(view.seconds, 3),
@@ -77,6 +85,10 @@ def job_json(view: JobView) -> dict[str, Any]:
         "finalizing_at": view.finalizing_at,
         "ended_at": view.ended_at,
     }
+
+
+def _parent(job: JobView | JobLine) -> str | None:
+    return None if job.parent_id is None else job_name(job.parent_id)
 
 
 def _share_json(share: Share) -> dict[str, Any]:
@@ -147,6 +159,9 @@ class JobPanel:
             rows = [_share_row(share, view) for share in shares]
             yield Text("")
             yield table(headings, [[row[name] for name in headings] for row in rows])
+        if view.linked:
+            yield Text("")
+            yield from map(_linked_line, view.linked)
         if view.why:
             yield Text.assemble("\n", ("waits: ", "yellow"), view.why)
 
@@ -162,6 +177,8 @@ class JobPanel:
 
     def _facts(self) -> Iterator[str | Text]:
         view = self._view
+        if view.parent_id is not None:
+            yield f"{view.kind} of {job_name(view.parent_id)}"
         if view.project != DEFAULT_PROJECT:
             yield f"project {view.project}"
         if view.weight != 1:
@@ -177,8 +194,21 @@ class JobPanel:
         yield f"{ago(view.seconds)} so far" if view.open else f"took {ago(view.seconds)}"
         if view.deadline and view.open:
             yield f"to be done by {when(view.deadline)}"
+        if view.clarified:
+            told = ", ".join(f"{plain(n)} {status}" for status, n in view.clarified.items())
+            yield f"{plain(sum(view.clarified.values()))} clarified ({told})"
         cost = cost_text(view.cost_nusd, view.unpriced)
+        if view.linked or view.parent_id is not None:
+            cost += f", ${usd_text(view.spent_nusd)} with linked jobs"
         yield f"{cost} of ${usd_text(view.limit_nusd)}" if view.limit_nusd else cost
+
+
+def _linked_line(line: JobLine) -> Text:
+    """A job under its parent: `└ job_13  pilot  in_progress  310/500  $0.12`."""
+    done = f"{plain(line.completed + line.failed)}/{plain(line.total)}"
+    failed = f"  {plain(line.failed)} failed" if line.failed else ""
+    head = Text.assemble("└ ", (job_name(line.id), "bold"), f"  {line.kind}  ", status_text(line))
+    return head.append(f"  {done}{failed}  {cost_text(line.cost_nusd, line.unpriced)}")
 
 
 SHARES = (

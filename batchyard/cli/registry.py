@@ -34,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "job": Entry(JOBS, "jobs", "job", "Show one job."),
     "watch": Entry(JOBS, "watch", "watch", "Watch a job until it ends."),
     "results": Entry(JOBS, "results", "results", "Fetch a job's results."),
+    "clarify": Entry(JOBS, "clarify", "clarify", "Answer what a job's prompts left open."),
     "errors": Entry(JOBS, "errors", "errors", "What went wrong in a job."),
     "pause": Entry(JOBS, "ends", "pause", "Send nothing more of a job for now."),
     "resume": Entry(JOBS, "ends", "resume", "Go on with a paused job."),

@@ -2,10 +2,12 @@
 -- what it finds as (job_id, law, what); `{entries}` stands for the fragment of that name.
 
 -- name: jobs
-select id, part from jobs
+-- Jobs that share an account stand together: only all of them explain its lines.
+select part, array_agg(id order by id) from jobs
 where project_id = %(project_id)s and status <> 'validating'
-  and (%(job_id)s::bigint is null or id = %(job_id)s)
-order by part, id;
+  and (%(job_id)s::bigint is null or account_id = (
+    select account_id from jobs where project_id = %(project_id)s and id = %(job_id)s))
+group by part, account_id order by part, account_id;
 
 -- name: entries
 -- Where requests stand: the entries of open chunks, less those that have had their attempt.
@@ -160,20 +162,25 @@ where a.part = %(part)s and a.job_id = any(%(ids)s::bigint[])
 
 -- name: commits
 -- Each attempt in one settle line of its job's account, by its commit. A call that was in doubt
--- stood there at its bound; what it truly cost came later, as an adjust line.
-with called as (
-  select job_id, commit_id, count(*) as attempts, sum(bound_nusd) as bounds,
-    sum(case when status in ('late', 'resolved') then bound_nusd else coalesce(cost_nusd, 0) end)
+-- stood there at its bound; what it truly cost came later, as an adjust line. Jobs that share an
+-- account are told as the first of them.
+with holders as (
+  select account_id, min(id) as job_id from jobs where id = any(%(ids)s::bigint[]) group by 1
+), called as (
+  select h.job_id, a.commit_id, count(*) as attempts, sum(bound_nusd) as bounds,
+    sum(case when a.status in ('late', 'resolved') then bound_nusd else coalesce(cost_nusd, 0) end)
       as settle
-  from attempts where part = %(part)s and job_id = any(%(ids)s::bigint[])
+  from attempts a
+  join jobs j on j.id = a.job_id
+  join holders h on h.account_id = j.account_id
+  where a.part = %(part)s and a.job_id = any(%(ids)s::bigint[])
   group by 1, 2
 ), booked as (
-  select j.id as job_id, l.commit_id,
+  select h.job_id, l.commit_id,
     sum(l.amount_nusd) filter (where l.kind = 'settle') as settle,
     coalesce(sum(l.amount_nusd) filter (where l.kind = 'release'), 0) as release,
     coalesce(sum(l.amount_nusd) filter (where l.kind = 'reserve'), 0) as reserve
-  from jobs j join ledger l on l.account_id = j.account_id
-  where j.id = any(%(ids)s::bigint[])
+  from holders h join ledger l on l.account_id = h.account_id
   group by 1, 2
 ), compared as (
   select job_id, commit_id, coalesce(c.attempts, 0) as attempts, coalesce(c.bounds, 0) as bounds,
@@ -196,36 +203,44 @@ select j.id, 'project_line_missing',
   format('commit %%s: %%s of %%s for the job, %%s for the project', l.commit_id, l.kind,
     l.amount_nusd, p.amount_nusd)
 from jobs j
+join holders h on h.job_id = j.id
 join ledger l on l.account_id = j.account_id
 left join ledger p on p.account_id = j.project_account_id and p.commit_id = l.commit_id
   and p.kind = l.kind
-where j.id = any(%(ids)s::bigint[]) and (p.commit_id is null
+where (p.commit_id is null
   or (l.kind in ('settle', 'reserve') and p.amount_nusd < l.amount_nusd)
   or (l.kind = 'release' and p.amount_nusd > l.amount_nusd));
 
 -- name: accounts
--- The job's account against its ledger lines, its attempts and its entries in flight.
-with {entries}, flying as (
-  select job_id, sum(bound) as bounds from entries where sent group by 1
+-- The account of a job, and of those linked to it, against its ledger lines, its attempts and its
+-- entries in flight.
+with {entries}, holders as (
+  select account_id, min(id) as job_id, bool_and(ended_at is not null) as ended
+  from jobs where id = any(%(ids)s::bigint[]) group by 1
+), flying as (
+  select h.job_id, sum(bound) as bounds
+  from entries e join jobs j on j.id = e.job_id join holders h on h.account_id = j.account_id
+  where e.sent group by 1
 ), called as (
-  select job_id, sum(coalesce(cost_nusd, 0)) as costs,
+  select h.job_id, sum(coalesce(cost_nusd, 0)) as costs,
     coalesce(sum(coalesce(cost_nusd, 0) - bound_nusd)
-      filter (where status in ('late', 'resolved')), 0) as late
-  from attempts where part = %(part)s and job_id = any(%(ids)s::bigint[]) group by 1
+      filter (where a.status in ('late', 'resolved')), 0) as late
+  from attempts a join jobs j on j.id = a.job_id join holders h on h.account_id = j.account_id
+  where a.part = %(part)s and a.job_id = any(%(ids)s::bigint[]) group by 1
 ), booked as (
-  select j.id as job_id,
+  select h.job_id, h.account_id, h.ended,
     coalesce(sum(l.amount_nusd) filter (where l.kind in ('settle', 'adjust')), 0) as spent,
     coalesce(sum(l.amount_nusd) filter (where l.kind in ('reserve', 'release')), 0) as reserved,
     coalesce(sum(l.amount_nusd) filter (where l.kind = 'adjust'), 0) as adjusted
-  from jobs j left join ledger l on l.account_id = j.account_id
-  where j.id = any(%(ids)s::bigint[]) group by 1
+  from holders h left join ledger l on l.account_id = h.account_id
+  group by 1, 2, 3
 ), sums as (
   select b.*, coalesce(f.bounds, 0) as bounds, coalesce(c.costs, 0) as costs,
     coalesce(c.late, 0) as late
   from booked b left join flying f using (job_id) left join called c using (job_id)
 )
-select j.id as job_id, found.law, found.what
-from sums s join jobs j on j.id = s.job_id join accounts a on a.id = j.account_id
+select s.job_id, found.law, found.what
+from sums s join accounts a on a.id = s.account_id
 cross join lateral (values
   ('account_drift', a.spent_nusd <> s.spent or a.reserved_nusd <> s.reserved,
     format('the account says spent %%s, reserved %%s; the ledger %%s, %%s', a.spent_nusd,
@@ -234,7 +249,7 @@ cross join lateral (values
     format('the account says spent %%s; the attempts cost %%s', a.spent_nusd, s.costs)),
   ('reservation_orphan', s.reserved <> s.bounds,
     format('reserved %%s; the calls in flight have bounds of %%s', s.reserved, s.bounds)),
-  ('reservation_orphan', j.ended_at is not null and a.reserved_nusd <> 0,
+  ('reservation_orphan', s.ended and a.reserved_nusd <> 0,
     format('the job has ended with %%s reserved', a.reserved_nusd)),
   ('adjust_wrong', s.adjusted <> s.late,
     format('adjusted by %%s; late costs differ from their bounds by %%s', s.adjusted, s.late)),
@@ -307,8 +322,10 @@ with booked as (
   where a.project_id = %(project_id)s and a.kind = 'project' group by 1
 ), jobs_have as (
   select j.project_account_id as id, sum(a.spent_nusd) as spent, sum(a.reserved_nusd) as reserved
-  from jobs j join accounts a on a.id = j.account_id
-  where j.project_id = %(project_id)s group by 1
+  from (
+    select distinct account_id, project_account_id from jobs where project_id = %(project_id)s
+  ) j join accounts a on a.id = j.account_id
+  group by 1
 )
 select null::bigint as job_id, found.law, found.what
 from booked b join accounts a on a.id = b.id left join jobs_have j on j.id = b.id
@@ -337,10 +354,10 @@ select
   coalesce(sum(bound_nusd) filter (where status = 'unknown'), 0)::bigint as unknown_nusd,
   count(*) filter (where status in ('late', 'resolved')) as late,
   count(*) filter (where cost_nusd is null) as unpriced,
-  (select coalesce(sum(a.spent_nusd), 0) from accounts a join jobs j on j.account_id = a.id
-    where j.id = any(%(ids)s::bigint[]))::bigint as spent_nusd,
-  (select coalesce(sum(a.reserved_nusd), 0) from accounts a join jobs j on j.account_id = a.id
-    where j.id = any(%(ids)s::bigint[]))::bigint as reserved_nusd
+  (select coalesce(sum(spent_nusd), 0) from accounts where id in (
+    select account_id from jobs where id = any(%(ids)s::bigint[])))::bigint as spent_nusd,
+  (select coalesce(sum(reserved_nusd), 0) from accounts where id in (
+    select account_id from jobs where id = any(%(ids)s::bigint[])))::bigint as reserved_nusd
 from attempts where part = %(part)s and job_id = any(%(ids)s::bigint[]);
 
 -- name: totals

@@ -2,7 +2,25 @@
 -- follows is read for a job that `job` has found there.
 
 -- name: list
-select j.id, j.name, j.status, j.paused, j.route, j.source, j.total,
+-- Jobs, the newest first, each with those linked to it behind it.
+with listed as (
+  select id from jobs j
+  where project_id = %(project_id)s and parent_id is null
+    and (%(before)s::bigint is null or id < %(before)s)
+    and (not %(active)s or ended_at is null or exists (
+      select from jobs l where l.parent_id = j.id and l.ended_at is null))
+  order by id desc limit %(limit)s
+)
+{lines}
+where j.id in (select id from listed) or j.parent_id in (select id from listed)
+order by coalesce(j.parent_id, j.id) desc, j.id;
+
+-- name: linked
+{lines}
+where j.parent_id = %(job_id)s order by j.id;
+
+-- name: lines
+select j.id, j.parent_id, j.kind, j.name, j.status, j.paused, j.route, j.source, j.total,
   coalesce(c.completed, 0)::bigint as completed, coalesce(c.failed, 0)::bigint as failed,
   coalesce(c.cost_nusd, 0)::bigint as cost_nusd, coalesce(c.unpriced, 0)::bigint as unpriced,
   j.created_at, j.ended_at
@@ -11,13 +29,10 @@ left join lateral (
   select sum(completed) as completed, sum(failed) as failed, sum(cost_nusd) as cost_nusd,
     sum(unpriced) as unpriced
   from job_counters where job_id = j.id
-) c on true
-where j.project_id = %(project_id)s and (%(before)s::bigint is null or j.id < %(before)s)
-  and (not %(active)s or j.ended_at is null)
-order by j.id desc limit %(limit)s;
+) c on true;
 
 -- name: job
-select j.id, p.name as project, j.part, j.name, j.status, j.stop, j.paused, j.weight, j.route, j.round, j.source, j.metadata,
+select j.id, j.parent_id, j.kind, p.name as project, j.part, j.name, j.status, j.stop, j.paused, j.weight, j.route, j.round, j.source, j.metadata,
   j.config_digest, j.total, j.created_at, j.in_progress_at, j.finalizing_at, j.stopping_at,
   j.ended_at, j.deadline, a.limit_nusd, a.spent_nusd, a.reserved_nusd, now() as read_at
 from jobs j

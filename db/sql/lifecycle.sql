@@ -29,9 +29,11 @@ values (%(job_id)s, '', 0, %(failed)s);
 -- name: put_event
 insert into job_events (job_id, kind, data) values (%(job_id)s, %(kind)s, %(data)s);
 
--- name: hold_job
-select status, part, account_id, paused from jobs
-where project_id = %(project_id)s and id = %(job_id)s for no key update;
+-- name: hold_family
+-- The job and those linked to it, the job first: linked ones are younger.
+select id, status, part, account_id, paused, parent_id from jobs
+where project_id = %(project_id)s and (id = %(job_id)s or parent_id = %(job_id)s)
+order by id for no key update;
 
 -- name: stop_job
 update jobs set status = 'cancelling', stop = coalesce(stop, 'cancelled'),
@@ -68,25 +70,25 @@ update chunks c set status = 'done', owner = null from free where c.id = free.id
 select exists (select from chunks where job_id = %(job_id)s and status <> 'done');
 
 -- name: delete_rows_requests
-delete from requests where part = %(part)s and job_id = %(job_id)s;
+delete from requests where part = %(part)s and job_id = any(%(job_ids)s::bigint[]);
 
 -- name: delete_rows_routes
-delete from routes where part = %(part)s and job_id = %(job_id)s;
+delete from routes where part = %(part)s and job_id = any(%(job_ids)s::bigint[]);
 
 -- name: delete_rows_attempts
-delete from attempts where part = %(part)s and job_id = %(job_id)s;
+delete from attempts where part = %(part)s and job_id = any(%(job_ids)s::bigint[]);
 
 -- name: delete_rows_results
-delete from results where part = %(part)s and job_id = %(job_id)s;
+delete from results where part = %(part)s and job_id = any(%(job_ids)s::bigint[]);
 
 -- name: delete_rows_scores
-delete from scores where part = %(part)s and job_id = %(job_id)s;
+delete from scores where part = %(part)s and job_id = any(%(job_ids)s::bigint[]);
 
 -- name: delete_rows_replies
-delete from replies where part = %(part)s and job_id = %(job_id)s;
+delete from replies where part = %(part)s and job_id = any(%(job_ids)s::bigint[]);
 
--- name: delete_job
-delete from jobs where id = %(job_id)s;
+-- name: delete_jobs
+delete from jobs where id = any(%(job_ids)s::bigint[]);
 
 -- name: delete_ledger
 delete from ledger where account_id = %(account_id)s;

@@ -1,20 +1,52 @@
 -- A job's results, as lines and as rows, in the order of its input.
 --
 -- `answered` is what is said of a request: its current result (the highest round's), and the sums
--- over all its calls. The last call's latency rides in the low half of a number that is ordered by
+-- over all its calls; where requests of linked jobs answer for it, theirs too. The last call's latency rides in the low half of a number that is ordered by
 -- the call's own. Requests of an ended job without a result have the job's outcome.
 
 -- name: job
-select id, part, status, total, round, ended_at is not null from jobs
-where project_id = %(project_id)s and id = %(job_id)s;
+select id, part, status, total, round, ended_at is not null, exists (
+  select from links l where l.job_id = jobs.id and l.kind in ('clarified', 'pilot'))
+from jobs where project_id = %(project_id)s and id = %(job_id)s;
 
 -- name: calls
 select seq, count(*) as attempts, sum(cost_nusd) as cost, bool_or(cost_nusd is null) as unpriced,
   sum(input_tokens) as input_tokens, sum(output_tokens) as output_tokens,
   max((n::bigint << 32) + latency_ms) & 4294967295 as latency_ms
-from attempts
+from {attempts} as made
 where part = %(part)s and job_id = %(job_id)s and seq >= b.lo and seq < b.lo + %(size)s
 group by seq
+
+-- name: all_attempts
+-- Those of the linked requests that answer for the job's own come after them.
+(
+  select part, job_id, seq, n::int, cost_nusd, input_tokens, output_tokens, latency_ms from attempts
+  where part = %(part)s and job_id = %(job_id)s and seq >= b.lo and seq < b.lo + %(size)s
+  union all
+  select a.part, l.job_id, l.seq, a.n + 100000, a.cost_nusd, a.input_tokens, a.output_tokens,
+    a.latency_ms
+  from links l
+  join attempts a on a.part = %(part)s and a.job_id = l.linked_id and a.seq = l.linked_seq
+  where l.job_id = %(job_id)s and l.kind in ('clarified', 'pilot') and l.seq >= b.lo
+    and l.seq < b.lo + %(size)s
+)
+
+-- name: joined
+-- The current results, those of linked requests before the job's own.
+select distinct on (seq) * from (
+  select seq, round::int, status, deployment, http_status, request_id, body, error,
+    '' as joined
+  from results
+  where part = %(part)s and job_id = %(job_id)s and seq >= b.lo and seq < b.lo + %(size)s
+  union all
+  select l.seq, 100000 + r.round, r.status, r.deployment, r.http_status, r.request_id, r.body,
+    r.error, ',"' || l.kind || '_by":"job_' || l.linked_id || '"'
+  from links l
+  join results r on r.part = %(part)s and r.job_id = l.linked_id and r.seq = l.linked_seq
+  where l.job_id = %(job_id)s and l.kind in ('clarified', 'pilot') and l.seq >= b.lo
+    and l.seq < b.lo + %(size)s
+) u
+order by seq, round desc
 
 -- name: current
 select distinct on (seq) * from results
@@ -60,6 +92,7 @@ copy (
         || ',"output_tokens":' || coalesce(a.output_tokens, 0) || '}'
     end
     || ',"latency_ms":' || coalesce(a.latency_ms::text, 'null')
+    || {by}
     || case when q.metadata is null then '' else ',"metadata":' || q.metadata end
     || '}}' || e'\x1e', '' order by q.seq) as lines
     from requests q

@@ -19,6 +19,7 @@ from db.dispatch import Binding, bind
 from db.finish import end_job
 from db.lease import claim
 from db.lifecycle import NewJob, next_job_id, put_job
+from db.linked import LinkedKind, NewLinked, hold_parent, put_linked
 from db.parts import month_part
 from db.planning import PlannedChunk, put_decisions, put_plan, take_route_chunk
 from db.processes import lock_orphans, put_back, register
@@ -106,6 +107,28 @@ class Kit:
         await self.route(job_id, size, bound)
         if bind:
             await self.bind()
+        return job_id
+
+    async def linked(self, parent: int, total: int, kind: LinkedKind, *, size: int = 10) -> int:
+        """A job linked to one of ours, planned and bound as `job` does it."""
+        job_id = await next_job_id(self.conn)
+        async with self.conn.transaction():
+            held = await hold_parent(self.conn, 1, parent)
+            new = NewLinked(
+                id=job_id,
+                parent_id=parent,
+                kind=kind,
+                route="default",
+                total=total,
+                source="",
+                config_digest="",
+            )
+            await put_linked(self.conn, new)
+            where = {"part": held.part, "job_id": job_id, "total": total}
+            await self.conn.execute(REQUESTS, where)
+            await self.conn.execute(ROUTE_CHUNK, where)
+        await self.route(job_id, size)
+        await self.bind()
         return job_id
 
     async def bind(self) -> None:

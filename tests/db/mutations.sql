@@ -92,6 +92,22 @@ update ledger set amount_nusd = amount_nusd - 1 where kind = 'settle' and commit
 -- settle_wrong: change a cost
 update attempts set cost_nusd = cost_nusd - 1 where job_id = %(done)s and seq = 0;
 
+-- settle_wrong: change the cost of a linked job's call
+update attempts set cost_nusd = cost_nusd - 1 where job_id = %(linked)s and seq = 0;
+
+-- cost_drift: forget the cost of a linked job's call
+update attempts set cost_nusd = null where job_id = %(linked)s and seq = 0;
+
+-- attempt_unbooked: lose the commits of a linked job
+delete from ledger where commit_id in (select commit_id from attempts where job_id = %(linked)s);
+
+-- settle_wrong: lose the attempts of a linked job with their results
+delete from attempts where job_id = %(linked)s;
+delete from results where job_id = %(linked)s;
+delete from requests where job_id = %(linked)s;
+update jobs set total = 0 where id = %(linked)s;
+delete from job_counters where job_id = %(linked)s;
+
 -- cost_drift: forget a cost
 update attempts set cost_nusd = null where job_id = %(done)s and seq = 0;
 

@@ -15,7 +15,8 @@ from core.errors import NotFoundError
 from core.work import GiveBack
 from db.audit import LAWS, AuditReport, audit
 from db.finish import end_job
-from db.lifecycle import delete_job, drop_unheld, hold_job, stop_job
+from db.lifecycle import delete_family, drop_unheld, hold_family, stop_job
+from db.linked import LinkedKind
 from tests.db.kit import Kit, answered, connect, some_of_everything, take_over
 
 SCENE = "audit_scene"
@@ -23,8 +24,8 @@ numbers = itertools.count(1)
 
 
 async def build(database_url: str) -> dict[str, int]:
-    """Three jobs of one project that have seen everything: one done, one running, one
-    cancelled; and the traces of a deleted one."""
+    """Three jobs of one project that have seen everything: one done, with one linked to it, one
+    running, one cancelled; and the traces of a deleted one."""
     async with await connect(database_url) as conn:
         jobs = {}
         for name in ("gone", "stopped", "done", "running"):
@@ -37,9 +38,14 @@ async def build(database_url: str) -> dict[str, int]:
             if name != "running":
                 await other.commit(map(answered, flying), back=[GiveBack(flying[0].chunk)])
                 await other.run(jobs[name])
+            if name in ("gone", "done"):
+                jobs[f"linked to {name}"] = linked = await other.linked(
+                    jobs[name], 12, LinkedKind.CLARIFIED
+                )
+                await other.run(linked)
         async with conn.transaction():
-            held = await hold_job(conn, 1, jobs["gone"])
-            await delete_job(conn, jobs["gone"], held)
+            await delete_family(conn, await hold_family(conn, 1, jobs["gone"]))
+        jobs["linked"] = jobs.pop("linked to done")
         return jobs
 
 
@@ -80,8 +86,8 @@ def test_a_true_yard_is_clean_and_its_facts_are_told(copy: str, scene: dict[str,
     whole = report(copy)
     assert whole.violations == ()
     assert whole.ok
-    assert whole.jobs == 3
-    assert whole.facts["requests"] == 120
+    assert whole.jobs == 4
+    assert whole.facts["requests"] == 132
     assert whole.facts["late"] == 3
     assert whole.facts["unknown"] == 4 * 3
     assert whole.facts["unknown_nusd"] == whole.facts["unknown"] * 1000
@@ -89,8 +95,9 @@ def test_a_true_yard_is_clean_and_its_facts_are_told(copy: str, scene: dict[str,
     assert whole.facts["open"] > 0
     done = report(copy, scene["done"])
     assert done.ok
-    assert done.facts["completed"] + done.facts["failed"] == done.facts["requests"] == 40
+    assert done.facts["completed"] + done.facts["failed"] == done.facts["requests"] == 52
     assert done.facts["reserved_nusd"] == 0
+    assert done == report(copy, scene["linked"]), "they share an account"
     assert report(copy, scene["running"]).facts["reserved_nusd"] == 3000
 
 

@@ -7,7 +7,7 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-TABLES = "replies scores waves router_models brakes"
+TABLES = "links replies scores waves router_models brakes"
 COLUMNS = {
     "routes": "intents candidates quality cost propensity",
     "chunks": "came_from",
@@ -25,6 +25,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in TABLES.split():
         op.execute(f"drop table {table} cascade")
+    op.execute("drop index ix_jobs_parent_id")
     op.execute(DRAINED)
     for table, columns in COLUMNS.items():
         for column in columns.split():

@@ -89,3 +89,21 @@ CREATE TABLE brakes (
     CONSTRAINT pk_brakes PRIMARY KEY (deployment, process_id, scope, what),
     CONSTRAINT fk_brakes_process_id_processes FOREIGN KEY(process_id) REFERENCES processes (id) ON DELETE CASCADE
 );
+
+-- Linked jobs: they share their parent's account, part, project, weight and deadline.
+
+CREATE TABLE links (
+    job_id BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    linked_id BIGINT NOT NULL,
+    linked_seq INTEGER NOT NULL,
+    CONSTRAINT pk_links PRIMARY KEY (job_id, kind, seq),
+    CONSTRAINT ck_links_kind CHECK (kind in ('clarified', 'intent', 'pilot')),
+    CONSTRAINT fk_links_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE,
+    CONSTRAINT fk_links_linked_id_jobs FOREIGN KEY(linked_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
+
+CREATE INDEX ix_links_linked_id ON links (linked_id);
+
+CREATE INDEX ix_jobs_parent_id ON jobs (parent_id) WHERE parent_id IS NOT NULL;
