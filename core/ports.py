@@ -4,6 +4,7 @@ Transport   providers/transport: pyreqwest, httpx      bytes in, bytes out
 Limiter     workers/limiter on Redis; tests' own       leave to call a deployment
 Publisher   workers/broker on Celery; tests' own       rings the bell for a step
 Keys        workers/keyring; a dict in tests           the key that a reference names
+Scorer      workers/scoring; tests' own                whether an answer is likely right
 """
 
 from collections.abc import Mapping, Sequence
@@ -120,6 +121,16 @@ class Publisher(Protocol):
     """Rings the bell: asks that a step be run soon. Carries ids only; may lose or repeat."""
 
     async def publish(self, step: str, *args: int | str, queue: str | None = None) -> None: ...
+
+
+class Scorer(Protocol):
+    """Tells how likely answers are right, by the router model whose row has the id `model`."""
+
+    async def score(
+        self, model: int, prompt: str, answers: Sequence[str]
+    ) -> tuple[list[float], float] | None:
+        """For answers of several candidates to one prompt the probability of each, and what
+        training takes for enough. None where nothing can tell. Raises nothing."""
 
 
 class Keys(Protocol):

@@ -1,7 +1,7 @@
 """Work in hand: the chunks a lane has leased, and what became of their entries."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,6 +13,7 @@ from core.size import Size
 from core.status import AttemptStatus, ResultStatus
 
 NOTHING_ASKED: Final = Ask()
+Way = Literal["retry", "fallback", "escalation"]
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +21,7 @@ class LeasedChunk:
     """A chunk under this process' lease. The lists run in step, entry by entry; `text_bytes`,
     `overheads` and `outputs` are the fields of `Size`.
 
+    `escalated` says that its requests have answers already, of earlier steps of a cascade.
     `excluded` are the candidates (bits) that have given up on its requests, `among` the list
     of its plan that the others are chosen from. `bounds` hold for its candidate. `turn` is its
     place among its deployment's chunks. `sent` is the cursor as the database has it; `open`
@@ -49,6 +51,7 @@ class LeasedChunk:
     limited: bool
     project: str = DEFAULT_PROJECT
     turn: float = 0.0
+    escalated: bool = False
     excluded: int = 0
     among: str = USUAL
     came_from: int | None = None
@@ -77,14 +80,26 @@ class LeasedChunk:
         return self.open == 0 and (self.ended or self.sent == self.size)
 
 
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """An answer that did not become its request's result at once: call `n`, to this deployment,
+    brought `body` (JSON). `score` is the probability that it is right, where one was told."""
+
+    n: int
+    deployment: str
+    body: str
+    score: float | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """One request of a leased chunk, with what is sent. `body` is JSON without its model;
-    `asked` are the tokens that its permit was taken for, in which `epoch` of the limits."""
+    `replies` are its answers of earlier steps of a cascade, in their order; `asked` are the
+    tokens that its permit was taken for, in which `epoch` of the limits."""
 
     chunk: LeasedChunk
     index: int
     body: bytes
+    replies: tuple[Kept, ...] = ()
     asked: Ask = NOTHING_ASKED
     epoch: int = 0
 
@@ -105,22 +120,36 @@ class Entry:
         """The number of this call among the request's calls, from 1."""
         return self.chunk.calls[self.index] + 1
 
+    @property
+    def came(self) -> Way | None:
+        """What this call is, seen from the one before it; None for a first one."""
+        last = self.chunk.last_called
+        if not last:
+            return None
+        if self.replies and self.replies[-1].n == self.n - 1:
+            return "escalation"
+        return "retry" if last == self.chunk.deployment else "fallback"
+
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """The final, write-once outcome of a request. `body` and `error` are JSON texts."""
+    """The final, write-once outcome of a request. `body` and `error` are JSON texts. `of` is
+    the earlier answer of a cascade that it is, where it is not the call's own; `step` tells
+    (JSON) which step of the cascade answered, and why that was enough."""
 
     status: ResultStatus
     http_status: int | None = None
     request_id: str | None = None
     body: str | None = None
     error: str | None = None
+    of: Kept | None = None
+    step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The entry goes on in another chunk: a retry or a fallback.
+    """The entry goes on in another chunk: a retry, a fallback or an escalation.
 
-    A retry is due on the same candidate after `delay` seconds from the commit. A fallback is
+    A retry is due on the same candidate after `delay` seconds from the commit. The others are
     planned: `candidate` is only the first of those that dispatch may choose from, and the one
     that `bound` holds for.
     """
@@ -137,7 +166,8 @@ class Move:
 
 @dataclass(slots=True, eq=False)
 class Settled:
-    """One call's end: the attempt's row, and either its result or where it goes next."""
+    """One call's end: the attempt's row, and either its result or where it goes next. `kept` is
+    its answer, where that is not the result (yet): the request escalates."""
 
     entry: Entry
     status: AttemptStatus
@@ -149,6 +179,7 @@ class Settled:
     error: str | None = None
     result: Result | None = None
     move: Move | None = None
+    kept: Kept | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -156,7 +187,8 @@ class Window:
     """The intent to send the next `size` entries of a chunk: money and cursor in one.
 
     After the commit `granted` says how many may be sent; `stopped` that the job takes no
-    more, `short` that its budget has no room just now, or that it is paused.
+    more, `short` that its budget has no room just now, or that it is paused, and `dear` that
+    its budget will have none, so that the answers of earlier steps have to do.
     """
 
     chunk: LeasedChunk
@@ -164,6 +196,7 @@ class Window:
     granted: int = 0
     stopped: bool = False
     short: bool = False
+    dear: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -172,7 +205,8 @@ class GiveBack:
 
     `unsent` entries at the end of what was intended were never sent after all: the cursor
     goes back by as many and their money is released. With `drop` the rest is not put back
-    (the job was stopped).
+    (the job was stopped); with `settle` neither: its requests' best earlier answers become
+    their results, for the reason that stands in `reason`.
     """
 
     chunk: LeasedChunk
@@ -180,6 +214,7 @@ class GiveBack:
     delay: float = 0.0
     reason: str = ""
     drop: bool = False
+    settle: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -34,6 +34,8 @@ LAWS = {
     "result_twice": "requests have more than one result in a round",
     "winner_missing": "results do not match the call they come from",
     "answer_lost": "calls were answered and their requests have no result",
+    "reply_twice": "calls have more than one answer that is kept",
+    "reply_astray": "answers are kept that no call brought, or that are the result at once",
     "attempt_gap": "attempts are not numbered from 1 without a gap",
     "call_after_result": "requests were called after they had their result",
     "cost_wrong": "attempts have a cost that they cannot have",
@@ -53,7 +55,7 @@ LAWS = {
 }
 """What each law's violation says."""
 
-CHECKS = "standing numbered chunks steps results attempts commits accounts counters".split()
+CHECKS = "standing numbered chunks steps results attempts replies commits accounts counters".split()
 SNAPSHOT = (
     b"set transaction isolation level repeatable read read only",
     b"set local work_mem = '64MB'",

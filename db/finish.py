@@ -2,10 +2,16 @@
 
 from psycopg.types.json import Jsonb
 
-from core.status import JobStatus
+from core.status import JobStatus, Stop
 from db.connect import Connection, statements
+from db.replies import take_replies
 
 SQL = statements("finish")
+STOPPED = {
+    Stop.CANCELLED: "the job was cancelled",
+    Stop.EXPIRED: "the job's deadline came first",
+    Stop.BUDGET_EXHAUSTED: "the job's budget was spent",
+}
 
 
 async def end_job(conn: Connection, job_id: int) -> JobStatus | None:
@@ -18,6 +24,10 @@ async def end_job(conn: Connection, job_id: int) -> JobStatus | None:
         still = await (await conn.execute(SQL["open"], {"id": job_id})).fetchone()
         if still and still[0]:
             return None
+        if row[1]:
+            await take_replies(
+                conn, part=row[3], job_id=job_id, round_=row[4], seqs=None, why=STOPPED[row[1]]
+            )
         status = JobStatus(row[1]) if row[1] else JobStatus.COMPLETED
         await conn.execute(SQL["end"], {"id": job_id, "status": status})
         await conn.execute(SQL["let_go"], {"id": job_id})

@@ -59,6 +59,7 @@ class Share:
     unknown: int
     retries: int
     fallbacks: int
+    escalations: int
     completed: int
     failed: int
     unpriced: int

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from core.work import Entry, LeasedChunk
 from db.connect import Connection, statements
 from db.leased import COLUMNS, leased
+from db.replies import read_replies
 
 SQL = statements("lease")
 
@@ -26,7 +27,7 @@ async def claim(
 
 
 async def read_entries(conn: Connection, chunks: list[LeasedChunk]) -> list[Entry]:
-    """The chunks' entries in order, with their bodies."""
+    """The chunks' entries in order, with their bodies and the answers of earlier steps."""
     wanted: dict[tuple[int, int], list[int]] = defaultdict(list)
     for chunk in chunks:
         wanted[chunk.part, chunk.job_id].extend(chunk.seqs)
@@ -34,8 +35,14 @@ async def read_entries(conn: Connection, chunks: list[LeasedChunk]) -> list[Entr
     for (part, job_id), seqs in wanted.items():
         cursor = await conn.execute(SQL["bodies"], {"part": part, "job_id": job_id, "seqs": seqs})
         bodies.update(((job_id, seq), body) for seq, body in await cursor.fetchall())
+    replies = await read_replies(conn, chunks)
     return [
-        Entry(chunk, index, bodies[chunk.job_id, seq].encode())
+        Entry(
+            chunk,
+            index,
+            bodies[chunk.job_id, seq].encode(),
+            replies.get((chunk.job_id, seq), ()),
+        )
         for chunk in chunks
         for index, seq in enumerate(chunk.seqs)
     ]

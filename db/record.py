@@ -14,8 +14,9 @@ from core.status import AttemptStatus, Halt
 from core.work import Batch, LeasedChunk, Settled
 from db.connect import Connection, statements
 from db.ledger import Books
+from db.replies import take_replies
 from db.tally import count_rows, move_rows
-from db.unstage import attempt_row, copy_rows, late_params, result_row, unstage_rows
+from db.unstage import attempt_row, copy_rows, late_params, reply_row, result_row, unstage_rows
 
 SQL = statements("record")
 
@@ -70,15 +71,16 @@ async def _commit(
                 await conn.execute(SQL["count"], row)
         # Answers are not waited for inside a pipeline: should the connection break just then, the
         # driver waits for ever.
-        grants, spent = await _grant(conn, batch, mine, held, books)
+        grants, spent, dear = await _grant(conn, batch, mine, held, books)
         cursors = _cursors(mine, grants)
         async with conn.pipeline():
             moved = await _move_on(conn, mine, live, held, cursors)
+            await _take_earlier(conn, mine, cursors, owner)
             await post(conn, books)
         drained = await _drained(conn, cursors)
     if spent:
         await conn.execute(SQL["drop"], {"job_ids": spent})
-    _apply(batch, mine, grants, held, cursors)
+    _apply(batch, mine, grants, held, cursors, dear)
     return Report({chunk.id for chunk in _chunks(batch)} - set(held), drained, moved)
 
 
@@ -124,22 +126,28 @@ async def _lock(conn: Connection, chunks: dict[int, LeasedChunk], owner: int) ->
 async def write(
     conn: Connection, live: list[Settled], commit_id: int, *, once_more: bool
 ) -> list[Settled]:
-    """Appends attempts and results; returns those that were new."""
+    """Appends attempts, results and answers that are kept; returns those that were new."""
     attempts = [attempt_row(s, commit_id) for s in live]
     finals = [(s, s.result) for s in live if s.result is not None]
     results = [result_row(s, result, commit_id) for s, result in finals]
+    replies = [reply_row(s, s.kept) for s in live if s.kept is not None]
     if not once_more:
         await copy_rows(conn, SQL["copy_attempts"], attempts)
         await copy_rows(conn, SQL["copy_results"], results)
+        await copy_rows(conn, SQL["copy_replies"], replies)
         return live
     new = await unstage_rows(conn, "attempts", attempts, SQL)
     fresh = [s for s in live if _key(s) in new]
     finals = [(s, s.result) for s in fresh if s.result is not None]
     results = [result_row(s, result, commit_id) for s, result in finals]
-    new_results = await unstage_rows(conn, "results", results, SQL)
+    new_results = {(job_id, seq) for job_id, seq, _ in
+                   await unstage_rows(conn, "results", results, SQL)}  # fmt: skip
     for settled, _ in finals:
-        if _key(settled) not in new_results:
+        if _key(settled)[:2] not in new_results:
             settled.result = None
+    replies = [reply_row(s, s.kept) for s in fresh if s.kept is not None]
+    if replies:
+        await unstage_rows(conn, "replies", replies, SQL)
     return fresh
 
 
@@ -163,9 +171,10 @@ async def _settle_late(conn: Connection, stale: list[Settled]) -> list[tuple[Set
 
 async def _grant(
     conn: Connection, batch: Batch, mine: Batch, held: dict[int, Halt], books: Books
-) -> tuple[dict[int, int], list[int]]:
+) -> tuple[dict[int, int], list[int], set[int]]:
     """How many entries each of our windows (by its index) may send; reserves exactly those.
-    Also the jobs that are stopped here, because their budget is spent.
+    Also the jobs that are stopped here, because their budget is spent, and the windows whose
+    requests have earlier answers that have to do instead.
 
     Where there is a limit, all accounts of the commit are locked here and at once: one more
     that came later would not be in the order of ids.
@@ -177,13 +186,17 @@ async def _grant(
         books.know(await cursor.fetchall())
     grants: dict[int, int] = {}
     blocked: set[int] = set()
+    dear: set[int] = set()
     for index, window in open_windows:
         grants[index] = books.reserve(window)
         if grants[index] == 0 and books.hopeless(window):
-            blocked.add(window.chunk.job_id)
+            if window.chunk.escalated:
+                dear.add(index)
+            else:
+                blocked.add(window.chunk.job_id)
     if blocked:
         await conn.execute(SQL["exhaust"], {"job_ids": sorted(blocked)})
-    return grants, sorted(blocked)
+    return grants, sorted(blocked), dear
 
 
 @dataclass(slots=True)
@@ -234,7 +247,9 @@ async def _move_on(
         await conn.execute(SQL["move"], row)
     # The rest of a stopped job's chunk has no way to go on; that of a paused one is planned again.
     backs = [
-        back for back in mine.back if not back.drop and held[back.chunk.id] is not Halt.STOPPED
+        back
+        for back in mine.back
+        if not (back.drop or back.settle) and held[back.chunk.id] is not Halt.STOPPED
     ]
     whole = {back.chunk.id for back in backs if cursors[back.chunk.id].sent == 0}
     ids = [id_ for id_ in sorted(cursors) if id_ not in whole]
@@ -252,6 +267,27 @@ async def _move_on(
         name = "give_back_whole" if id_ in whole else "give_back_rest"
         await conn.execute(SQL[name], {"id": id_, "delay": back.delay, "reason": back.reason})
     return bool(moves or backs)
+
+
+async def _take_earlier(
+    conn: Connection, mine: Batch, cursors: dict[int, Cursor], owner: int
+) -> None:
+    """The unsent rest of chunks that are not to be sent gets its best earlier answers. Counted in
+    the process' own rows, and so in nobody's way."""
+    for back in mine.back:
+        if not back.settle:
+            continue
+        chunk, sent = back.chunk, cursors[back.chunk.id].sent
+        await take_replies(
+            conn,
+            part=chunk.part,
+            job_id=chunk.job_id,
+            round_=chunk.round,
+            seqs=chunk.seqs[sent:],
+            why=back.reason,
+            writer=owner,
+        )
+        await conn.execute(SQL["leave_rest"], {"id": chunk.id})
 
 
 async def post(conn: Connection, books: Books) -> None:
@@ -280,6 +316,7 @@ def _apply(
     grants: dict[int, int],
     held: dict[int, Halt],
     cursors: dict[int, Cursor],
+    dear: set[int],
 ) -> None:
     """Brings the memory in step with what was committed."""
     for cursor in cursors.values():
@@ -288,6 +325,6 @@ def _apply(
     for window in batch.windows:
         window.granted, window.stopped, window.short = 0, True, False
     for index, window in enumerate(mine.windows):
-        window.granted = grants.get(index, 0)
+        window.granted, window.dear = grants.get(index, 0), index in dear
         window.stopped = held[window.chunk.id] is Halt.STOPPED
         window.short = not window.stopped and window.granted < window.size

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, REAL
 
 from db.metadata import id_column, metadata, time_column
 
@@ -72,7 +72,8 @@ scores = Table(
     postgresql_partition_by="LIST (part)",
 )
 
-# Answers that did not become the result (yet): of the cheap steps of a cascade.
+# Answers that did not become the result at once: of the cheap steps of a cascade. `score` is the
+# probability that it is right, where something told one. Written in the transaction of the call.
 replies = Table(
     "replies",
     metadata,
@@ -80,8 +81,10 @@ replies = Table(
     Column("job_id", BigInteger, nullable=False),
     Column("seq", Integer, nullable=False),
     Column("n", SmallInteger, nullable=False),
+    Column("round", SmallInteger, nullable=False),
     Column("deployment", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("score", REAL),
     PrimaryKeyConstraint("part", "job_id", "seq", "n"),
     postgresql_partition_by="LIST (part)",
 )

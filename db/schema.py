@@ -120,6 +120,7 @@ job_counters = Table(
     Column("cost_nusd", BigInteger, nullable=False, server_default=ZERO),
     Column("latency_ms", BigInteger, nullable=False, server_default=ZERO),
     time_column("updated_at", now=True),
+    Column("escalations", Integer, nullable=False, server_default=ZERO),
     PrimaryKeyConstraint("job_id", "deployment", "writer"),
     postgresql_with={"fillfactor": "50"},
 )
@@ -288,7 +289,10 @@ attempts = Table(
     postgresql_partition_by="LIST (part)",
 )
 
-# Exactly one per request and round, by the key. The current result is the highest round's.
+# Exactly one per request and round, by the key. The current result is the highest round's. `n`
+# is the call that it comes from, `commit_id` that of the request's last call: in a cascade an
+# earlier answer may be the result. 0 is the commit of results that no call of theirs brought.
+# `step` (JSON) tells which step of a cascade answered.
 results = Table(
     "results",
     metadata,
@@ -305,6 +309,7 @@ results = Table(
     Column("error", Text),
     Column("commit_id", BigInteger, nullable=False),
     time_column("at", now=True),
+    Column("step", Text),
     PrimaryKeyConstraint("part", "job_id", "seq", "round"),
     postgresql_partition_by="LIST (part)",
 )

@@ -81,7 +81,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The request's current result, without its body."""
+    """The request's current result, without its body; `step` (JSON) tells which step of a
+    cascade answered."""
 
     round: int
     status: str
@@ -90,6 +91,7 @@ class Outcome:
     http_status: int | None
     request_id: str | None
     error: str | None
+    step: str | None
     at: datetime
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from core.work import LeasedChunk
 from db.connect import Connection, statements
 from db.leased import leased
+from db.replies import take_replies
 
 SQL = statements("strays")
 REASON = "its deployment is no longer in the configuration"
@@ -38,7 +39,19 @@ async def rebind(conn: Connection, chunk: LeasedChunk, candidate: int, bounds: l
     await conn.execute(SQL["rebind"], params)
 
 
-async def fail_strays(conn: Connection, ids: list[int], error: str) -> None:
-    """The requests of the locked chunks fail; `error` is their results' JSON text."""
+async def fail_strays(conn: Connection, chunks: list[LeasedChunk], error: str) -> None:
+    """The requests of the locked chunks fail, but for those that a cascade has answers of
+    already; `error` is their results' JSON text."""
+    ids = [chunk.id for chunk in chunks]
+    for chunk in chunks:
+        if chunk.plan.cascade is not None:
+            await take_replies(
+                conn,
+                part=chunk.part,
+                job_id=chunk.job_id,
+                round_=chunk.round,
+                seqs=chunk.seqs,
+                why=REASON,
+            )
     await conn.execute(SQL["fail"], {"ids": ids, "error": error})
     await conn.execute(SQL["close"], {"ids": ids, "reason": REASON})

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.status import AttemptStatus, ChunkStatus, ResultStatus
-from core.work import Move, Settled
+from core.work import Move, Result, Settled
 
 COUNTS = (
-    "attempts errors throttled unknown retries fallbacks completed failed unpriced "
+    "attempts errors throttled unknown retries fallbacks escalations completed failed unpriced "
     "input_tokens output_tokens cost_nusd latency_ms"
 ).split()
 
 THROTTLED = "throttled"
+WAYS = {"retry": "retries", "fallback": "fallbacks", "escalation": "escalations"}
 
 
 def count_rows(
@@ -24,11 +25,13 @@ def count_rows(
     for settled in live:
         chunk = settled.entry.chunk
         _count(sums[chunk.job_id, chunk.deployment], settled)
-        if chunk.last_called:
-            # Counted where the call before it failed, and only now that it was made: where a
+        if (came := settled.entry.came) is not None:
+            # Counted where the call before it ended, and only now that it was made: where a
             # request goes on is dispatch's to say, and may be nowhere.
-            kind = "retries" if chunk.last_called == chunk.deployment else "fallbacks"
-            sums[chunk.job_id, chunk.last_called][kind] += 1
+            sums[chunk.job_id, chunk.last_called][WAYS[came]] += 1
+        if settled.result is not None:
+            answered = settled.result.of.deployment if settled.result.of else chunk.deployment
+            _count_result(sums[chunk.job_id, answered], settled.result)
     for settled, before in late:
         chunk = settled.entry.chunk
         _count_late(sums[chunk.job_id, chunk.deployment], settled, before)
@@ -46,12 +49,14 @@ def _count(into: dict[str, int], settled: Settled) -> None:
         into["errors"] += 1
         into["throttled"] += settled.error_class == THROTTLED
         into["unknown"] += settled.status == AttemptStatus.UNKNOWN
-    if settled.result is not None:
-        into["completed"] += settled.result.status == ResultStatus.COMPLETED
-        into["failed"] += settled.result.status == ResultStatus.FAILED
     into["unpriced"] += settled.cost_nusd is None
     into["cost_nusd"] += settled.cost_nusd or 0
     _count_tokens(into, settled)
+
+
+def _count_result(into: dict[str, int], result: Result) -> None:
+    into["completed"] += result.status == ResultStatus.COMPLETED
+    into["failed"] += result.status == ResultStatus.FAILED
 
 
 def _count_late(into: dict[str, int], settled: Settled, before: int | None) -> None:
@@ -75,7 +80,8 @@ def move_rows(live: list[Settled], stopped: set[int]) -> list[dict[str, Any]]:
         if move is not None and chunk.id not in stopped:
             # Half-second steps keep together what is due at about the same time.
             due = -(-move.delay // 0.5) * 0.5
-            way = (move.candidate, move.excluded, move.among, move.reason, due)
+            answered = bool(settled.kept or settled.entry.replies)
+            way = (move.candidate, move.excluded, move.among, move.reason, due, answered)
             groups[chunk.job_id, chunk.plan_id, chunk.candidate, *way].append((settled, move))
     return [_move_row(group) for group in groups.values()]
 

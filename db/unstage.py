@@ -3,9 +3,9 @@ table when some of the rows may be there already."""
 
 from typing import Any
 
-from core.work import Result, Settled
+from core.work import Kept, Result, Settled
 from db.connect import Connection
-from db.copytext import block, number, text
+from db.copytext import NULL, block, number, text
 
 
 def attempt_row(settled: Settled, commit_id: int) -> str:
@@ -41,6 +41,7 @@ def result_row(settled: Settled, result: Result, commit_id: int) -> str:
     """The COPY line of a result, in the column order of `copy_results`."""
     entry = settled.entry
     chunk = entry.chunk
+    of = result.of or Kept(entry.n, chunk.deployment, "")
     return "\t".join(
         (
             str(chunk.part),
@@ -48,13 +49,32 @@ def result_row(settled: Settled, result: Result, commit_id: int) -> str:
             str(entry.seq),
             str(chunk.round),
             result.status,
-            chunk.deployment,
-            str(entry.n),
+            of.deployment,
+            str(of.n),
             number(result.http_status),
             text(result.request_id),
             text(result.body),
             text(result.error),
             str(commit_id),
+            text(result.step),
+        )
+    )
+
+
+def reply_row(settled: Settled, kept: Kept) -> str:
+    """The COPY line of an answer that is kept, in the column order of `copy_replies`."""
+    entry = settled.entry
+    chunk = entry.chunk
+    return "\t".join(
+        (
+            str(chunk.part),
+            str(chunk.job_id),
+            str(entry.seq),
+            str(kept.n),
+            str(chunk.round),
+            kept.deployment,
+            text(kept.body),
+            NULL if kept.score is None else repr(kept.score),
         )
     )
 

@@ -17,7 +17,7 @@ from core.checks import NO_CHECKS
 from core.deployment import Deployment, Reply, Usage
 from core.errors import ConfigError
 from core.plan import indexes
-from core.ports import Buckets, HttpCall, Keys, Limiter, Transport
+from core.ports import Buckets, HttpCall, Keys, Limiter, Scorer, Transport
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, Move, Result, Settled
 from providers.adapters import adapter_for
@@ -25,6 +25,7 @@ from providers.errors import ErrorClass, ProviderError, TransportError, from_tra
 from providers.prices import cost_nusd
 from tasks.answers import checked
 from tasks.bounds import bound_nusd
+from tasks.cascade import cascade_of, instead, is_step, step
 from tasks.decide import Again, Tried, decide
 from tasks.health import Health
 from tasks.meters import Meters
@@ -42,7 +43,8 @@ BROKE_DOWN = "batchyard could not deal with this request or its answer: see the 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """What a call needs: where to send, with which keys, whom to tell how it went, and what counts
-    it. `projects` are the limits of those projects that have some."""
+    it. `projects` are the limits of those projects that have some; `scorer` judges the answers
+    of cascades that have learned to."""
 
     deployments: Mapping[str, Deployment]
     keys: Keys
@@ -51,6 +53,7 @@ class Caller:
     health: Health = field(default_factory=Health)
     meters: Meters = field(default_factory=Meters)
     projects: Mapping[str, Buckets] = field(default_factory=dict)
+    scorer: Scorer | None = None
 
 
 async def attempt(caller: Caller, entry: Entry) -> Settled:
@@ -82,12 +85,7 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     if not broken:
         outcome = _told_health(caller, entry, deployment, outcome, began)
     if isinstance(outcome, Reply):
-        if rejected is not None:
-            settled = _failed(caller, entry, deployment, rejected, latency_ms)
-            # With nobody left to ask, a refusal is an answer as elsewhere.
-            if settled.result is None or rejected.error_class is not ErrorClass.REFUSED:
-                return _with_answer(settled, outcome)
-        return _answered(entry, deployment, outcome, latency_ms)
+        return await _landed(caller, entry, deployment, outcome, rejected, latency_ms)
     pause = _pause(outcome)
     if pause:
         caller.meters.paused(deployment.name, pause)
@@ -95,6 +93,30 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         epoch = entry.epoch if throttled else -1
         await caller.limiter.pause(deployment.buckets.key, pause, epoch)
     return _failed(caller, entry, deployment, outcome, latency_ms)
+
+
+async def _landed(
+    caller: Caller,
+    entry: Entry,
+    deployment: Deployment,
+    reply: Reply,
+    rejected: ProviderError | None,
+    latency_ms: int,
+) -> Settled:
+    """What becomes of an answer."""
+    escalates = rejected is not None and is_step(entry, rejected)
+    if rejected is not None and not escalates:
+        settled = _failed(caller, entry, deployment, rejected, latency_ms)
+        # With nobody left to ask, a refusal is an answer as elsewhere.
+        if settled.result is None or rejected.error_class is not ErrorClass.REFUSED:
+            return _with_answer(settled, reply)
+    settled = _answered(entry, deployment, reply, latency_ms)
+    cascade = cascade_of(entry)
+    if cascade is None:
+        return settled
+    bounds = _open_to(entry, caller.deployments, wider=False)
+    flaw = rejected.message if rejected is not None and escalates else ""
+    return await step(caller.scorer, caller.health, cascade, settled, bounds, flaw)
 
 
 def _rejected(entry: Entry, reply: Reply) -> ProviderError | None:
@@ -191,7 +213,7 @@ def _answered(entry: Entry, deployment: Deployment, reply: Reply, latency_ms: in
 
 def _with_answer(settled: Settled, reply: Reply) -> Settled:
     """Where nothing else is tried, the answer that did not pass stays to be seen."""
-    if settled.result is not None:
+    if settled.result is not None and settled.result.of is None:
         settled.result = msgspec.structs.replace(
             settled.result,
             http_status=reply.status,
@@ -239,7 +261,8 @@ def go_on(
     spared: bool = False,
 ) -> Move | Result:
     """What becomes of an entry whose call failed: its next chunk, at the bound of the
-    deployment it stands at, or its failed result. `jitter` is a random number in [0, 1), `spared`
+    deployment it stands at, or its failed result, in place of which stands the best answer that
+    a cascade has of it already. `jitter` is a random number in [0, 1), `spared`
     as in `decide`.
 
     Under a budget it goes only where its cost has a known bound, and nowhere where it does not
@@ -252,7 +275,7 @@ def go_on(
     may = sum(1 << candidate for candidate in bounds)
     decision = decide(error, tried, chunk.plan, jitter=jitter, may=may, spared=spared)
     if isinstance(decision, Result):
-        return decision
+        return instead(entry, decision)
     if isinstance(decision, Again):
         return Move(
             chunk.candidate,

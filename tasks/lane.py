@@ -40,6 +40,7 @@ LOW = 128
 POLL = 0.25
 LOOK_EVERY = 1.0
 SHORT_DELAY = 0.5
+TOO_DEAR = "the rest of the budget could not cover the next candidate"
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class Tally:
     failed: int = 0
     retries: int = 0
     fallbacks: int = 0
+    escalations: int = 0
     cost_nusd: int = 0
 
     def add(self, settled: Settled) -> None:
@@ -62,8 +64,10 @@ class Tally:
             self.failed += int(not ok)
         elif settled.move is not None:
             same = settled.move.candidate == settled.entry.chunk.candidate
+            escalated = settled.kept is not None
             self.retries += int(same)
-            self.fallbacks += int(not same)
+            self.escalations += int(escalated)
+            self.fallbacks += int(not (same or escalated))
 
     def __str__(self) -> str:
         counts = {
@@ -71,6 +75,7 @@ class Tally:
             "ok": self.completed,
             "to retry": self.retries,
             "fell back": self.fallbacks,
+            "escalated": self.escalations,
             "failed": self.failed,
         }
         told = [f"{count:,} {what}" for what, count in counts.items() if count]
@@ -339,8 +344,11 @@ class Lane:
             gate.put(self, entries)
 
     def _turn_away(self, window: Window) -> GiveBack:
-        """The rest of a chunk whose job was stopped, or whose budget has no room just now."""
+        """The rest of a chunk whose job was stopped, or whose budget has no room just now, or
+        never will: then earlier answers have to do, where its requests have some."""
         self._backlog = deque(e for e in self._backlog if e.chunk is not window.chunk)
+        if window.dear:
+            return GiveBack(window.chunk, reason=TOO_DEAR, settle=True)
         return GiveBack(
             window.chunk,
             delay=SHORT_DELAY,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from core.status import AttemptStatus
-from core.work import Batch, LeasedChunk, Settled
+from core.work import Batch, Entry, Settled
 
 # Seconds: a statement, a transaction; and a slice or a step.
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -58,9 +58,9 @@ class DeploymentMeters:
     knows better. `failed` counts by (status, error class)."""
 
     __slots__ = (
-        "cached_tokens", "cost", "cost_bound", "failed", "failed_latency", "fallbacks",
-        "input_tokens", "late", "latency", "output_tokens", "reasoning_tokens", "retries",
-        "unpriced", "zero_cost",
+        "cached_tokens", "cost", "cost_bound", "escalations", "failed", "failed_latency",
+        "fallbacks", "input_tokens", "late", "latency", "output_tokens", "reasoning_tokens",
+        "retries", "unpriced", "zero_cost",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class DeploymentMeters:
         self.output_tokens = Histogram(TOKENS)
         self.cached_tokens = self.reasoning_tokens = 0
         self.cost = self.cost_bound = self.unpriced = self.zero_cost = 0
-        self.retries = self.fallbacks = self.late = 0
+        self.retries = self.fallbacks = self.escalations = self.late = 0
 
     def add(self, settled: Settled) -> None:
         """One call's end, recorded."""
@@ -156,20 +156,21 @@ class Meters:
                 meters.late += 1
             else:
                 meters.add(settled)
-                self._came(chunk)
+                self._came(settled.entry)
 
     def wrote_off(self, settled: Iterable[Settled]) -> None:
         """Calls that nobody knows the end of were written down by the sweep."""
         for one in settled:
             self.of(one.entry.chunk.deployment).add(one)
-            self._came(one.entry.chunk)
+            self._came(one.entry)
 
-    def _came(self, chunk: LeasedChunk) -> None:
-        """Where the call before failed, as `db/tally.py` counts it."""
-        if chunk.last_called:
-            left = self.of(chunk.last_called)
-            left.retries += chunk.last_called == chunk.deployment
-            left.fallbacks += chunk.last_called != chunk.deployment
+    def _came(self, entry: Entry) -> None:
+        """Where the call before ended, as `db/tally.py` counts it."""
+        if (came := entry.came) is not None:
+            left = self.of(entry.chunk.last_called)
+            left.retries += came == "retry"
+            left.fallbacks += came == "fallback"
+            left.escalations += came == "escalation"
 
     def paused(self, deployment: str, seconds: float) -> None:
         """A deployment asked for a pause."""

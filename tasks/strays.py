@@ -44,12 +44,12 @@ async def _some(yard: Yard, gone: list[str]) -> int:
     config = yard.context.settings.digest()
     async with yard.context.pool.connection() as conn, conn.transaction():
         chunks = await lock_strays(conn, gone, config=config, process_id=yard.process_id)
-        hopeless: dict[str, list[int]] = defaultdict(list)
+        hopeless: dict[str, list[LeasedChunk]] = defaultdict(list)
         for chunk in chunks:
             if not await _move_on(conn, yard, chunk):
-                hopeless[chunk.deployment].append(chunk.id)
-        for deployment, ids in hopeless.items():
-            await fail_strays(conn, ids, _error(deployment))
+                hopeless[chunk.deployment].append(chunk)
+        for deployment, lost in hopeless.items():
+            await fail_strays(conn, lost, _error(deployment))
     return len(chunks)
 
 

@@ -12,10 +12,11 @@ from dataclasses import replace
 import structlog
 
 from core.status import AttemptStatus
-from core.work import Entry, Move, Result, Settled
+from core.work import Entry, Kept, LeasedChunk, Move, Result, Settled
 from db.finish import drop_unsent, unfinished_jobs
 from db.planning import unrouted_jobs
 from db.processes import forget_dead, lock_orphans, put_back
+from db.replies import Replies, read_replies
 from db.takeover import write_off
 from providers.errors import ErrorClass, ProviderError
 from tasks.attempt import go_on
@@ -58,8 +59,9 @@ async def _take_over(yard: Yard) -> int | None:
         orphans = await lock_orphans(conn, unheard=_steady(yard))
         if not orphans:
             return None
+        replies = await read_replies(conn, (left.chunk for left in orphans))
         settled = [
-            _in_doubt(yard, Entry(left.chunk, index, b""))
+            _in_doubt(yard, Entry(left.chunk, index, b"", _kept(replies, left.chunk, index)))
             for left in orphans
             for index in left.doubtful
         ]
@@ -76,6 +78,10 @@ async def _take_over(yard: Yard) -> int | None:
     log.warning("took over a dead process' chunks", chunks=len(orphans), in_doubt=len(settled))
     await yard.context.publisher.publish("dispatch")
     return len(settled)
+
+
+def _kept(replies: Replies, chunk: LeasedChunk, index: int) -> tuple[Kept, ...]:
+    return replies.get((chunk.job_id, chunk.seqs[index]), ())
 
 
 def _in_doubt(yard: Yard, entry: Entry) -> Settled:

@@ -11,7 +11,7 @@ from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
 from batchyard.cli.jobview import JobPanel, job_json, when
 from batchyard.cli.output import JsonFlag, put_json
-from batchyard.cli.reasons import because, chosen, lists
+from batchyard.cli.reasons import because, chosen, lists, stepped
 from batchyard.cli.show import ago, count, out, plain
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
@@ -163,6 +163,8 @@ def _call(call: Call) -> Text:
     line.append(f"  {plain(call.latency_ms)} ms{tokens}, {cost}")
     if call.why:
         line.append(f"\n        {because(call.why)}")
+    if call.error and not call.error_class:
+        line.append(f"\n        {call.error}")
     if call.error_class:
         line.append(f"\n        {call.error_class}: {call.error or ''}")
     return line
@@ -172,7 +174,7 @@ def _ending(story: RequestStory) -> Text:
     if story.outcome is not None:
         found = story.outcome
         by = f" by {found.deployment}, call {found.n}" if found.deployment else ""
-        return Text.assemble((found.status, "bold"), by)
+        return Text.assemble((found.status, "bold"), by, stepped(found.step))
     if story.now is None:
         return Text(f"not run: its job is {story.job_status}")
     now = story.now

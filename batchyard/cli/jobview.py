@@ -92,7 +92,9 @@ def _parent(job: JobView | JobLine) -> str | None:
 
 
 def _share_json(share: Share) -> dict[str, Any]:
-    names = "attempts errors throttled unknown retries fallbacks completed failed unpriced"
+    names = (
+        "attempts errors throttled unknown retries fallbacks escalations completed failed unpriced"
+    )
     return {
         "deployment": share.deployment,
         **{name: getattr(share, name) for name in names.split()},
@@ -155,7 +157,10 @@ class JobPanel:
         )
         shares = [share for share in view.shares if share.deployment]
         if shares:
-            headings = [name for name in SHARES if not (narrow and name in SPARED)]
+            without = {*(SPARED if narrow else ())}
+            if not any(share.escalations for share in shares):
+                without.add(STEPS)
+            headings = [name for name in SHARES if name not in without]
             rows = [_share_row(share, view) for share in shares]
             yield Text("")
             yield table(headings, [[row[name] for name in headings] for row in rows])
@@ -218,6 +223,7 @@ SHARES = (
     ">CALLS",
     ">RETRIES",
     ">FALLBACKS",
+    ">ESCALATED",
     ">ERRORS",
     ">THROTTLED",
     ">IN DOUBT",
@@ -226,6 +232,8 @@ SHARES = (
 )
 # What a narrow terminal does without.
 SPARED = (">RETRIES", ">FALLBACKS", ">THROTTLED", ">IN DOUBT")
+# What only a cascade has.
+STEPS = ">ESCALATED"
 WIDE_ENOUGH = 125
 
 
@@ -240,6 +248,7 @@ def _share_row(share: Share, view: JobView) -> dict[str, str]:
         ">CALLS": plain(share.attempts),
         ">RETRIES": plain(share.retries),
         ">FALLBACKS": plain(share.fallbacks),
+        STEPS: plain(share.escalations),
         ">ERRORS": plain(share.errors),
         ">THROTTLED": plain(share.throttled),
         ">IN DOUBT": plain(share.unknown),

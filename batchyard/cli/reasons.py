@@ -1,5 +1,6 @@
 """Plans, and why dispatch chose what it chose, in words."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,10 @@ def lists(body: Mapping[str, Any]) -> str:
     named = [
         f"{name} ({share:g})" for name, share in zip(first, body.get("weights") or (), strict=False)
     ]
-    if choose == "ordered" or len(first) < 2:
+    cascade = body.get("cascade")
+    if cascade and len(first) > 1:
+        told = " then ".join((f"cascade by {cascade['accept']}: {', '.join(first)}", *wished))
+    elif choose == "ordered" or len(first) < 2:
         told = " then ".join((*first, *wished)) or "nobody"
     else:
         told = " then ".join((f"{choose} of {', '.join(named or first)}", *wished))
@@ -32,6 +36,15 @@ def because(why: Why) -> str:
     others = ", ".join(f"{name}: {figure}" for name, figure in why.saw.items())
     closed = "; ".join(f"{name} was {reason}" for name, reason in why.closed.items())
     return f"{why.by} ({others})" + (f"; {closed}" if closed else "")
+
+
+def stepped(step: str | None) -> str:
+    """Which step of a cascade answered, and why that was enough; empty without a cascade."""
+    if step is None:
+        return ""
+    told = json.loads(step)
+    only = "" if told["accepted"] else "for want of a better one, "
+    return f", step {told['step']} of {told['steps']} of its cascade: {only}{told['why']}"
 
 
 def chosen(one: Chosen) -> str:

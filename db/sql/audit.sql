@@ -101,6 +101,8 @@ from entries e left join made m using (job_id, seq)
 where e.calls <> coalesce(m.n, 0);
 
 -- name: results
+-- A result comes from its request's last call and stands under that call's commit. It may be an
+-- earlier answer of a cascade, which was kept; and stand under none, where no further call came.
 select r.job_id, 'result_twice' as law,
   format('request %%s has %%s results of round %%s', r.seq, count(*), r.round) as what
 from results r
@@ -119,12 +121,18 @@ select r.job_id, 'winner_missing',
 from results r
 left join attempts a
   on a.part = r.part and a.job_id = r.job_id and a.seq = r.seq and a.n = r.n
+left join attempts l
+  on l.part = r.part and l.job_id = r.job_id and l.seq = r.seq and l.commit_id = r.commit_id
+left join replies k
+  on k.part = r.part and k.job_id = r.job_id and k.seq = r.seq and k.n = r.n
 where r.part = %(part)s and r.job_id = any(%(ids)s::bigint[]) and case
   when r.n = 0 then r.status = 'completed' or r.commit_id <> 0
   else a.n is null or a.deployment <> r.deployment or a.round <> r.round
-    or a.commit_id <> r.commit_id or (r.status = 'completed') <> (a.status = 'ok') end;
+    or (l.n is null and r.commit_id <> 0) or (a.commit_id <> r.commit_id and k.n is null)
+    or (r.status = 'completed') <> (a.status = 'ok') end;
 
 -- name: attempts
+-- An answer is its request's result, or it was kept.
 select a.job_id, 'attempt_gap' as law,
   format('request %%s has %%s attempts, numbered %%s to %%s', a.seq, count(*), min(a.n),
     max(a.n)) as what
@@ -137,14 +145,21 @@ from attempts a
 where a.part = %(part)s and a.job_id = any(%(ids)s::bigint[]) and not exists (
   select from requests q where q.part = %(part)s and q.job_id = a.job_id and q.seq = a.seq)
 union all
-select a.job_id, case when a.status = 'ok' and r.seq is null then 'answer_lost'
-    else 'call_after_result' end,
+select a.job_id, case
+    when a.n > case when r.n > 0 and r.commit_id = 0 then a.n else coalesce(l.n, r.n) end
+    then 'call_after_result' else 'answer_lost' end,
   format('call %%s of request %%s is %%s, its result is of call %%s', a.n, a.seq, a.status, r.n)
-from attempts a
+from attempts a join jobs j on j.id = a.job_id
 left join results r
   on r.part = a.part and r.job_id = a.job_id and r.seq = a.seq and r.round = a.round
+left join attempts l
+  on l.part = r.part and l.job_id = r.job_id and l.seq = r.seq and l.commit_id = r.commit_id
+left join replies k
+  on k.part = a.part and k.job_id = a.job_id and k.seq = a.seq and k.n = a.n
 where a.part = %(part)s and a.job_id = any(%(ids)s::bigint[])
-  and (a.n > r.n or (a.status = 'ok' and r.seq is null))
+  and (a.n > case when r.n > 0 and r.commit_id = 0 then a.n else coalesce(l.n, r.n) end
+    or (a.status = 'ok' and k.n is null and (r.seq is null or r.n <> a.n))
+    or (a.status = 'ok' and r.seq is null and j.ended_at is not null))
 union all
 select a.job_id, 'bill_above_bound',
   format('call %%s of request %%s to %%s cost %%s nano-dollars, its bound was %%s', a.n, a.seq,
@@ -159,6 +174,28 @@ from attempts a
 where a.part = %(part)s and a.job_id = any(%(ids)s::bigint[])
   and (a.cost_nusd < 0 or a.bound_nusd < 0
     or (a.status = 'unknown' and coalesce(a.cost_nusd, a.bound_nusd) <> a.bound_nusd));
+
+-- name: replies
+-- At most one of a call, none that no answered call brought, and none of what is the result at once.
+select k.job_id, 'reply_twice' as law,
+  format('call %%s of request %%s has %%s kept answers', k.n, k.seq, count(*)) as what
+from replies k
+where k.part = %(part)s and k.job_id = any(%(ids)s::bigint[])
+group by k.job_id, k.seq, k.n having count(*) > 1
+union all
+select k.job_id, 'reply_astray',
+  format('request %%s: an answer of call %%s to %%s is kept, which %%s', k.seq, k.n, k.deployment,
+    case when a.n is null then 'is not there' when r.n = k.n then 'is the result'
+      else 'went to ' || a.deployment || ' and is ' || a.status end)
+from replies k
+left join attempts a
+  on a.part = k.part and a.job_id = k.job_id and a.seq = k.seq and a.n = k.n
+left join results r
+  on r.part = k.part and r.job_id = k.job_id and r.seq = k.seq and r.round = k.round
+    and r.n = k.n and r.commit_id = a.commit_id
+where k.part = %(part)s and k.job_id = any(%(ids)s::bigint[])
+  and (a.n is null or a.deployment <> k.deployment or a.round <> k.round or a.status <> 'ok'
+    or r.n is not null);
 
 -- name: commits
 -- Each attempt in one settle line of its job's account, by its commit. A call that was in doubt
@@ -261,12 +298,12 @@ cross join lateral (values
 where found.broken;
 
 -- name: counters
--- Each deployment's counters against its attempts and results. A retry or a fallback is a call
--- that another one followed, at the same deployment or elsewhere.
+-- Each deployment's counters against its attempts and results. A retry or a fallback is a failed
+-- call that another one followed, at the same deployment or elsewhere, an escalation an answered one.
 with counted as (
   select job_id, deployment,
     array[sum(attempts), sum(errors), sum(throttled), sum(unknown), sum(retries), sum(fallbacks),
-      sum(completed), sum(failed), sum(unpriced), sum(input_tokens), sum(output_tokens),
+      sum(escalations), sum(completed), sum(failed), sum(unpriced), sum(input_tokens), sum(output_tokens),
       sum(cost_nusd), sum(latency_ms)]::numeric[] as counts
   from job_counters where job_id = any(%(ids)s::bigint[]) group by 1, 2
 ), called as (
@@ -280,8 +317,9 @@ with counted as (
     coalesce(sum(latency_ms) filter (where status = 'ok'), 0) as latency_ms
   from attempts where part = %(part)s and job_id = any(%(ids)s::bigint[]) group by 1, 2
 ), followed as (
-  select a.job_id, a.deployment, count(*) filter (where b.deployment = a.deployment) as retries,
-    count(*) filter (where b.deployment <> a.deployment) as fallbacks
+  select a.job_id, a.deployment, count(*) filter (where a.status = 'ok') as escalations,
+    count(*) filter (where a.status <> 'ok' and b.deployment = a.deployment) as retries,
+    count(*) filter (where a.status <> 'ok' and b.deployment <> a.deployment) as fallbacks
   from attempts b join attempts a on a.part = b.part and a.job_id = b.job_id and a.seq = b.seq
     and a.n = b.n - 1 and a.round = b.round
   where b.part = %(part)s and b.job_id = any(%(ids)s::bigint[]) and b.n > 1 group by 1, 2
@@ -293,6 +331,7 @@ with counted as (
   select job_id, deployment,
     array[coalesce(a.attempts, 0), coalesce(a.errors, 0), coalesce(a.throttled, 0),
       coalesce(a.unknown, 0), coalesce(f.retries, 0), coalesce(f.fallbacks, 0),
+      coalesce(f.escalations, 0),
       coalesce(r.completed, 0), coalesce(r.failed, 0), coalesce(a.unpriced, 0),
       coalesce(a.input_tokens, 0), coalesce(a.output_tokens, 0), coalesce(a.cost_nusd, 0),
       coalesce(a.latency_ms, 0)]::numeric[] as counts
@@ -303,7 +342,7 @@ with counted as (
     coalesce(r.counts[k.i], 0) as truth
   from counted c full join rows r using (job_id, deployment)
   cross join unnest(array['attempts', 'errors', 'throttled', 'unknown', 'retries', 'fallbacks',
-    'completed', 'failed', 'unpriced', 'input_tokens', 'output_tokens', 'cost_nusd', 'latency_ms'])
+    'escalations', 'completed', 'failed', 'unpriced', 'input_tokens', 'output_tokens', 'cost_nusd', 'latency_ms'])
     with ordinality as k (name, i)
 )
 select job_id, 'counter_drift' as law,

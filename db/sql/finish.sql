@@ -1,7 +1,7 @@
 -- The end of a job.
 
 -- name: hold
-select status, stop, total, part from jobs where id = %(id)s for no key update;
+select status, stop, total, part, round from jobs where id = %(id)s for no key update;
 
 -- name: open
 -- Or more may come: what its parent has not routed yet may have intents to be asked for.

@@ -44,6 +44,7 @@ where j.project_id = %(project_id)s and j.id = %(job_id)s;
 select deployment, sum(attempts)::bigint as attempts, sum(errors)::bigint as errors,
   sum(throttled)::bigint as throttled, sum(unknown)::bigint as unknown,
   sum(retries)::bigint as retries, sum(fallbacks)::bigint as fallbacks,
+  sum(escalations)::bigint as escalations,
   sum(completed)::bigint as completed, sum(failed)::bigint as failed,
   sum(unpriced)::bigint as unpriced, sum(input_tokens)::bigint as input_tokens,
   sum(output_tokens)::bigint as output_tokens, sum(cost_nusd)::bigint as cost_nusd,

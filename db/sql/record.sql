@@ -17,7 +17,10 @@ copy attempts (part, job_id, seq, n, round, deployment, status, error_class, err
 
 -- name: copy_results
 copy results (part, job_id, seq, round, status, deployment, n, http_status, request_id, body,
-  error, commit_id) from stdin;
+  error, commit_id, step) from stdin;
+
+-- name: copy_replies
+copy replies (part, job_id, seq, n, round, deployment, body, score) from stdin;
 
 -- name: stage
 create temp table staged_{table} (like {table} including defaults) on commit drop;
@@ -30,13 +33,17 @@ returning job_id, seq, n;
 insert into results select * from staged_results on conflict do nothing
 returning job_id, seq, n;
 
+-- name: unstage_replies
+insert into replies select * from staged_replies on conflict do nothing
+returning job_id, seq, n;
+
 -- name: count
 insert into job_counters as c (job_id, deployment, writer, attempts, errors, throttled, unknown,
-  retries, fallbacks, completed, failed, unpriced, input_tokens, output_tokens, cost_nusd,
-  latency_ms)
+  retries, fallbacks, escalations, completed, failed, unpriced, input_tokens, output_tokens,
+  cost_nusd, latency_ms)
 values (%(job_id)s, %(deployment)s, %(writer)s, %(attempts)s, %(errors)s, %(throttled)s,
-  %(unknown)s, %(retries)s, %(fallbacks)s, %(completed)s, %(failed)s, %(unpriced)s,
-  %(input_tokens)s, %(output_tokens)s, %(cost_nusd)s, %(latency_ms)s)
+  %(unknown)s, %(retries)s, %(fallbacks)s, %(escalations)s, %(completed)s, %(failed)s,
+  %(unpriced)s, %(input_tokens)s, %(output_tokens)s, %(cost_nusd)s, %(latency_ms)s)
 on conflict (job_id, deployment, writer) do update set
   attempts = c.attempts + excluded.attempts,
   errors = c.errors + excluded.errors,
@@ -44,6 +51,7 @@ on conflict (job_id, deployment, writer) do update set
   unknown = c.unknown + excluded.unknown,
   retries = c.retries + excluded.retries,
   fallbacks = c.fallbacks + excluded.fallbacks,
+  escalations = c.escalations + excluded.escalations,
   completed = c.completed + excluded.completed,
   failed = c.failed + excluded.failed,
   unpriced = c.unpriced + excluded.unpriced,
@@ -95,6 +103,13 @@ with rest as (
     now() + %(delay)s * interval '1 second', turn, %(reason)s, choice
   from chunks where id = %(id)s and sent < size
 )
+update chunks set size = sent, seqs = seqs[1:sent], tries = tries[1:sent],
+  calls = calls[1:sent], tokens = tokens[1:sent], text_bytes = text_bytes[1:sent],
+  overheads = overheads[1:sent], outputs = outputs[1:sent], bounds = bounds[1:sent]
+where id = %(id)s;
+
+-- name: leave_rest
+-- The unsent rest has its results from elsewhere.
 update chunks set size = sent, seqs = seqs[1:sent], tries = tries[1:sent],
   calls = calls[1:sent], tokens = tokens[1:sent], text_bytes = text_bytes[1:sent],
   overheads = overheads[1:sent], outputs = outputs[1:sent], bounds = bounds[1:sent]

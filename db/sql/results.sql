@@ -34,13 +34,13 @@ group by seq
 -- name: joined
 -- The current results, those of linked requests before the job's own.
 select distinct on (seq) * from (
-  select seq, round::int, status, deployment, http_status, request_id, body, error,
+  select seq, round::int, status, deployment, http_status, request_id, body, error, step,
     '' as joined
   from results
   where part = %(part)s and job_id = %(job_id)s and seq >= b.lo and seq < b.lo + %(size)s
   union all
   select l.seq, 100000 + r.round, r.status, r.deployment, r.http_status, r.request_id, r.body,
-    r.error, ',"' || l.kind || '_by":"job_' || l.linked_id || '"'
+    r.error, r.step, ',"' || l.kind || '_by":"job_' || l.linked_id || '"'
   from links l
   join results r on r.part = %(part)s and r.job_id = l.linked_id and r.seq = l.linked_seq
   where l.job_id = %(job_id)s and l.kind in ('clarified', 'pilot') and l.seq >= b.lo
@@ -93,6 +93,7 @@ copy (
     end
     || ',"latency_ms":' || coalesce(a.latency_ms::text, 'null')
     || {by}
+    || case when r.step is null then '' else ',"cascade":' || r.step end
     || case when q.metadata is null then '' else ',"metadata":' || q.metadata end
     || '}}' || e'\x1e', '' order by q.seq) as lines
     from requests q

@@ -34,7 +34,7 @@ from attempts a left join chunks c on c.id = a.chunk_id
 where a.part = %(part)s and a.job_id = %(job_id)s and a.seq = %(seq)s order by a.n;
 
 -- name: outcome
-select round, status, deployment, n, http_status, request_id, error, at
+select round, status, deployment, n, http_status, request_id, error, step, at
 from results where part = %(part)s and job_id = %(job_id)s and seq = %(seq)s
 order by round desc limit 1;
 

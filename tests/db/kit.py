@@ -12,7 +12,7 @@ from core.money import Price
 from core.plan import Plan
 from core.size import Size
 from core.status import AttemptStatus, ResultStatus
-from core.work import Batch, Entry, GiveBack, LeasedChunk, Move, Result, Settled, Window
+from core.work import Batch, Entry, GiveBack, Kept, LeasedChunk, Move, Result, Settled, Window
 from db import audit as auditing
 from db.connect import Connection
 from db.dispatch import Binding, bind
@@ -25,6 +25,7 @@ from db.planning import PlannedChunk, put_decisions, put_plan, take_route_chunk
 from db.processes import lock_orphans, put_back, register
 from db.projects import open_project
 from db.record import Report, commit
+from db.replies import read_replies
 from db.takeover import write_off
 from routing.policies import Line
 from tasks.binding import CHUNK, Binder
@@ -256,6 +257,28 @@ def again(
     return Settled(entry, ERROR, 15, 0, http_status=503, error_class=kind, error="busy", move=move)
 
 
+def kept(entry: Entry, score: float | None = None) -> Kept:
+    """The answer of the entry's call, to be kept."""
+    return Kept(entry.n, entry.chunk.deployment, f'{{"answer": {entry.n}}}', score)
+
+
+def escalated(entry: Entry, score: float | None = None) -> Settled:
+    """An answered call that is not enough: `large` is asked."""
+    ended = answered(entry)
+    move = Move(1, "large", 0, 2 * entry.bound, 0.0, "escalated", 1)
+    ended.result, ended.move, ended.kept = None, move, kept(entry, score)
+    return ended
+
+
+def earlier(settled: Settled, of: Kept) -> Settled:
+    """A call that ends its request with an earlier answer."""
+    settled.move = None
+    if settled.result is not None:
+        settled.kept = kept(settled.entry)
+    settled.result = Result(ResultStatus.COMPLETED, 200, body=of.body, of=of, step="{}")
+    return settled
+
+
 def in_doubt(entry: Entry) -> Settled:
     """A call that nobody knows the end of, booked at its bound and made again."""
     again_ = again(entry, kind="unknown")
@@ -275,7 +298,10 @@ async def take_over(kit: Kit, *, dead: int) -> int:
     await kit.conn.execute(b"update processes set lease_until = now() where id = %s", (dead,))
     async with kit.conn.transaction():
         orphans = await lock_orphans(kit.conn)
+        replies = await read_replies(kit.conn, (left.chunk for left in orphans))
         doubtful = [in_doubt(e) for left in orphans for e in entries(left.chunk, left.doubtful)]
+        for one in doubtful:
+            one.entry.replies = replies.get((one.entry.chunk.job_id, one.entry.seq), ())
         stopped = {left.chunk.id for left in orphans if left.stopped}
         await write_off(
             kit.conn,
@@ -287,6 +313,28 @@ async def take_over(kit: Kit, *, dead: int) -> int:
         for left in orphans:
             await put_back(kit.conn, left)
     return len(doubtful)
+
+
+async def some_steps(kit: Kit) -> None:
+    """The first calls of a job whose answers are judged: one is enough at once; others are on
+    their way to `large`, were answered there, failed there, or were better before."""
+    small, *_ = await kit.claim()
+    sent = await kit.intend(small, 6)
+    ended = [answered(sent[0]), *(escalated(one, 0.4) for one in sent[1:])]
+    await kit.commit(ended, back=[GiveBack(small)])
+    large, *_ = await kit.claim("large")
+    first = {one.seq: kept(one, 0.4) for one in sent}
+    flying = await kit.intend(large, 3)
+    for one in flying:
+        one.replies = (first[one.seq],)
+    await kit.commit(
+        [
+            answered(flying[0]),
+            earlier(again(flying[1], candidate=1), flying[1].replies[0]),
+            earlier(answered(flying[2]), flying[2].replies[0]),
+        ],
+        back=[GiveBack(large)],
+    )
 
 
 async def some_of_everything(kit: Kit, other: Kit) -> list[Entry]:

@@ -254,3 +254,46 @@ delete from attempts where job_id = %(done)s and seq = 39;
 
 -- request_missing: count more requests
 update jobs set total = total + 1 where id = %(done)s;
+
+-- answer_lost: lose a kept answer
+delete from replies where job_id = %(stepped)s and seq = 1;
+
+-- answer_lost: lose the result that an earlier answer became
+delete from results where job_id = %(stepped)s and seq = 4;
+
+-- winner_missing: lose the kept answer that is the result
+delete from replies where job_id = %(stepped)s and seq = 2;
+
+-- winner_missing: say that an answer that was kept came with another commit
+update results set commit_id = 7 where job_id = %(stepped)s and seq = 2;
+
+-- winner_missing: take another answer for the result
+update results set n = 2 where job_id = %(stepped)s and seq = 4;
+
+-- reply_twice: keep an answer twice
+alter table replies drop constraint pk_replies;
+insert into replies select * from replies where job_id = %(stepped)s and seq = 1;
+
+-- reply_astray: keep the answer that is the result
+insert into replies select part, job_id, seq, n, round, deployment, body from results
+  where job_id = %(stepped)s and seq = 0;
+
+-- reply_astray: keep the answer of a failed call
+insert into replies select part, job_id, seq, 2, round, 'large', '""' from results
+  where job_id = %(stepped)s and seq = 2;
+
+-- reply_astray: keep an answer of a call that is not there
+insert into replies select part, job_id, seq, 9, round, deployment, body from replies
+  where job_id = %(stepped)s and seq = 1;
+
+-- reply_astray: keep an answer as another deployment's
+update replies set deployment = 'large' where job_id = %(stepped)s and seq = 1;
+
+-- call_after_result: make up a call after an earlier answer became the result
+insert into attempts select part, job_id, seq, 3, round, deployment, 'error', 'overloaded', '',
+  503, null, null, null, null, 0, 0, 1, chunk_id, commit_id from attempts
+  where job_id = %(stepped)s and seq = 2 and n = 2;
+
+-- counter_drift: miscount escalations
+update job_counters set escalations = escalations - 1 where job_id = %(stepped)s
+  and deployment = 'small';

@@ -17,17 +17,22 @@ from db.audit import LAWS, AuditReport, audit
 from db.finish import end_job
 from db.lifecycle import delete_family, drop_unheld, hold_family, stop_job
 from db.linked import LinkedKind
-from tests.db.kit import Kit, answered, connect, some_of_everything, take_over
+from tests.db.kit import Kit, answered, connect, some_of_everything, some_steps, take_over
 
 SCENE = "audit_scene"
 numbers = itertools.count(1)
 
 
 async def build(database_url: str) -> dict[str, int]:
-    """Three jobs of one project that have seen everything: one done, with one linked to it, one
-    running, one cancelled; and the traces of a deleted one."""
+    """Four jobs of one project that have seen everything: one done, with one linked to it, one
+    running, two cancelled, of which one was a cascade; and the traces of a deleted one."""
     async with await connect(database_url) as conn:
-        jobs = {}
+        kit = await Kit.open(conn)
+        jobs = {"stepped": await kit.job(40, limit=10**6)}
+        await some_steps(kit)
+        await stop_job(conn, jobs["stepped"])
+        await drop_unheld(conn, jobs["stepped"])
+        assert await end_job(conn, jobs["stepped"]) == "cancelled"
         for name in ("gone", "stopped", "done", "running"):
             kit, other = await Kit.open(conn), await Kit.open(conn)
             jobs[name] = await kit.job(40, limit=10**6)
@@ -86,8 +91,8 @@ def test_a_true_yard_is_clean_and_its_facts_are_told(copy: str, scene: dict[str,
     whole = report(copy)
     assert whole.violations == ()
     assert whole.ok
-    assert whole.jobs == 4
-    assert whole.facts["requests"] == 132
+    assert whole.jobs == 5
+    assert whole.facts["requests"] == 172
     assert whole.facts["late"] == 3
     assert whole.facts["unknown"] == 4 * 3
     assert whole.facts["unknown_nusd"] == whole.facts["unknown"] * 1000

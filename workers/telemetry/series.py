@@ -148,6 +148,9 @@ class ProcessSeries(Collector):
         yield self._count("batchyard_fallbacks", "Calls that failed here and were made again "
                           "elsewhere.",
                           lambda one: one.fallbacks)  # fmt: skip
+        yield self._count("batchyard_escalations", "Answers of a cascade that were not enough: a "
+                          "dearer candidate is asked.",
+                          lambda one: one.escalations)  # fmt: skip
 
     def _pauses(self) -> Iterable[Metric]:
         meters = self._meters

@@ -10,6 +10,8 @@ down_revision = "0001"
 TABLES = "links replies scores waves router_models brakes"
 COLUMNS = {
     "routes": "intents candidates quality cost propensity",
+    "results": "step",
+    "job_counters": "escalations",
     "chunks": "came_from",
     "deployment_state": "drained",
 }

@@ -44,8 +44,10 @@ CREATE TABLE replies (
     job_id BIGINT NOT NULL,
     seq INTEGER NOT NULL,
     n SMALLINT NOT NULL,
+    round SMALLINT NOT NULL,
     deployment TEXT NOT NULL,
     body TEXT NOT NULL,
+    score REAL,
     CONSTRAINT pk_replies PRIMARY KEY (part, job_id, seq, n)
 )
  PARTITION BY LIST (part);
@@ -58,6 +60,10 @@ ALTER TABLE routes
     ADD COLUMN quality BYTEA,
     ADD COLUMN cost BYTEA,
     ADD COLUMN propensity REAL[];
+
+-- Cascades: which step answered, and how often a cheap answer was not enough.
+ALTER TABLE results ADD COLUMN step TEXT;
+ALTER TABLE job_counters ADD COLUMN escalations INTEGER DEFAULT 0 NOT NULL;
 
 -- Parts that exist already get their share of the new tables.
 DO $$

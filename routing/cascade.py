@@ -1,0 +1,95 @@
+"""Whether the answers of a cascade's steps are enough, and who is asked next. Pure.
+
+An escalation only goes up: to the route's own candidates behind the one that has answered, and
+never to another key of the same deployment.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.cascade import Cascade, Compare
+from core.plan import Plan
+from core.settings import configured_name
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the answers are enough; `best` is the index of the one that counts, now or where
+    nobody else can be asked. `why` tells it in words."""
+
+    accepted: bool
+    best: int
+    why: str
+
+
+def above(plan: Plan, candidate: int) -> int:
+    """The candidates (bits) that an answer of this one may be escalated to."""
+    name = configured_name(plan.candidates[candidate])
+    return sum(
+        1 << index
+        for index in range(candidate + 1, plan.own)
+        if configured_name(plan.candidates[index]) != name
+    )
+
+
+def agreed(cascade: Cascade, answers: Sequence[str]) -> Verdict:
+    """Whether as many of the answers say the same as the last one as the cascade asks for. An
+    answer of no text agrees with none. The last one counts."""
+    read = READERS[cascade.compare]
+    mine = read(answers[-1])
+    same = 0 if mine is None else sum(read(other) == mine for other in answers)
+    last = len(answers) - 1
+    if same >= cascade.ask:
+        return Verdict(True, last, f"{same} of {len(answers)} say the same")
+    if len(answers) < cascade.ask:
+        return Verdict(False, last, f"{len(answers)} of {cascade.ask} asked")
+    return Verdict(False, last, f"{max(same, 1)} of {len(answers)} say so, {cascade.ask} have to")
+
+
+def weighed(scores: Sequence[float], threshold: float) -> Verdict:
+    """Whether the likeliest answer is likely enough; `scores` are probabilities to be right."""
+    best = max(range(len(scores)), key=lambda index: (scores[index], index))
+    enough = scores[best] >= threshold
+    sign = ">=" if enough else "<"
+    return Verdict(enough, best, f"acceptance {scores[best]:.3f} {sign} {threshold:.3f}")
+
+
+def _text(answer: str) -> str | None:
+    """Case, space and the punctuation around it do not count."""
+    return " ".join(answer.casefold().split()).strip(" .,:;!?*\"'`()[]") or None
+
+
+def _option(answer: str) -> str | None:
+    """The option that an answer names: what stands in its \\boxed{}, behind its last `answer is`
+    or `answer:`, or else its only letter A to J that stands alone; without any, its text."""
+    named = _NAMED.findall(answer)
+    if named:
+        return _text(named[-1])
+    letters = {one.upper() for one in _ALONE.findall(answer)}
+    return letters.pop().casefold() if len(letters) == 1 else _text(answer)
+
+
+def _value(answer: str) -> str | None:
+    """The JSON value of an answer, whatever the order of its keys; its fence does not count."""
+    fenced = _FENCE.fullmatch(answer.strip())
+    try:
+        return json.dumps(json.loads(fenced[1] if fenced else answer), sort_keys=True)
+    except ValueError:
+        return None
+
+
+_NAMED: Final = re.compile(
+    r"(?:\\boxed\{|\banswer(?:\s+is)?\s*:?\s*[\"'(\[*]*)([A-Za-z0-9.+-]+)", re.IGNORECASE
+)
+_ALONE: Final = re.compile(r"(?<![A-Za-z'])([A-J])(?![A-Za-z'])")
+_FENCE: Final = re.compile(r"```(?:json)?\s*\n(.*?)\n?```", re.DOTALL)
+
+READERS: Final[dict[Compare, Callable[[str], Any]]] = {
+    "exact": _text,
+    "choice": _option,
+    "json": _value,
+}
+"""What of an answer is compared; None agrees with nothing."""

@@ -1,0 +1,57 @@
+"""When answers are enough, and who may be asked next."""
+
+import pytest
+
+from core.cascade import Cascade, Compare
+from core.plan import Plan
+from routing.cascade import above, agreed, weighed
+
+TWO = Cascade("agreement", 2)
+
+
+def test_an_escalation_goes_up_and_to_no_other_key_of_the_same() -> None:
+    names = ("small#1", "small#2", "mini", "large", "wish", "long")
+    plan = Plan("smart", names, 100, 6, fallbacks=1, usual=5, too_long=("long",))
+    assert above(plan, 0) == above(plan, 1) == 0b1100
+    assert above(plan, 2) == 0b1000
+    assert above(plan, 3) == 0
+
+
+@pytest.mark.parametrize(
+    ("compare", "one", "other", "same"),
+    [
+        ("exact", "Refund.", " refund ", True),
+        ("exact", "refund", "top up", False),
+        ("exact", "", "", False),
+        ("exact", "a long answer\nyes", "another one\nyes", False),
+        ("choice", "The answer is (B).", "B", True),
+        ("choice", "I think A, no: answer: C", "**C**", True),
+        ("choice", r"so \boxed{12}", "the answer is 12.", True),
+        ("choice", "I would say A or B", "A", False),
+        ("json", '{"a": 1, "b": [2]}', '```json\n{"b": [2], "a": 1}\n```', True),
+        ("json", '{"a": 1}', '{"a": 2}', False),
+        ("json", "no JSON", "no JSON", False),
+    ],
+)
+def test_two_agree(compare: Compare, one: str, other: str, same: bool) -> None:
+    cascade = Cascade("agreement", 2, compare)
+    assert agreed(cascade, [one, other]).accepted is same
+    assert agreed(cascade, [other, one]).accepted is same
+
+
+def test_as_many_have_to_agree_as_were_asked_for_whoever_they_are() -> None:
+    assert not agreed(TWO, ["a"]).accepted
+    assert not agreed(TWO, ["a", "b"]).accepted
+    third = agreed(TWO, ["a", "b", "a"])
+    assert third.accepted
+    assert third.best == 2
+    assert third.why == "2 of 3 say the same"
+    assert not agreed(Cascade("agreement", 3), ["a", "a", "b"]).accepted
+
+
+def test_the_likeliest_answer_counts_and_the_later_of_equals() -> None:
+    verdict = weighed([0.9, 0.4], 0.8)
+    assert (verdict.accepted, verdict.best) == (True, 0)
+    assert weighed([0.3, 0.3], 0.8).best == 1
+    assert weighed([0.8], 0.8).accepted
+    assert weighed([0.79], 0.8).why == "acceptance 0.790 < 0.800"
