@@ -3,14 +3,14 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from batchyard.recognise import Seen, Wanted, recognise
 from batchyard.tables import Table, rows_of, take_rows
 from core.errors import InputError
+from routing.acceptance_training import train_acceptance
 from routing.choice_model import ChoiceModel
 from routing.choice_training import train_choice
 from routing.labelled import Labelled
@@ -42,20 +42,15 @@ def train_on(table: Table, wanted: Wanted, sample: Sample) -> tuple[ChoiceModel,
         model = train_choice(seen.data, wanted.metadata, seed=sample.seed)
     except ValueError as error:
         raise InputError(f"Nothing to train on: {error}.") from error
-    info = {**model.info, "cpu_s": round(time.process_time() - began, 2), "data": _digest(seen)}
-    return _with_info(model, info), seen
-
-
-def _with_info(model: ChoiceModel, info: dict[str, Any]) -> ChoiceModel:
-    return ChoiceModel(
-        candidates=model.candidates,
-        featurizer=model.featurizer,
-        heads=model.heads,
-        costs=model.costs,
-        base=model.base,
-        strength=model.strength,
-        info=info,
-    )
+    acceptance = train_acceptance(seen.data, sample.seed)
+    told = {} if acceptance is None else {"acceptance": {"threshold": acceptance.threshold}}
+    info = {
+        **model.info,
+        **told,
+        "cpu_s": round(time.process_time() - began, 2),
+        "data": _digest(seen),
+    }
+    return replace(model, info=info, acceptance=acceptance), seen
 
 
 def _digest(seen: Seen) -> str:

@@ -109,6 +109,12 @@ async def promoted_id(conn: Connection, project_id: int, name: str) -> int | Non
     return None if row is None else int(row[0])
 
 
+async def body_of(conn: Connection, id_: int) -> bytes | None:
+    """The bytes of the model of this row; None where it is gone."""
+    row = await (await conn.execute(SQL["body_of"], {"id": id_})).fetchone()
+    return None if row is None else bytes(row[0])
+
+
 async def promoted_info(conn: Connection, project_id: int, name: str) -> dict[str, Any] | None:
     """What can be told of the promoted version; None where none is promoted."""
     row = await (

@@ -28,6 +28,7 @@ class Acceptance:
     answers: Featurizer
     slopes: Floats
     level: float
+    threshold: float = 0.5
 
     def accept(self, prompt: str, response: str, agree: float | None = None) -> float:
         """The probability that the response is right. `agree` is the share of the other
@@ -47,7 +48,8 @@ class Acceptance:
 
     def state(self) -> State:
         """For the model file."""
-        own = State({"level": self.level}, {"slopes": self.slopes})
+        fields = {"level": self.level, "threshold": self.threshold}
+        own = State(fields, {"slopes": self.slopes})
         return own.with_part("prompts", self.prompts.state()).with_part(
             "answers", self.answers.state()
         )
@@ -60,6 +62,7 @@ class Acceptance:
             answers=Featurizer.from_state(state.part("answers")),
             slopes=state.arrays["slopes"],
             level=state.fields["level"],
+            threshold=state.fields["threshold"],
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
+from routing.acceptance import Acceptance
 from routing.features import Featurizer
 from routing.model_state import Array, Floats, State
 
@@ -74,6 +75,7 @@ class ChoiceModel:
     `metadata` the columns that it reads. `base` float32[m] is each candidate's mean quality in
     training; `strength` is how far a prediction may leave it: at 0 every prompt is the same,
     and what is left is the best mix of single candidates. `info` can be told as JSON.
+    `acceptance` judges answers, where training had some to learn from.
     """
 
     candidates: tuple[str, ...]
@@ -83,6 +85,7 @@ class ChoiceModel:
     base: Floats
     strength: float
     info: Mapping[str, Any]
+    acceptance: Acceptance | None = None
 
     @property
     def kind(self) -> str:
@@ -132,7 +135,10 @@ class ChoiceModel:
             arrays |= {f"heads.{place}.slopes": head.slopes, f"heads.{place}.level": head.level}
         for name in ("slopes", "level", "factor", "least", "most"):
             arrays[f"costs.{name}"] = getattr(self.costs, name)
-        return State(fields, arrays).with_part("features", self.featurizer.state())
+        own = State(fields, arrays).with_part("features", self.featurizer.state())
+        if self.acceptance is None:
+            return own
+        return own.with_part("acceptance", self.acceptance.state())
 
     @classmethod
     def from_state(cls, state: State) -> "ChoiceModel":
@@ -156,4 +162,7 @@ class ChoiceModel:
             base=arrays["base"],
             strength=fields["strength"],
             info=fields["info"],
+            acceptance=(
+                Acceptance.from_state(state.part("acceptance")) if "acceptance" in fields else None
+            ),
         )

@@ -8,7 +8,7 @@ import asyncio
 import importlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import structlog
@@ -36,12 +36,13 @@ class Asked(NamedTuple):
 class Foreseen:
     """By seq the lines in the order to ask them in, where a router said so; the requests that
     wait for the plan of the whole job; what is kept of the predictions, and why they were
-    followed as they were."""
+    followed as they were. `models` are the rows of the models, by route."""
 
     lines: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     waiting: frozenset[int] = frozenset()
     predicted: Predicted | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, int] = field(default_factory=dict)
 
 
 async def foresee(
@@ -71,4 +72,4 @@ async def foresee(
         for members, model in found
     ]
     seen: Foreseen = await asyncio.to_thread(heavy.foresee, routes, context.deployments, chunk.id)
-    return seen
+    return replace(seen, models={one[0].target.route: model.id for one, model in found})

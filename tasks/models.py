@@ -18,8 +18,10 @@ MOST = 8
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A version of a model, ready to predict: `model` is what `routing.model_file.load` made."""
+    """A version of a model, ready to predict: `model` is what `routing.model_file.load` made,
+    `id` its row's."""
 
+    id: int
     name: str
     version: int
     model: Any
@@ -48,5 +50,5 @@ class Models:
             while len(self._loaded) >= MOST:
                 self._loaded.pop(next(iter(self._loaded)))
             id_ = stored.id
-            self._loaded[id_] = LoadedModel(name, stored.version, model)
+            self._loaded[id_] = LoadedModel(id_, name, stored.version, model)
         return self._loaded[id_]

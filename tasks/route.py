@@ -192,7 +192,12 @@ class _Planner:
         waits = request.seq in foreseen.waiting
         key = *wanted, bisect_left(known, size.tokens + size.output), order, waits
         if key not in self._kinds:
-            ordered = replace(self._wished(request.wishes, target), candidates=order)
+            judged = target.cascade
+            if judged is not None and judged.accept == "learned":
+                judged = replace(judged, model=foreseen.models.get(target.route, 0))
+            ordered = replace(
+                self._wished(request.wishes, target), candidates=order, cascade=judged
+            )
             plan, among = plan_for(size, ordered, deployments)
             made = _Kind(plan, among, waits=waits)
             self._kinds[key] = self._equal.setdefault((plan, among, waits), made)

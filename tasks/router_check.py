@@ -34,6 +34,13 @@ async def check_routers(
                 f"routes.{name}: {model!r} is a model of intents and chooses no deployment. "
                 f"Name one of task choice; batchyard router list shows them"
             )
+        learned = route.cascade is None or route.cascade.accept == "learned"
+        if route.choose == "cascade" and learned and not info.get("acceptance"):
+            raise ConfigError(
+                f"routes.{name}: the router {model!r} has not learned to judge answers. Train it "
+                "on data that have its candidates' answers (a column NAME|response for each), or "
+                "write cascade: agreement"
+            )
         unknown = [one for one in route.candidates if one not in known]
         if unknown:
             raise ConfigError(

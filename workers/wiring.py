@@ -44,6 +44,7 @@ from workers import environment
 from workers.keyring import Keyring
 from workers.limiter.redis_limiter import RedisLimiter
 from workers.logs import know
+from workers.scoring import AnswerScorer
 from workers.signs import BROKEN_EXIT, LOST_LEASE_EXIT, NO_YARD_EXIT, SIGNS, YARD_OPEN
 
 log = structlog.get_logger()
@@ -78,6 +79,8 @@ async def open_yard(
             share=settings.yard.express_share,
         )
         stack.push_async_callback(limiter.close)
+        scorer = AnswerScorer(pool)
+        stack.push_async_callback(scorer.close)
         writer = Writer(pool, process_id, _after_commit(publisher), meters)
         caller = Caller(
             deployments,
@@ -87,6 +90,7 @@ async def open_yard(
             Health(deployments, closings=meters.closings),
             meters,
             project_buckets(settings),
+            scorer,
         )
         yard = Yard(context, process_id, writer, caller, asyncio.Event())
         vital = [_vital(_renew(yard)), _vital(writer.watch())]

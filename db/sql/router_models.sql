@@ -37,6 +37,9 @@ select id from router_models where project_id = %(project_id)s and name = %(name
 select info from router_models
 where project_id = %(project_id)s and name = %(name)s and promoted;
 
+-- name: body_of
+select body from router_models where id = %(id)s;
+
 -- name: demote
 update router_models set promoted = false
 where project_id = %(project_id)s and name = %(name)s and promoted;

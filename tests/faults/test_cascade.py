@@ -3,12 +3,19 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from db.connect import Connection
+from db.router_models import promote, put_model
+from routing.acceptance_training import train_acceptance
+from routing.choice_training import train_choice
+from routing.model_file import dump
 from tests.faults.rig import HASTY, Rig, check_whole, running_yard
 from tests.faults.test_policies import run
+from tests.routing.answered import answered
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -53,6 +60,13 @@ CONFIG: dict[str, Any] = {
             "cascade": "agreement",
             "max_output": 16,
         },
+        "learned": {
+            "candidates": ["small", "large"],
+            "choose": "cascade",
+            "router": "judge",
+            "cascade": {"threshold": 0.5},
+            "max_output": 16,
+        },
     },
 }
 
@@ -63,10 +77,10 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield rig
 
 
-def submit(rig: Rig, *options: str) -> int:
+def submit(rig: Rig, *options: str, route: str = "smart") -> int:
     lines = [{"custom_id": id_, "prompt": f"Which label? [#{id_}]"} for id_ in KEY]
     text = "\n".join(map(json.dumps, lines))
-    told = run(rig, "submit", "-", "--json", "--route", "smart", *options, text=text)
+    told = run(rig, "submit", "-", "--json", "--route", route, *options, text=text)
     return int(json.loads(told)["id"].removeprefix("job_"))
 
 
@@ -74,11 +88,12 @@ def results(rig: Rig, job: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run(rig, "results", str(job)).splitlines()]
 
 
+def said(line: dict[str, Any]) -> str:
+    return str(line["response"]["body"]["choices"][0]["message"]["content"])
+
+
 def right(lines: list[dict[str, Any]]) -> float:
-    texts = {
-        line["custom_id"]: line["response"]["body"]["choices"][0]["message"]["content"]
-        for line in lines
-    }
+    texts = {line["custom_id"]: said(line) for line in lines}
     return sum(texts[id_] == answer for id_, answer in KEY.items()) / len(KEY)
 
 
@@ -126,3 +141,30 @@ def test_where_the_budget_is_too_short_for_the_strong_the_cheap_answers_count(ri
     assert short
     assert all("budget" in one["why"] for one in short)
     assert len(lines) > 0.9 * TOTAL
+
+
+def test_a_learned_scorer_judges_answers_beside_the_running_calls(rig: Rig) -> None:
+    data = answered(300)
+    model = replace(train_choice(data), acceptance=train_acceptance(data))
+
+    async def store(conn: Connection) -> None:
+        version = await put_model(
+            conn,
+            1,
+            "judge",
+            "choice",
+            dump(model),
+            {"candidates": list(model.candidates), "acceptance": {"threshold": 0.5}, **model.info},
+        )
+        await promote(conn, 1, "judge", version)
+
+    rig.ask(store)
+    job = submit(rig, route="learned")
+    assert rig.wait_end(job) == "completed"
+    check_whole(rig, job, TOTAL)
+    first = [line for line in results(rig, job) if line["batchyard"]["cascade"]["step"] == 1]
+    # As in training: the label of which `small` was sure is taken from it, no other.
+    assert {said(line) for line in first} == {"refund"}
+    assert {line["batchyard"]["deployment"] for line in first} == {"small"}
+    assert all(line["batchyard"]["cascade"]["score"] >= 0.5 for line in first)
+    assert len(first) > TOTAL / len(LABELS) / 2

@@ -46,7 +46,8 @@ def settings(choose: str, **router: Any) -> Settings:
 def model(inn: Any) -> None:
     """A promoted model of small and large."""
     inn.submit(["a"])
-    info = {**MODEL.info, "candidates": list(MODEL.candidates)}
+    judges = {"acceptance": {"threshold": 0.5}}
+    info = {**MODEL.info, "candidates": list(MODEL.candidates), **judges}
     inn.ask(put_model, "tickets", "choice", dump(MODEL), info)
     inn.ask(promote, "tickets", 1)
 
@@ -146,8 +147,11 @@ def test_requests_of_other_targets_have_no_predictions(inn: Any) -> None:
     )
     assert np.isnan(unpack(quality, 2)).all(axis=1).tolist() == [True, False]
     assert propensity == [1, 1]
-    bodies = inn.rows("select body->>'choose', body->'candidates' from plans order by 1")
-    assert bodies == [("cascade", ["small", "large"]), ("ordered", ["small"])]
+    bodies = inn.rows(
+        "select body->>'choose', body->'candidates', body->'cascade'->'model' from plans order by 1"
+    )
+    ((row,),) = inn.rows("select id from router_models where promoted")
+    assert bodies == [("cascade", ["small", "large"], row), ("ordered", ["small"], None)]
 
 
 @pytest.mark.usefixtures("model")

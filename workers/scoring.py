@@ -1,0 +1,134 @@
+"""Scores of answers, from a process of its own that begins with the first one that is asked for.
+
+While it is at work on a batch the next one gathers, so that there is no waiting for company.
+"""
+
+import asyncio
+import base64
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import structlog
+from psycopg import OperationalError
+
+from db.connect import Pool
+from db.router_models import body_of
+from workers.score_frames import LENGTH, Answers, Batch, Scores, framed
+
+log = structlog.get_logger()
+
+CHILD: Final = "workers.score_answers"
+MOST: Final = 128
+TRIES: Final = 2
+LONGEST: Final = 60.0
+"""Seconds that a batch may take before the child is given up."""
+# One thread: a call worker is one process among several on its machine.
+THREADS: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+HANDED_ON: Final = ("PATH", "PYTHONPATH", "HOME", "LANG", "LD_LIBRARY_PATH")
+
+Told = tuple[list[float], float]
+
+
+class AnswerScorer:
+    """A `core.ports.Scorer`, for one event loop. The child process gets no key of ours."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._waiting: list[tuple[int, Answers, asyncio.Future[Told | None]]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._child: asyncio.subprocess.Process | None = None
+        self._known: set[int] = set()
+
+    async def score(self, model: int, prompt: str, answers: Sequence[str]) -> Told | None:
+        """As the port says."""
+        told: asyncio.Future[Told | None] = asyncio.get_running_loop().create_future()
+        asked = Answers(_plain(prompt), [_plain(answer) for answer in answers])
+        self._waiting.append((model, asked, told))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        return await told
+
+    async def close(self) -> None:
+        """Ends the child; what waits for it is not scored."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for _, _, told in self._waiting:
+            if not told.done():
+                told.set_result(None)
+        await self._end_child()
+
+    async def _work(self) -> None:
+        while self._waiting:
+            model = self._waiting[0][0]
+            batch = [one for one in self._waiting if one[0] == model][:MOST]
+            scores: Sequence[Told | None] = [None] * len(batch)
+            try:
+                scores = await self._score([one[1] for one in batch], model)
+            finally:
+                taken = {id(one) for one in batch}
+                self._waiting = [one for one in self._waiting if id(one) not in taken]
+                for (_, _, told), found in zip(batch, scores, strict=True):
+                    if not told.done():
+                        told.set_result(found)
+
+    async def _score(self, asked: list[Answers], model: int) -> Sequence[Told | None]:
+        for _ in range(TRIES):
+            try:
+                found = await asyncio.wait_for(self._exchange(asked, model), LONGEST)
+            except (OSError, EOFError, msgspec.DecodeError, OperationalError) as error:
+                # The child died, or the database was away for the model: once more, from new.
+                log.warning("answers could not be scored", reason=type(error).__name__)
+                await self._end_child()
+                continue
+            if found.threshold is None:
+                return [None] * len(asked)
+            return [(scores, found.threshold) for scores in found.scores]
+        return [None] * len(asked)
+
+    async def _exchange(self, asked: list[Answers], model: int) -> Scores:
+        child = await self._running()
+        batch = Batch(model, asked, await self._body(model))
+        if child.stdin is None or child.stdout is None:
+            raise BrokenPipeError
+        child.stdin.write(framed(batch))
+        await child.stdin.drain()
+        (length,) = LENGTH.unpack(await child.stdout.readexactly(LENGTH.size))
+        self._known.add(model)
+        return msgspec.json.decode(await child.stdout.readexactly(length), type=Scores)
+
+    async def _body(self, model: int) -> str:
+        """The model's file, where the child has not seen it; empty where there is none."""
+        if model in self._known:
+            return ""
+        async with self._pool.connection() as conn:
+            body = await body_of(conn, model)
+        return "" if body is None else base64.b64encode(body).decode()
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self._child is None or self._child.returncode is not None:
+            self._known.clear()
+            env = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+            self._child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                CHILD,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=env | THREADS,
+            )
+        return self._child
+
+    async def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is not None and child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+def _plain(text: str) -> str:
+    """Without halves of surrogate pairs, which are no text."""
+    return text.encode("utf-8", "replace").decode()
