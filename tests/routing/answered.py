@@ -14,7 +14,9 @@ def answered(rows: int, seed: int = 0) -> Labelled:
     sure = drawn.random((rows, 2)) < 0.6
     right = np.where(sure, drawn.random((rows, 2)) < 0.99, drawn.random((rows, 2)) < 0.1)
     large = drawn.random((rows, 1)) < 0.97
-    texts = [[SURE if one else VAGUE[n % len(VAGUE)] for one in pair] for n, pair in enumerate(sure)]
+    texts = [
+        [SURE if one else VAGUE[n % len(VAGUE)] for one in pair] for n, pair in enumerate(sure)
+    ]
     return Labelled(
         prompts=[f"Which label has message {n}?" for n in range(rows)],
         metadata=[{}] * rows,
