@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from core.cascade import CascadeSettings, check_cascade
 from core.checks import Checks, Policy
+from core.intents import IntentsSettings
 from core.router import RouterSettings, check_router
 from core.strict import Name, Problem, SettingsError, Strict, suggest
 
@@ -34,7 +35,8 @@ class RouteSettings(Strict):
     """Who may answer, and which of them is chosen: `choose` is a policy of
     `routing/policies.py`, applied when there is work, or goes by what the model of `router`
     predicts of each request (core/router.py), or asks cheap candidates first and dearer ones
-    where their answer is not enough (core/cascade.py). `weights` are shares by candidate.
+    where their answer is not enough (core/cascade.py). `intents` is what requests may be about
+    (core/intents.py). `weights` are shares by candidate.
     Requests that were too long or refused go to deployments of their own lists, where there are
     some. `max_output` (tokens) holds for requests without a limit of their own; `max_attempts`
     counts over all candidates.
@@ -54,6 +56,7 @@ class RouteSettings(Strict):
         "optimize",
     ] = "ordered"
     router: RouterSettings | None = None
+    intents: IntentsSettings | None = None
     cascade: CascadeSettings | None = None
     weights: dict[Name, float] = Field(default_factory=dict)
     too_long: list[Name] = Field(default_factory=list)

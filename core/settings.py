@@ -301,9 +301,32 @@ class Settings(Strict):
             for position, candidate in enumerate(getattr(route, field))
             if candidate not in self.deployments
         ]
+        problems += [found for name in self.routes for found in self._strange_intents(name)]
         if problems:
             raise SettingsError(*problems)
         return self
+
+    def _strange_intents(self, route: str) -> list[Problem]:
+        """What a route's intents name and is not there."""
+        intents = self.routes[route].intents
+        if intents is None:
+            return []
+        place = ("routes", route, "intents")
+        named: dict[tuple[str, ...], str | None] = {
+            ("file", "intents", name, "route"): one.route
+            for name, one in intents.file.intents.items()
+        }
+        named["out_of_scope",] = None if intents.out_of_scope == "reject" else intents.out_of_scope
+        problems = [
+            Problem((*place, *where), f"{name} is not under routes", suggest(name, self.routes))
+            for where, name in named.items()
+            if name is not None and name not in self.routes
+        ]
+        if intents.llm not in self.deployments:
+            fix = suggest(intents.llm, self.deployments)
+            text = f"{intents.llm} is not under deployments"
+            problems.append(Problem((*place, "llm"), text, fix))
+        return problems
 
     @model_validator(mode="after")
     def _routes_can_be_numbered(self) -> "Settings":

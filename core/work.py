@@ -24,7 +24,8 @@ class LeasedChunk:
     `escalated` says that its requests have answers already, of earlier steps of a cascade.
     `excluded` are the candidates (bits) that have given up on its requests, `among` the list
     of its plan that the others are chosen from. `bounds` hold for its candidate. `turn` is its
-    place among its deployment's chunks. `sent` is the cursor as the database has it; `open`
+    place among its deployment's chunks; an `express` one may take the share of the limits that is
+    kept from others. `sent` is the cursor as the database has it; `open`
     counts the entries before it that have not been settled yet; `ended` says that nothing after
     it will be sent under this lease (given back, or its job stopped). `came_from` is the candidate
     of its requests' last calls, None before the first.
@@ -51,6 +52,7 @@ class LeasedChunk:
     limited: bool
     project: str = DEFAULT_PROJECT
     turn: float = 0.0
+    express: bool = False
     escalated: bool = False
     excluded: int = 0
     among: str = USUAL

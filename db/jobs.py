@@ -22,8 +22,9 @@ RUNNING = (JobStatus.IN_PROGRESS, JobStatus.FINALIZING, JobStatus.CANCELLING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLine:
-    """A job in a list. `kind` is `live`, or what a linked job does for its parent. Money in
-    nano-dollars; `unpriced` calls have a cost nobody knows."""
+    """A job in a list. `kind` is `live`, or what a linked job does for its parent; `uncalled`
+    requests ended without a call: out of scope, or to be clarified. Money in nano-dollars;
+    `unpriced` calls have a cost nobody knows."""
 
     id: int
     parent_id: int | None
@@ -36,6 +37,7 @@ class JobLine:
     total: int
     completed: int
     failed: int
+    uncalled: int
     cost_nusd: int
     unpriced: int
     created_at: datetime
@@ -62,6 +64,8 @@ class Share:
     escalations: int
     completed: int
     failed: int
+    out_of_scope: int
+    needs_clarification: int
     unpriced: int
     input_tokens: int
     output_tokens: int
@@ -135,6 +139,21 @@ class JobView(_JobRow):
         return self._sum("failed")
 
     @property
+    def out_of_scope(self) -> int:
+        """Requests that were none of the route's intents."""
+        return self._sum("out_of_scope")
+
+    @property
+    def needs_clarification(self) -> int:
+        """Requests that may have meant several things; clarified ones still count here."""
+        return self._sum("needs_clarification")
+
+    @property
+    def done(self) -> int:
+        """Requests that have ended by themselves."""
+        return self.completed + self.failed + self.out_of_scope + self.needs_clarification
+
+    @property
     def unpriced(self) -> int:
         """Calls whose cost nobody knows."""
         return self._sum("unpriced")
@@ -154,16 +173,19 @@ class JobView(_JobRow):
         """Requests by how they ended; those of a stopped job without a result have its outcome,
         those of a running one are `open`."""
         counts = {"completed": self.completed, "failed": self.failed}
+        for name in ("out_of_scope", "needs_clarification"):
+            if count := self._sum(name):
+                counts[name] = count
         if self.ended_at is None:
             counts["open"] = self.open
-        elif rest := self.total - self.completed - self.failed:
+        elif rest := self.total - self.done:
             counts[self.stop or "unaccounted"] = rest
         return counts
 
     @property
     def open(self) -> int:
         """Requests that have not ended."""
-        return 0 if self.ended_at else self.total - self.completed - self.failed
+        return 0 if self.ended_at else self.total - self.done
 
     @property
     def seconds(self) -> float:
@@ -181,7 +203,7 @@ class JobView(_JobRow):
     def rate_since(self, earlier: "JobView") -> float:
         """Requests a second that ended since an earlier view of the job."""
         seconds = (self.read_at - earlier.read_at).total_seconds()
-        ended = self.completed + self.failed - earlier.completed - earlier.failed
+        ended = self.done - earlier.done
         return ended / seconds if seconds > 0 else 0.0
 
     @property

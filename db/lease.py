@@ -21,7 +21,7 @@ async def claim(
     found = []
     for row in await (await conn.execute(SQL["claim"], params)).fetchall():
         chunk = leased(row)
-        chunk.project, chunk.turn = row[COLUMNS:]
+        chunk.project, chunk.turn, chunk.express = row[COLUMNS:]
         found.append(chunk)
     return found
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from core.errors import NotFoundError
 from db.connect import Connection, statements
+from db.planning import RouteChunk
 from db.requests import Row
 
 SQL = statements("linked")
@@ -84,14 +85,19 @@ async def put_links(
     conn: Connection, new: NewLinked, seqs: list[int], linked_seqs: list[int]
 ) -> None:
     """From now on these requests of the linked job answer for those of its parent."""
-    params = {
-        "parent_id": new.parent_id,
-        "kind": new.kind,
-        "job_id": new.id,
-        "seqs": seqs,
-        "linked_seqs": linked_seqs,
-    }
-    await conn.execute(SQL["put_links"], params)
+    await _link(conn, new.parent_id, new.kind, seqs, new.id, linked_seqs)
+
+
+async def _link(
+    conn: Connection,
+    parent_id: int,
+    kind: LinkedKind,
+    seqs: list[int],
+    job_id: int,
+    linked_seqs: list[int],
+) -> None:
+    params = {"parent_id": parent_id, "kind": kind, "job_id": job_id}
+    await conn.execute(SQL["put_links"], {**params, "seqs": seqs, "linked_seqs": linked_seqs})
 
 
 async def put_requests(
@@ -140,3 +146,44 @@ async def clarified(conn: Connection, part: int, job_id: int) -> dict[str, int]:
     that have no result yet."""
     cursor = await conn.execute(SQL["clarified"], {"part": part, "job_id": job_id})
     return dict(await cursor.fetchall())
+
+
+class Growing(NamedTuple):
+    """A linked job that takes more requests, its row locked; `total` are those it has."""
+
+    id: int
+    total: int
+
+
+async def growing(conn: Connection, parent_id: int, kind: LinkedKind) -> Growing | None:
+    """The parent's open linked job of the kind; None where it has none."""
+    params = {"parent_id": parent_id, "kind": kind}
+    row = await (await conn.execute(SQL["growing"], params)).fetchone()
+    return None if row is None else Growing(*row)
+
+
+async def ask_more(
+    conn: Connection,
+    into: Growing,
+    kind: LinkedKind,
+    chunk: RouteChunk,
+    asked: Sequence[tuple[int, Row]],
+) -> None:
+    """Adds requests to a linked job, each beside the seq of the chunk's that it answers for. The
+    chunk waits for the linked job's end."""
+    seqs = [seq for seq, _ in asked]
+    linked_seqs = list(range(into.total, into.total + len(asked)))
+    rows = [(seq + 1, row) for seq, row in asked]
+    await put_requests(conn, chunk.part, into.id, rows, first=into.total)
+    await _link(conn, chunk.job_id, kind, seqs, into.id, linked_seqs)
+    await conn.execute(SQL["grow"], {"job_id": into.id, "more": len(asked)})
+    where = {"job_id": into.id, "part": chunk.part, "first": into.total, "count": len(asked)}
+    await conn.execute(SQL["put_route_chunk"], where)
+    await conn.execute(SQL["hold_back"], {"chunk_id": chunk.id, "kind": kind})
+
+
+async def said(conn: Connection, chunk: RouteChunk, kind: LinkedKind) -> dict[int, str | None]:
+    """By seq the answers' bodies of what was asked for requests of the chunk; None for one that
+    has no answer."""
+    where = {"part": chunk.part, "job_id": chunk.job_id, "kind": kind, "seqs": chunk.seqs}
+    return dict(await (await conn.execute(SQL["said"], where)).fetchall())

@@ -16,12 +16,16 @@ SQL = statements("planning")
 NAN: Final = b"\x00\x7e"
 """As float16, little-endian."""
 
+NO_INTENTS: Final[Mapping[int, str]] = MappingProxyType({})
+UNCALLED: Final = ("failed", "out_of_scope", "needs_clarification")
+"""How a request may end without a call."""
+
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class RouteChunk:
-    """Up to 2,000 requests that wait for a plan."""
+    """Up to 2,000 requests that wait for a plan; `kind` is their job's."""
 
     id: int
     job_id: int
@@ -31,6 +35,7 @@ class RouteChunk:
     route: str
     limited: bool
     project_id: int
+    kind: str = "live"
 
 
 class Unrouted(NamedTuple):
@@ -73,12 +78,12 @@ class Predicted:
     model_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A request that nothing will be called for; `error` is its result's JSON text."""
 
     seq: int
     error: str
+    status: Literal["failed", "out_of_scope", "needs_clarification"] = "failed"
 
 
 async def take_route_chunk(conn: Connection, job_id: int) -> RouteChunk | None:
@@ -86,8 +91,8 @@ async def take_route_chunk(conn: Connection, job_id: int) -> RouteChunk | None:
     row = await (await conn.execute(SQL["take"], {"job_id": job_id})).fetchone()
     if row is None:
         return None
-    id_, part, round_, seqs, route, limited, project_id = row
-    return RouteChunk(id_, job_id, part, round_, seqs, route, limited, project_id)
+    id_, part, round_, seqs, route, limited, project_id, kind = row
+    return RouteChunk(id_, job_id, part, round_, seqs, route, limited, project_id, kind)
 
 
 async def is_unrouted(conn: Connection, job_id: int) -> bool:
@@ -131,9 +136,10 @@ async def put_decisions(
     refused: list[Refused],
     predicted: Predicted | None = None,
     reasons: Mapping[str, str] = NOTHING,
+    intents: Mapping[int, str] = NO_INTENTS,
 ) -> None:
-    """The packed route row with what was predicted and why it was followed so, the planned
-    chunks, the results of what is not called, and the route chunk's end."""
+    """The packed route row (what was predicted, why it was followed so, what requests are about,
+    by seq), the planned chunks, the results of what is not called, the route chunk's end."""
     calls: dict[int, int] = {}
     if chunk.round > 1:
         where = {"part": chunk.part, "job_id": chunk.job_id, "seqs": chunk.seqs}
@@ -141,6 +147,8 @@ async def put_decisions(
     common = {"part": chunk.part, "job_id": chunk.job_id, "round": chunk.round}
     async with conn.pipeline():
         packed = {**_packed(chunk, planned, predicted), "reasons": Jsonb(dict(reasons))}
+        named = [intents.get(seq) for seq in sorted(s for group in planned for s in group.seqs)]
+        packed["intents"] = named if intents else None
         await conn.execute(SQL["put_route"], {**common, **packed})
         for group in planned:
             await conn.execute(
@@ -163,11 +171,11 @@ async def put_decisions(
                 },
             )
         if refused:
-            seqs, errors = [one.seq for one in refused], [one.error for one in refused]
-            await conn.execute(SQL["refuse"], {**common, "seqs": seqs, "errors": errors})
-            await conn.execute(
-                SQL["count_refused"], {"job_id": chunk.job_id, "failed": len(refused)}
-            )
+            seqs, errors, statuses = zip(*refused, strict=True)
+            results = {"seqs": [*seqs], "errors": [*errors], "statuses": [*statuses]}
+            await conn.execute(SQL["refuse"], {**common, **results})
+            counts = {name: statuses.count(name) for name in UNCALLED}
+            await conn.execute(SQL["count_refused"], {"job_id": chunk.job_id, **counts})
         await conn.execute(SQL["close"], {"id": chunk.id})
 
 

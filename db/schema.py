@@ -121,6 +121,8 @@ job_counters = Table(
     Column("latency_ms", BigInteger, nullable=False, server_default=ZERO),
     time_column("updated_at", now=True),
     Column("escalations", Integer, nullable=False, server_default=ZERO),
+    Column("out_of_scope", Integer, nullable=False, server_default=ZERO),
+    Column("needs_clarification", Integer, nullable=False, server_default=ZERO),
     PrimaryKeyConstraint("job_id", "deployment", "writer"),
     postgresql_with={"fillfactor": "50"},
 )

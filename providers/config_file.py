@@ -13,6 +13,7 @@ from core.errors import ConfigError
 from core.settings import Settings
 from core.strict import Problem
 from providers.config_problems import problems_of
+from providers.intent_files import inline_intents
 from providers.schema_files import inline_schemas
 
 _SHOWN: Final = 10
@@ -32,6 +33,7 @@ def read_settings(path: Path, check: Check) -> Settings:
         problems.append(Problem((), "is not a mapping", "Begin with providers:"))
     else:
         problems += inline_schemas(data, path.parent)
+        problems += inline_intents(data, path.parent)
     if problems:
         raise ConfigError(told(path.name, problems, lines))
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from core.cascade import Cascade, CascadeSettings
 from core.checks import NO_CHECKS, Checks
+from core.intents import IntentsSettings
 from core.plan import MOST_CANDIDATES
 from core.route import RouteSettings
 from core.router import ROUTED, RouterSettings
@@ -17,7 +18,8 @@ DEFAULT_ROUTE = "default"
 class Target:
     """A name resolved: the route whose rules hold, the candidates in its order, and those for
     requests that are too long or refused. `weights` are by candidate; `router` is there where
-    predictions are to order the candidates, `cascade` where answers decide who is asked next;
+    predictions are to order the candidates, `intents` where its requests are to be understood
+    first, `cascade` where answers decide who is asked next;
     `fallbacks` and `timeout` (seconds) are a request's
     own wishes."""
 
@@ -29,6 +31,7 @@ class Target:
     checks: Checks = NO_CHECKS
     weights: Mapping[str, float] = field(default_factory=dict)
     router: RouterSettings | None = None
+    intents: IntentsSettings | None = None
     cascade: Cascade | None = None
     too_long: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
@@ -81,6 +84,7 @@ def _target(
         checks=rules.checks.resolved(),
         weights=own if rules.choose == "weighted" else {},
         router=None if named else rules.router,
+        intents=rules.intents if name in settings.routes else None,
         cascade=None if named else _cascade(rules),
         too_long=_lines(rules.too_long, settings),
         refused=_lines(rules.refused, settings),

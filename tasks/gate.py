@@ -65,13 +65,15 @@ class Gate:
     """One deployment's and project's, on one event loop. When it is `broken`, another one must
     be made."""
 
-    def __init__(self, caller: Caller, deployment: str, project: str, door: Door) -> None:
+    def __init__(
+        self, caller: Caller, deployment: str, project: str, door: Door, *, express: bool = False
+    ) -> None:
         self.broken = False
         self._door = door
         self._caller = caller
         self._deployment = deployment
         self._project = project
-        self._permits = Permits(caller, deployment, project)
+        self._permits = Permits(caller, deployment, project, express=express)
         self._parties: set[Party] = set()
         self._waiting: deque[tuple[Party, Entry]] = deque()
         self._in_order = True

@@ -19,12 +19,16 @@ UNCOUNTED = (ErrorClass.THROTTLED, ErrorClass.TRANSIENT)
 
 
 class Permits:
-    """The way to the limiter for calls to one deployment for one project.
+    """The way to the limiter for calls to one deployment for one project; `express` ones may
+    take the share that is kept from others.
 
     How many output tokens an answer lately brought is an exponentially weighted mean.
     """
 
-    def __init__(self, caller: Caller, deployment: str, project: str) -> None:
+    def __init__(
+        self, caller: Caller, deployment: str, project: str, *, express: bool = False
+    ) -> None:
+        self._express = express
         self._caller = caller
         self._line = caller.deployments[deployment]
         shared = (self._line.key_buckets, caller.projects.get(project))
@@ -41,7 +45,7 @@ class Permits:
         for entry in entries:
             entry.asked = self._ask(entry)
         asks = [entry.asked for entry in entries]
-        grant = await self._caller.limiter.acquire(self._scopes(), asks)
+        grant = await self._caller.limiter.acquire(self._scopes(), asks, express=self._express)
         for entry in entries[: grant.granted]:
             entry.epoch = grant.epoch
         return grant

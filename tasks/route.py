@@ -38,6 +38,7 @@ from tasks.answers import check_schema
 from tasks.bounds import bound_nusd
 from tasks.context import Context
 from tasks.foresight import Asked, Foreseen, foresee
+from tasks.intents import understand
 
 log = structlog.get_logger()
 
@@ -102,10 +103,14 @@ async def _pass_on(context: Context, job_id: int) -> None:
 
 async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) -> int:
     requests = await read_requests(conn, chunk)
+    understood = await understand(context, conn, chunk, requests)
+    if understood is None:
+        return 0
+    requests = understood.to_call(requests)
     # Counting tokens is the one heavy piece of work here: the loop stays free meanwhile.
     counts = await asyncio.to_thread(_count, requests)
     planner = _Planner(context, chunk)
-    refused: list[Refused] = []
+    refused = [*understood.ended]
     asked: list[tuple[Unrouted, Asked]] = []
     for request, counted in zip(requests, counts, strict=True):
         try:
@@ -125,8 +130,9 @@ async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) ->
     # In this order everywhere: two steps that make the same new plans wait for each other.
     for kind, members in sorted(groups.items(), key=lambda group: group[0].plan.digest()):
         planned += _pack(await put_plan(conn, kind.plan), kind, members)
-    await put_decisions(conn, chunk, planned, refused, foreseen.predicted, foreseen.reasons)
-    return len(requests)
+    decided = planned, refused, foreseen.predicted, foreseen.reasons, understood.intents
+    await put_decisions(conn, chunk, *decided)
+    return len(chunk.seqs)
 
 
 def _count(requests: list[Unrouted]) -> list[Counted | InputError]:

@@ -31,6 +31,7 @@ from routing.targets import DEFAULT_ROUTE, Target, known_targets, resolve_target
 from tasks.bell import ring
 from tasks.context import Context
 from tasks.intake import Intake, empty_row
+from tasks.intents import link_intents
 from tasks.lines import Source, estimate_lines, is_file, read_lines, source_name
 from tasks.router_check import check_routers
 
@@ -165,6 +166,7 @@ class _Taking:
         chunks = await requests.put_route_chunks(conn, self._part, job_id, blocks.total)
         event = {"total": blocks.total, "refused": refused, "targets": intake.targets}
         await put_event(conn, job_id, "submitted", event)
+        await link_intents(self._ctx, conn, job_id, intake.targets)
         return "route" if chunks else "finish"
 
     def _job(self, job_id: int, project: Project, total: int, refused: int) -> NewJob:
@@ -276,7 +278,8 @@ def _suggestion(ctx: Context, name: str) -> str:
 
 
 def _check_prices(ctx: Context, target: Target) -> None:
-    for name in (*target.candidates, *target.too_long, *target.refused):
+    asked = ctx.settings.lines(target.intents.llm) if target.intents else ()
+    for name in (*target.candidates, *target.too_long, *target.refused, *asked):
         if ctx.deployments[name].price is None:
             raise ConfigError(
                 f"A budget needs known prices, and nobody knows the price of {name!r}. Give "

@@ -51,7 +51,7 @@ class Yard:
     held: set[LeasedChunk] = field(default_factory=set)
     halted: set[int] = field(default_factory=set)
     pulse: Pulse = field(default_factory=Pulse)
-    gates: dict[tuple[str, str], Gate] = field(default_factory=dict)
+    gates: dict[tuple[str, str, bool], Gate] = field(default_factory=dict)
     doors: defaultdict[str, Door] = field(default_factory=lambda: defaultdict(Door))
 
     @property
@@ -61,8 +61,9 @@ class Yard:
 
     def gate(self, chunk: LeasedChunk) -> Gate:
         """Where the chunk's entries wait to be called."""
-        key = chunk.deployment, chunk.project
+        key = chunk.deployment, chunk.project, chunk.express
         gate = self.gates.get(key)
         if gate is None or gate.broken:
-            gate = self.gates[key] = Gate(self.caller, *key, self.doors[chunk.deployment])
+            way = chunk.deployment, chunk.project, self.doors[chunk.deployment]
+            gate = self.gates[key] = Gate(self.caller, *way, express=chunk.express)
         return gate

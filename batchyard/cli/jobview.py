@@ -39,6 +39,7 @@ def line_json(line: JobLine) -> dict[str, Any]:
         "total": line.total,
         "completed": line.completed,
         "failed": line.failed,
+        "uncalled": line.uncalled,
         "cost_usd": line.cost_usd,
         "created_at": line.created_at,
         "ended_at": line.ended_at,
@@ -124,15 +125,17 @@ def cost_text(nusd: int, unpriced: int) -> str:
 
 
 def bar(view: JobView) -> Text:
-    """How far it is: what was answered, what failed, and the rest."""
+    """How far it is: what was answered, what failed, what was not called for, and the rest."""
     whole = max(view.total, 1)
     failed = min(BAR, -(-view.failed * BAR // whole))
-    answered = min(BAR - failed, view.completed * BAR // whole)
-    ended = view.completed + view.failed == view.total
+    uncalled = min(BAR - failed, -(-(view.done - view.completed - view.failed) * BAR // whole))
+    answered = min(BAR - failed - uncalled, view.completed * BAR // whole)
+    ended = view.done == view.total
     return Text.assemble(
         ("━" * answered, "green" if ended else "cyan"),
         ("━" * failed, "red"),
-        ("─" * (BAR - answered - failed), "dim"),
+        ("━" * uncalled, "yellow"),
+        ("─" * (BAR - answered - failed - uncalled), "dim"),
     )
 
 
@@ -172,7 +175,7 @@ class JobPanel:
 
     def _bar(self) -> Table:
         view = self._view
-        done = view.completed + view.failed
+        done = view.done
         grid = Table.grid(padding=(0, 2, 0, 0))
         share = done / view.total if view.total else 1.0
         # Rounded down: all is not done before it is.
@@ -190,9 +193,9 @@ class JobPanel:
             yield f"weight {view.weight:g}"
         if view.failed:
             yield Text(f"{plain(view.failed)} failed", style="red")
-        stopped = view.counts.get(view.stop or "", 0)
-        if stopped:
-            yield Text(f"{plain(stopped)} {view.stop}", style="yellow")
+        for name in ("out_of_scope", "needs_clarification", view.stop or ""):
+            if number := view.counts.get(name):
+                yield Text(f"{plain(number)} {name}", style="yellow")
         yield f"{self._rate:,.1f}/s"
         if view.open and self._rate > 0 and not view.halted:
             yield f"about {ago(view.open / self._rate)} to go"
@@ -202,15 +205,20 @@ class JobPanel:
         if view.clarified:
             told = ", ".join(f"{plain(n)} {status}" for status, n in view.clarified.items())
             yield f"{plain(sum(view.clarified.values()))} clarified ({told})"
-        cost = cost_text(view.cost_nusd, view.unpriced)
-        if view.linked or view.parent_id is not None:
-            cost += f", ${usd_text(view.spent_nusd)} with linked jobs"
-        yield f"{cost} of ${usd_text(view.limit_nusd)}" if view.limit_nusd else cost
+        yield _money(view)
+
+
+def _money(view: JobView) -> str:
+    """What it cost, and what was spent of the budget that it shares with linked jobs."""
+    cost = cost_text(view.cost_nusd, view.unpriced)
+    if view.linked or view.parent_id is not None:
+        cost += f", ${usd_text(view.spent_nusd)} with linked jobs"
+    return f"{cost} of ${usd_text(view.limit_nusd)}" if view.limit_nusd else cost
 
 
 def _linked_line(line: JobLine) -> Text:
     """A job under its parent: `└ job_13  pilot  in_progress  310/500  $0.12`."""
-    done = f"{plain(line.completed + line.failed)}/{plain(line.total)}"
+    done = f"{plain(line.completed + line.failed + line.uncalled)}/{plain(line.total)}"
     failed = f"  {plain(line.failed)} failed" if line.failed else ""
     head = Text.assemble("└ ", (job_name(line.id), "bold"), f"  {line.kind}  ", status_text(line))
     return head.append(f"  {done}{failed}  {cost_text(line.cost_nusd, line.unpriced)}")

@@ -98,7 +98,7 @@ def _as_lines_of_json(views: Iterator[tuple[JobView, float]]) -> JobView:
     before = None
     for view, rate in views:
         told = job_json(view) | {"rate": round(rate, 3)}
-        seen = (view.status, view.completed, view.failed, view.cost_nusd)
+        seen = (view.status, view.done, view.failed, view.cost_nusd)
         if seen != before:
             put_json(told)
             sys.stdout.flush()
@@ -111,7 +111,7 @@ def _as_lines(views: Iterator[tuple[JobView, float]]) -> JobView:
     for view, rate in views:
         if view.ended_at is None and time.monotonic() - last >= LINE_EVERY_S:
             last = time.monotonic()
-            done = f"{plain(view.completed + view.failed)} of {plain(view.total)}"
+            done = f"{plain(view.done)} of {plain(view.total)}"
             done += f", {plain(view.failed)} failed" if view.failed else ""
             cost = cost_text(view.cost_nusd, view.unpriced)
             waits = f"; waits: {view.why}" if view.why else ""

@@ -303,8 +303,9 @@ where found.broken;
 with counted as (
   select job_id, deployment,
     array[sum(attempts), sum(errors), sum(throttled), sum(unknown), sum(retries), sum(fallbacks),
-      sum(escalations), sum(completed), sum(failed), sum(unpriced), sum(input_tokens), sum(output_tokens),
-      sum(cost_nusd), sum(latency_ms)]::numeric[] as counts
+      sum(escalations), sum(completed), sum(failed), sum(unpriced), sum(input_tokens),
+      sum(output_tokens), sum(cost_nusd), sum(latency_ms), sum(out_of_scope),
+      sum(needs_clarification)]::numeric[] as counts
   from job_counters where job_id = any(%(ids)s::bigint[]) group by 1, 2
 ), called as (
   select job_id, deployment, count(*) as attempts, count(*) filter (where status <> 'ok') as errors,
@@ -325,7 +326,9 @@ with counted as (
   where b.part = %(part)s and b.job_id = any(%(ids)s::bigint[]) and b.n > 1 group by 1, 2
 ), ended as (
   select job_id, deployment, count(*) filter (where status = 'completed') as completed,
-    count(*) filter (where status = 'failed') as failed
+    count(*) filter (where status = 'failed') as failed,
+    count(*) filter (where status = 'out_of_scope') as out_of_scope,
+    count(*) filter (where status = 'needs_clarification') as needs_clarification
   from results where part = %(part)s and job_id = any(%(ids)s::bigint[]) group by 1, 2
 ), rows as (
   select job_id, deployment,
@@ -334,7 +337,8 @@ with counted as (
       coalesce(f.escalations, 0),
       coalesce(r.completed, 0), coalesce(r.failed, 0), coalesce(a.unpriced, 0),
       coalesce(a.input_tokens, 0), coalesce(a.output_tokens, 0), coalesce(a.cost_nusd, 0),
-      coalesce(a.latency_ms, 0)]::numeric[] as counts
+      coalesce(a.latency_ms, 0), coalesce(r.out_of_scope, 0),
+      coalesce(r.needs_clarification, 0)]::numeric[] as counts
   from called a full join ended r using (job_id, deployment)
   left join followed f using (job_id, deployment)
 ), compared as (
@@ -342,7 +346,8 @@ with counted as (
     coalesce(r.counts[k.i], 0) as truth
   from counted c full join rows r using (job_id, deployment)
   cross join unnest(array['attempts', 'errors', 'throttled', 'unknown', 'retries', 'fallbacks',
-    'escalations', 'completed', 'failed', 'unpriced', 'input_tokens', 'output_tokens', 'cost_nusd', 'latency_ms'])
+    'escalations', 'completed', 'failed', 'unpriced', 'input_tokens', 'output_tokens', 'cost_nusd',
+    'latency_ms', 'out_of_scope', 'needs_clarification'])
     with ordinality as k (name, i)
 )
 select job_id, 'counter_drift' as law,

@@ -24,7 +24,8 @@ cross join lateral (
 left join turns t on t.deployment = %(home)s and t.project_id = j.project_id and t.job_id = j.id
 left join turns g on g.deployment = %(home)s and g.project_id = j.project_id and g.job_id = 0
 left join lateral (
-  select sum(completed + failed)::bigint as requests from job_counters
+  select sum(completed + failed + out_of_scope + needs_clarification)::bigint as requests
+  from job_counters
   where job_id = j.id and j.deadline is not null
 ) done on true
 where j.ended_at is null and j.stop is null and not j.paused;

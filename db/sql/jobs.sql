@@ -22,11 +22,13 @@ where j.parent_id = %(job_id)s order by j.id;
 -- name: lines
 select j.id, j.parent_id, j.kind, j.name, j.status, j.paused, j.route, j.source, j.total,
   coalesce(c.completed, 0)::bigint as completed, coalesce(c.failed, 0)::bigint as failed,
+  coalesce(c.uncalled, 0)::bigint as uncalled,
   coalesce(c.cost_nusd, 0)::bigint as cost_nusd, coalesce(c.unpriced, 0)::bigint as unpriced,
   j.created_at, j.ended_at
 from jobs j
 left join lateral (
   select sum(completed) as completed, sum(failed) as failed, sum(cost_nusd) as cost_nusd,
+    sum(out_of_scope + needs_clarification) as uncalled,
     sum(unpriced) as unpriced
   from job_counters where job_id = j.id
 ) c on true;
@@ -46,7 +48,8 @@ select deployment, sum(attempts)::bigint as attempts, sum(errors)::bigint as err
   sum(retries)::bigint as retries, sum(fallbacks)::bigint as fallbacks,
   sum(escalations)::bigint as escalations,
   sum(completed)::bigint as completed, sum(failed)::bigint as failed,
-  sum(unpriced)::bigint as unpriced, sum(input_tokens)::bigint as input_tokens,
+  sum(out_of_scope)::bigint as out_of_scope,
+  sum(needs_clarification)::bigint as needs_clarification, sum(unpriced)::bigint as unpriced, sum(input_tokens)::bigint as input_tokens,
   sum(output_tokens)::bigint as output_tokens, sum(cost_nusd)::bigint as cost_nusd,
   sum(latency_ms)::bigint as latency_ms, max(updated_at) as updated_at
 from job_counters where job_id = %(job_id)s group by deployment order by deployment;

@@ -22,7 +22,7 @@ select t.id, t.fence, t.job_id, t.part, t.round, t.plan_id, t.candidate, t.deplo
   t.excluded, t.among, t.seqs, t.tries, t.calls, t.tokens, t.text_bytes, t.overheads, t.outputs,
   t.bounds, j.account_id, j.project_account_id,
   (a.limit_nusd is not null or p.limit_nusd is not null), plans.body, t.came_from,
-  projects.name, t.turn
+  projects.name, t.turn, j.kind = 'intent'
 from taken t
 join jobs j on j.id = t.job_id
 join accounts a on a.id = j.account_id

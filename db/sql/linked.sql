@@ -70,3 +70,35 @@ left join lateral (
 ) r on true
 where l.job_id = %(job_id)s and l.kind = 'clarified'
 group by 1 order by 1;
+
+-- name: growing
+-- The parent's linked job of a kind that takes more requests, locked, with how many it has.
+select id, total from jobs
+where parent_id = %(parent_id)s and kind = %(kind)s and ended_at is null and stop is null
+order by id limit 1 for no key update;
+
+-- name: grow
+update jobs set total = total + %(more)s where id = %(job_id)s;
+
+-- name: put_route_chunk
+insert into chunks (job_id, part, kind, size, seqs, tries, calls, tokens, bounds, status)
+select %(job_id)s, %(part)s, 'route', count(*), array_agg(s.seq order by s.seq),
+  array_fill(0::smallint, array[count(*)::int]), array_fill(0::smallint, array[count(*)::int]),
+  array_fill(0, array[count(*)::int]), array_fill(0::bigint, array[count(*)::int]), 'ready'
+from generate_series(%(first)s::int, %(first)s::int + %(count)s::int - 1) as s (seq);
+
+-- name: hold_back
+-- The route chunk waits for the linked job of that kind.
+update chunks set status = 'waiting', reason = %(kind)s where id = %(chunk_id)s;
+
+-- name: said
+-- What was asked for these requests in linked jobs of a kind: the answer's body, null where there
+-- is none.
+select l.seq, r.body
+from links l
+left join lateral (
+  select body from results
+  where part = %(part)s and job_id = l.linked_id and seq = l.linked_seq and status = 'completed'
+  order by round desc limit 1
+) r on true
+where l.job_id = %(job_id)s and l.kind = %(kind)s and l.seq = any(%(seqs)s::int[]);

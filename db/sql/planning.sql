@@ -3,7 +3,7 @@
 -- name: take
 -- Locked, not leased: a route step that dies rolls back and the chunk is there again.
 select c.id, c.part, c.round, c.seqs, j.route,
-  a.limit_nusd is not null or p.limit_nusd is not null, j.project_id
+  a.limit_nusd is not null or p.limit_nusd is not null, j.project_id, j.kind
 from chunks c
 join jobs j on j.id = c.job_id
 join accounts a on a.id = j.account_id
@@ -26,9 +26,10 @@ select id from made union all select id from plans where digest = %(digest)s lim
 
 -- name: put_route
 insert into routes (part, job_id, chunk_id, round, seqs, plan_ids, tokens, reasons, model_version,
-  candidates, quality, cost, propensity)
+  candidates, quality, cost, propensity, intents)
 values (%(part)s, %(job_id)s, %(chunk_id)s, %(round)s, %(seqs)s, %(plan_ids)s, %(tokens)s,
-  %(reasons)s, %(model_version)s, %(candidates)s, %(quality)s, %(cost)s, %(propensity)s);
+  %(reasons)s, %(model_version)s, %(candidates)s, %(quality)s, %(cost)s, %(propensity)s,
+  %(intents)s);
 
 -- name: put_chunk
 insert into chunks (job_id, part, round, kind, plan_id, candidate, among, deployment, size, seqs,
@@ -45,15 +46,17 @@ group by seq;
 -- name: refuse
 -- A result without a call.
 insert into results (part, job_id, seq, round, status, error, commit_id)
-select %(part)s, %(job_id)s, u.seq, %(round)s, 'failed', u.error, 0
-from unnest(%(seqs)s::int[], %(errors)s::text[]) as u (seq, error)
+select %(part)s, %(job_id)s, u.seq, %(round)s, u.status, u.error, 0
+from unnest(%(seqs)s::int[], %(statuses)s::text[], %(errors)s::text[]) as u (seq, status, error)
 on conflict do nothing;
 
 -- name: count_refused
-insert into job_counters as c (job_id, deployment, writer, failed)
-values (%(job_id)s, '', 0, %(failed)s)
+insert into job_counters as c (job_id, deployment, writer, failed, out_of_scope,
+  needs_clarification)
+values (%(job_id)s, '', 0, %(failed)s, %(out_of_scope)s, %(needs_clarification)s)
 on conflict (job_id, deployment, writer) do update set failed = c.failed + excluded.failed,
-  updated_at = now();
+  out_of_scope = c.out_of_scope + excluded.out_of_scope,
+  needs_clarification = c.needs_clarification + excluded.needs_clarification, updated_at = now();
 
 -- name: close
 update chunks set status = 'done' where id = %(id)s;

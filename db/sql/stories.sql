@@ -93,7 +93,8 @@ select j.stop, j.total - coalesce(c.ended, 0) as requests, a.limit_nusd, a.spent
 from jobs j
 join accounts a on a.id = j.account_id
 left join lateral (
-  select sum(completed + failed)::bigint as ended from job_counters where job_id = j.id
+  select sum(completed + failed + out_of_scope + needs_clarification)::bigint as ended
+  from job_counters where job_id = j.id
 ) c on true
 where j.id = %(job_id)s and j.ended_at is not null and j.stop is not null
   and j.total > coalesce(c.ended, 0);

@@ -11,8 +11,8 @@ TABLES = "links replies scores waves router_models brakes"
 COLUMNS = {
     "routes": "intents candidates quality cost propensity",
     "results": "step",
-    "job_counters": "escalations",
     "chunks": "came_from",
+    "job_counters": "escalations out_of_scope needs_clarification",
     "deployment_state": "drained",
 }
 DRAINED = """

@@ -113,3 +113,8 @@ CREATE TABLE links (
 CREATE INDEX ix_links_linked_id ON links (linked_id);
 
 CREATE INDEX ix_jobs_parent_id ON jobs (parent_id) WHERE parent_id IS NOT NULL;
+
+-- Results without a call.
+ALTER TABLE job_counters
+    ADD COLUMN out_of_scope INTEGER DEFAULT 0 NOT NULL,
+    ADD COLUMN needs_clarification INTEGER DEFAULT 0 NOT NULL;
