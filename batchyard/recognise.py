@@ -6,6 +6,7 @@ like. Its costs and answers are columns that begin or end with its name: `mini|t
 `strong_response` are those of the one with the lower and the higher mean score.
 """
 
+import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -174,10 +175,27 @@ def _answers(table: Table, names: Sequence[str], quality: Floats) -> dict[str, S
             if role in columns:
                 columns.setdefault(names[place], columns[role])
     return {
-        name: ["" if value is None else str(value) for value in table[columns[name]]]
+        name: ["" if value is None else _unwrapped(str(value)) for value in table[columns[name]]]
         for name in names
         if name in columns
     }
+
+
+def _unwrapped(answer: str) -> str:
+    """The text of an answer that was written down as a list of one text, which some collections
+    do, or as that list in quotes."""
+    text = answer.strip()
+    for begins in ('"[', "["):
+        if text.startswith(begins):
+            try:
+                inner = ast.literal_eval(text)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                return answer
+            if isinstance(inner, list):
+                alone = len(inner) == 1 and isinstance(inner[0], str)
+                return inner[0] if alone else answer
+            text = str(inner)
+    return answer
 
 
 def _costs(

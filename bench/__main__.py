@@ -1,10 +1,10 @@
-"""`python -m bench BENCH`: claims, fairness, limits, peers, prompt-cpu or volume; without a name
-the two that take a minute each: prompt-cpu and claims."""
+"""`python -m bench BENCH`: claims, fairness, limits, peers, prompt-cpu, router-cascade or volume;
+without a name the two that take a minute each: prompt-cpu and claims."""
 
 import argparse
 import sys
 
-from bench import claims, fairness, limits, peers, prompt_cpu, volume
+from bench import claims, fairness, limits, peers, prompt_cpu, router_cascade, volume
 
 
 def main() -> int:
@@ -17,6 +17,7 @@ def main() -> int:
     peers.add_arguments(benches.add_parser("peers", help=peers.HELP))
     volume.add_arguments(benches.add_parser("volume", help=volume.HELP))
     fairness.add_arguments(benches.add_parser("fairness", help=fairness.HELP))
+    router_cascade.add_arguments(benches.add_parser("router-cascade", help=router_cascade.HELP))
     arguments = parser.parse_args()
     if arguments.bench is not None:
         return int(arguments.run(arguments))

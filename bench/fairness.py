@@ -14,20 +14,17 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.prompt_cpu import configuration
-from bench.yards import BenchYard, fresh_yard
+from bench.yards import BenchYard, fresh_yard, open_context
 from db.audit import audit
-from db.connect import only_row, open_pool
+from db.connect import only_row
 from tasks.context import Context
 from tasks.lifecycle import cancel, pause, resume
 from tasks.submit import SubmitOptions, submit
-from workers.broker import CeleryPublisher, make_app
 
 HELP = "a job of ten requests behind one of a million: its time to finish"
 SMALL = 10
@@ -82,7 +79,7 @@ async def _measure(yard: BenchYard, arguments: argparse.Namespace) -> Figures:
     lines = yard.folder / "large.jsonl"
     _write_input(lines, arguments.requests)
     figures = Figures(arguments.requests)
-    async with _context(yard) as ctx:
+    async with open_context(yard) as ctx:
         await _small_job(ctx, "warm-up")
         kinds = figures.small
         kinds["alone"] = [await _small_job(ctx, "other") for _ in range(arguments.small)]
@@ -107,13 +104,6 @@ async def _measure(yard: BenchYard, arguments: argparse.Namespace) -> Figures:
         await _stop(ctx, large, figures)
         figures.audit_ok = await _audit(ctx, large)
     return figures
-
-
-@asynccontextmanager
-async def _context(yard: BenchYard) -> AsyncIterator[Context]:
-    publisher = CeleryPublisher(make_app(yard.broker_url, yard.settings.providers))
-    async with open_pool(yard.database_url) as pool:
-        yield Context(yard.settings, yard.deployments, pool, publisher)
 
 
 def _write_input(path: Path, requests: int) -> None:

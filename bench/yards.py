@@ -3,8 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from batchyard.files import base_urls
 from batchyard.yard import Start, start_yard
 from core.deployment import Deployment
 from core.settings import Settings
+from db.connect import open_pool
 from providers.catalog import resolve_deployments
 from providers.configuration import load_settings
+from tasks.context import Context
+from workers.broker import CeleryPublisher, make_app
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +58,11 @@ def fresh_yard(config: dict[str, Any], *, workers: int, flower: bool) -> Iterato
             )
         finally:
             stop(home)
+
+
+@asynccontextmanager
+async def open_context(yard: BenchYard) -> AsyncIterator[Context]:
+    """What submits to the yard need."""
+    publisher = CeleryPublisher(make_app(yard.broker_url, yard.settings.providers))
+    async with open_pool(yard.database_url) as pool:
+        yield Context(yard.settings, yard.deployments, pool, publisher)
