@@ -13,7 +13,8 @@ from core.ids import job_name
 from core.money import usd_text
 from core.status import JobStatus
 from db.connect import Connection, only_row, statements
-from db.linked import clarified
+from db.linked import LinkedKind, clarified
+from db.pilot import lesson_of
 from db.waits import Closed, Standing, Waiting, why
 
 SQL = statements("jobs")
@@ -119,13 +120,15 @@ class _JobRow:
 class JobView(_JobRow):
     """A job in all its parts. `linked` are the jobs linked to it; `spent_nusd` and
     `reserved_nusd` are of the account that all of these share. `clarified` counts its requests
-    that were clarified by how that came out. Times are the database's, `read_at` among them."""
+    that were clarified by how that came out; `lesson` is what came of its pilot. Times are the
+    database's, `read_at` among them."""
 
     shares: tuple[Share, ...]
     chunks: dict[str, int]
     why: str
     linked: tuple[JobLine, ...] = ()
     clarified: Mapping[str, int] = field(default_factory=dict)
+    lesson: str = ""
 
     def _sum(self, field: str) -> int:
         return sum(getattr(share, field) for share in self.shares)
@@ -251,6 +254,7 @@ async def job_view(conn: Connection, project_id: int, job_id: int) -> JobView:
         async with conn.cursor(row_factory=class_row(JobLine)) as cursor:
             linked = await (await cursor.execute(_lines("linked"), where)).fetchall()
         answers = await clarified(conn, job.part, job_id) if linked else {}
+        lesson = await lesson_of(conn, job_id)
         standing = await _standing(conn, job_id)
         waiting = await _waiting(conn, job, standing, linked)
     chunks: dict[str, int] = defaultdict(int)
@@ -264,6 +268,7 @@ async def job_view(conn: Connection, project_id: int, job_id: int) -> JobView:
         why=why(waiting),
         linked=tuple(linked),
         clarified=answers,
+        lesson=lesson,
     )
 
 
@@ -293,7 +298,11 @@ async def _waiting(
         workers=int((await only_row(conn, SQL["workers"], {}))[0]),
         standing=tuple(standing),
         closed=tuple(closed),
-        linked=tuple((one.kind, one.id) for one in linked if one.ended_at is None),
+        linked=tuple(
+            (one.kind, one.id)
+            for one in linked
+            if one.ended_at is None or one.kind == LinkedKind.PILOT
+        ),
         room_nusd=None
         if job.limit_nusd is None
         else job.limit_nusd - job.spent_nusd - job.reserved_nusd,

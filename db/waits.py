@@ -60,8 +60,8 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What may hold a job up. `linked` are the open jobs linked to it, (kind, id); `room_nusd`
-    is what is left of its budget, None without one."""
+    """What may hold a job up. `linked` are jobs that it may wait for, (kind, id); `room_nusd` is
+    what is left of its budget, None without one."""
 
     running: bool
     stop: str | None

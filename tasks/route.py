@@ -20,6 +20,7 @@ from core.plan import Plan, indexes
 from core.size import Size
 from core.wishes import read_wishes
 from db.connect import Connection
+from db.linked import LinkedKind
 from db.planning import (
     PlannedChunk,
     Refused,
@@ -233,6 +234,9 @@ class _Planner:
         known = self._targets.get(name)
         if known is not None:
             return known
+        if self._chunk.kind == LinkedKind.PILOT:
+            self._targets[name] = self._tried(name)
+            return self._targets[name]
         for one in (name, self._chunk.route):
             target = resolve_target(one, self._context.settings)
             if target is not None:
@@ -241,6 +245,17 @@ class _Planner:
         raise InputError(
             f"{name!r} is no longer in the configuration. Put it back and submit again"
         )
+
+    def _tried(self, name: str) -> Target:
+        """A pilot's way to one of the candidates: by the rules of its route, and nowhere else."""
+        settings = self._context.settings
+        route = resolve_target(self._chunk.route, settings)
+        if route is None or name not in settings.deployments:
+            raise InputError(
+                f"{name!r} is no longer in the configuration. Put it back and submit again"
+            )
+        rules = route.max_output, route.max_attempts, route.checks
+        return Target(name, settings.lines(name), "ordered", *rules)
 
     def _affordable(self, target: Target) -> Target:
         """The target without what a budget cannot be kept on: the configuration may have lost

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from core.errors import ConfigError
+from core.errors import ConfigError, InputError
+from core.pilot import LEAST_SAMPLE, MOST_SAMPLE, PilotOptions
 from core.settings import Settings
 from db.connect import Connection
 from db.router_models import promoted_info
@@ -47,3 +48,20 @@ async def check_routers(
                 f"routes.{name}: the router {model!r} does not know {', '.join(unknown)}, only "
                 f"{', '.join(known)}. {remedy}"
             )
+
+
+def check_pilot(settings: Settings, route: str, options: PilotOptions) -> None:
+    """Raises InputError where a job on the route can have no such pilot."""
+    if not LEAST_SAMPLE <= options.requests <= MOST_SAMPLE:
+        raise InputError(
+            f"A pilot has {LEAST_SAMPLE} to {MOST_SAMPLE:,} requests, not {options.requests:,}. "
+            "500 is usual"
+        )
+    if not 0 < options.share <= 1:
+        raise InputError("A pilot's share of the budget is above 0 and at most 1, e.g. 0.2")
+    found = settings.routes.get(route)
+    if found is None or found.router is None or len(found.candidates) < 2:
+        raise InputError(
+            f"A pilot is for a route with a router and two or more candidates; {route!r} is none. "
+            "Name one with --route"
+        )

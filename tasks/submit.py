@@ -1,6 +1,7 @@
 """Submit: a file of lines becomes a job, its requests and its route chunks, or nothing at all."""
 
 import difflib
+import importlib
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +13,7 @@ import msgspec
 from core.deadline import Deadline
 from core.errors import BatchyardError, ConfigError, InputError, LineProblem, NotFoundError
 from core.ids import DEFAULT_PROJECT
+from core.pilot import PilotOptions
 from core.settings import ProjectSettings, Settings, configured_name
 from core.strict import NAME_PATTERN, suggest
 from db import requests
@@ -33,7 +35,7 @@ from tasks.context import Context
 from tasks.intake import Intake, empty_row
 from tasks.intents import link_intents
 from tasks.lines import Source, estimate_lines, is_file, read_lines, source_name
-from tasks.router_check import check_routers
+from tasks.router_check import check_pilot, check_routers
 
 MAX_PROBLEMS = 100
 SPOOL = 4 * 2**20
@@ -57,6 +59,7 @@ class SubmitOptions:
     deadline: Deadline | None = None
     name: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    pilot: PilotOptions | None = None
     skip_bad_lines: bool = False
     how_to_skip: str = "skip_bad_lines=True"
 
@@ -80,7 +83,7 @@ async def submit(
         project = await open_project(conn, options.project, weighs)
         if options.route:
             # Before a long file is read; what its lines name is looked at when they are known.
-            await check_routers(conn, project.id, ctx.settings, [options.route])
+            await check_routers(conn, project.id, ctx.settings, _to_check([options.route], options))
         deadline = None if options.deadline is None else await time_of(conn, options.deadline)
         job_id = await next_job_id(conn)
         large = is_large(estimate_lines(source))
@@ -106,12 +109,19 @@ def _check_options(ctx: Context, options: SubmitOptions) -> None:
     route = options.route or DEFAULT_ROUTE
     if options.route and resolve_target(route, ctx.settings) is None:
         raise NotFoundError(f"There is no route {route!r}. {_suggestion(ctx, route)}")
+    if options.pilot is not None:
+        check_pilot(ctx.settings, route, options.pilot)
     pairs = options.metadata.items()
     if len(pairs) > MAX_PAIRS or any(len(k) > MAX_KEY or len(v) > MAX_VALUE for k, v in pairs):
         raise InputError(
             f"A job's metadata has up to {MAX_PAIRS} pairs, keys of up to {MAX_KEY} characters "
             f"and values of up to {MAX_VALUE}. Shorten it"
         )
+
+
+def _to_check(targets: list[str], options: SubmitOptions) -> list[str]:
+    """Targets whose routers have to have learned already: a pilot teaches that of its route."""
+    return [one for one in targets if options.pilot is None or one != options.route]
 
 
 def _check_project(settings: Settings, name: str) -> None:
@@ -158,7 +168,8 @@ class _Taking:
                 await create_part(conn, self._part)
             intake = await self._copy(conn, blocks)
             self._progress(blocks.total)
-            await check_routers(conn, project.id, self._ctx.settings, intake.targets)
+            targets = _to_check(intake.targets, self._options)
+            await check_routers(conn, project.id, self._ctx.settings, targets)
             if is_own(self._part):
                 await attach_part(conn, self._part)
             refused = await self._refuse(conn, job_id, blocks)
@@ -167,7 +178,24 @@ class _Taking:
         event = {"total": blocks.total, "refused": refused, "targets": intake.targets}
         await put_event(conn, job_id, "submitted", event)
         await link_intents(self._ctx, conn, job_id, intake.targets)
+        await self._link_pilot(conn, job_id)
         return "route" if chunks else "finish"
+
+    async def _link_pilot(self, conn: Connection, job_id: int) -> None:
+        options = self._options
+        if options.pilot is None:
+            return
+        # Only here: what counts tokens has no place in memory beside a large file.
+        sample = importlib.import_module("tasks.sample")
+        await sample.link_pilot(
+            self._ctx,
+            conn,
+            options.pilot,
+            job_id=job_id,
+            part=self._part,
+            route=self._route,
+            budget_nusd=options.budget_nusd,
+        )
 
     def _job(self, job_id: int, project: Project, total: int, refused: int) -> NewJob:
         options = self._options

@@ -1,10 +1,11 @@
-"""Unrung: asks for the routing of jobs that nobody rang for.
+"""Unrung: asks for the routing of jobs that nobody rang for, and for what pilots teach.
 
 Rung every second: a process that submits knows no broker, and a bell may be lost.
 """
 
 from db.planning import unrouted_jobs
 from tasks.context import Context
+from tasks.pilot import ring_pilots
 
 
 async def unrung(context: Context) -> str:
@@ -13,4 +14,5 @@ async def unrung(context: Context) -> str:
         jobs = await unrouted_jobs(conn)
     for job_id in jobs:
         await context.publisher.publish("route", job_id)
-    return f"{len(jobs)} jobs to route"
+    pilots = await ring_pilots(context)
+    return f"{len(jobs)} jobs to route, {pilots} pilots over"

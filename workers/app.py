@@ -22,6 +22,7 @@ from providers.secrets import key_names
 from tasks.dispatch import dispatch as dispatch_step
 from tasks.finish import finish as finish_step
 from tasks.lane import run_slice
+from tasks.pilot import pilot as pilot_step
 from tasks.route import route as route_step
 from tasks.sweep import sweep as sweep_step
 from tasks.unrung import unrung as unrung_step
@@ -100,6 +101,12 @@ def call(provider: str, ticket: int) -> str:
 def finish(job_id: int) -> str:
     """The end of a job, if it is over."""
     return process.run("finish", lambda yard: finish_step(yard.context, job_id), job=job_id)
+
+
+@app.task(name="pilot")
+def pilot(job_id: int) -> str:
+    """What a job's pilot teaches."""
+    return process.run("pilot", lambda yard: pilot_step(yard.context, job_id), job=job_id)
 
 
 @app.task(name="sweep", send_events=False)

@@ -75,6 +75,7 @@ def job_json(view: JobView) -> dict[str, Any]:
         "spent_usd": usd_text(view.spent_nusd),
         "linked": [line_json(line) for line in view.linked],
         "clarified": dict(view.clarified),
+        "pilot": view.lesson,
         "rate": round(view.rate, 3),
         "eta_seconds": _rounded(view.eta_seconds),
         "seconds": round(view.seconds, 3),
@@ -170,6 +171,8 @@ class JobPanel:
         if view.linked:
             yield Text("")
             yield from map(_linked_line, view.linked)
+        if view.lesson:
+            yield Text.assemble("\n", ("pilot: ", "yellow"), view.lesson)
         if view.why:
             yield Text.assemble("\n", ("waits: ", "yellow"), view.why)
 

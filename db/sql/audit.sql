@@ -126,7 +126,12 @@ left join attempts l
 left join replies k
   on k.part = r.part and k.job_id = r.job_id and k.seq = r.seq and k.n = r.n
 where r.part = %(part)s and r.job_id = any(%(ids)s::bigint[]) and case
-  when r.n = 0 then r.status = 'completed' or r.commit_id <> 0
+  when r.n = 0 and r.status = 'completed' then r.commit_id <> 0 or not exists (
+    select from links l join results o
+      on o.part = r.part and o.job_id = l.linked_id and o.seq = l.linked_seq
+    where l.job_id = r.job_id and l.seq = r.seq and l.kind = 'pilot' and o.status = r.status
+      and o.deployment = r.deployment and o.body = r.body)
+  when r.n = 0 then r.commit_id <> 0
   else a.n is null or a.deployment <> r.deployment or a.round <> r.round
     or (l.n is null and r.commit_id <> 0) or (a.commit_id <> r.commit_id and k.n is null)
     or (r.status = 'completed') <> (a.status = 'ok') end;

@@ -8,7 +8,7 @@ select status, stop, total, part, round from jobs where id = %(id)s for no key u
 select exists (select from chunks where job_id = %(id)s and status <> 'done') or exists (
   select from jobs j join chunks c on c.job_id = j.parent_id
   where j.id = %(id)s and j.kind = 'intent' and j.stop is null
-    and c.kind = 'route' and c.status = 'ready');
+    and c.kind = 'route' and c.status <> 'done' and c.reason <> 'intent');
 
 -- name: end
 update jobs set status = %(status)s, ended_at = now(),
@@ -16,11 +16,11 @@ update jobs set status = %(status)s, ended_at = now(),
 where id = %(id)s;
 
 -- name: let_go
--- What waited for the job at its parent.
+-- What waited for the job at its parent. What waits for a pilot waits for its lesson, too.
 update chunks c set status = 'ready', reason = '', not_before = now()
 from jobs j
 where j.id = %(id)s and c.job_id = j.parent_id and c.kind = 'route' and c.status = 'waiting'
-  and c.reason = j.kind;
+  and c.reason = j.kind and j.kind <> 'pilot';
 
 -- name: event
 insert into job_events (job_id, kind, data) values (%(id)s, %(kind)s, %(data)s);
@@ -32,7 +32,8 @@ where j.ended_at is null and j.status in ('in_progress', 'finalizing', 'cancelli
   and not exists (select from chunks c where c.job_id = j.id and c.status <> 'done')
   and (j.kind <> 'intent' or j.stop is not null or not exists (
     select from chunks c
-    where c.job_id = j.parent_id and c.kind = 'route' and c.status = 'ready'))
+    where c.job_id = j.parent_id and c.kind = 'route' and c.status <> 'done'
+      and c.reason <> 'intent'))
 limit 100;
 
 -- name: abandoned

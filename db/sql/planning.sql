@@ -62,12 +62,12 @@ on conflict (job_id, deployment, writer) do update set failed = c.failed + exclu
 update chunks set status = 'done' where id = %(id)s;
 
 -- name: unrouted
--- Jobs whose next route chunk is not held: chunks are taken in the order of their ids.
+-- Jobs whose next free route chunk is not held: chunks are taken in the order of their ids.
 select j.id
 from jobs j
 cross join lateral (
   select id from chunks
-  where job_id = j.id and kind = 'route' and status <> 'done'
+  where job_id = j.id and kind = 'route' and status <> 'done' and status = 'ready'
   order by id limit 1
 ) next
 join chunks c on c.id = next.id and c.status = 'ready'

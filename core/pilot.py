@@ -1,0 +1,17 @@
+"""What is asked of a pilot."""
+
+from dataclasses import dataclass
+from typing import Final
+
+LEAST_SAMPLE: Final = 20
+MOST_SAMPLE: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class PilotOptions:
+    """How many requests are tried on every candidate, and which share of the budget (above 0, at
+    most 1) that may come to. Answers are scored beside the column `gold` of the metadata."""
+
+    requests: int
+    gold: str
+    share: float = 0.2

@@ -1,0 +1,213 @@
+"""A sample is tried on every candidate, a router learns of it, and the rest is routed by that."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from core.errors import InputError
+from core.money import Price
+from core.pilot import PilotOptions
+from core.settings import Settings
+from db.finish import end_job
+from db.jobs import job_view
+from db.pilot import due_pilots
+from db.router_models import list_models
+from tasks.context import Context
+from tasks.pilot import pilot
+from tasks.route import route
+from tasks.submit import SubmitOptions, submit
+from tests.conftest import DEPLOYMENTS, deployment
+from tests.db.kit import Kit, connect
+from tests.routing.judged import judged
+
+LINES = judged(400, seed=1)
+LARGE = deployment("large", "my-70b", Price(Decimal(10), Decimal(20)))
+YARD = {"small": DEPLOYMENTS["small"], "large": LARGE}
+CONFIG = Settings.model_validate(
+    {
+        "providers": {"lab": {"base_url": "http://127.0.0.1:1/v1"}},
+        "deployments": {name: {"provider": "lab", "model": name} for name in YARD},
+        "routes": {
+            "smart": {
+                "candidates": ["small", "large"],
+                "choose": "threshold",
+                "router": {"model": "tickets", "quality": 0.9},
+                "max_output": 100,
+            }
+        },
+    }
+)
+PROMPTS = [
+    {"prompt": prompt, "metadata": {**tags, "label": "a"}}
+    for prompt, tags in zip(LINES.prompts, LINES.metadata, strict=True)
+]
+OPTIONS = PilotOptions(100, "label")
+
+
+def within(inn: Any, work: Any) -> Any:
+    return inn.run(lambda ctx: work(replace(ctx, settings=CONFIG, deployments=YARD)))
+
+
+def start(inn: Any, options: PilotOptions = OPTIONS, **more: Any) -> int:
+    """A job with a pilot."""
+
+    async def work(ctx: Context) -> int:
+        return await submit(ctx, PROMPTS, SubmitOptions(route="smart", pilot=options, **more))
+
+    return int(within(inn, work))
+
+
+def pilot_of(inn: Any, job_id: int) -> int:
+    [(found,)] = inn.rows("select id from jobs where parent_id = %s and kind = 'pilot'", job_id)
+    return int(found)
+
+
+def run_pilot(inn: Any, job_id: int, *, scored: bool = True) -> None:
+    """The pilot's requests are answered, and worth what was judged of them."""
+    found = pilot_of(inn, job_id)
+    part = inn.part(job_id)
+    for seq, row, target in inn.rows(
+        "select seq, row, target from requests where job_id = %s", found
+    ):
+        key = {"part": part, "job_id": found, "seq": seq, "round": 1}
+        body = json.dumps({"choices": [{"message": {"content": f"{target} says"}}]})
+        inn.put("results", **key, status="completed", deployment=target, body=body, commit_id=0)
+        call = {"n": 1, "deployment": target, "status": "ok", "bound_nusd": 9000, "latency_ms": 1}
+        cost = 9000 if target == "large" else 900
+        inn.put("attempts", **key, **call, cost_nusd=cost, commit_id=1)
+        if scored:
+            value = LINES.quality[row - 1, LINES.candidates.index(target)]
+            inn.put("scores", **key, scorer="exact", value=float(value))
+
+    async def work(ctx: Context) -> None:
+        async with ctx.pool.connection() as conn:
+            await conn.execute("update chunks set status = 'done' where job_id = %s", (found,))
+            assert await end_job(conn, found) is not None
+            assert await due_pilots(conn) == [job_id]
+        await pilot(ctx, job_id)
+        await route(ctx, job_id)
+
+    within(inn, work)
+
+
+def test_the_sample_goes_to_every_candidate_and_the_rest_waits(inn) -> None:
+    job_id = start(inn)
+    found = pilot_of(inn, job_id)
+    rows = inn.rows("select row, target, metadata from requests where job_id = %s", found)
+    assert len(rows) == 200
+    assert {row[1] for row in rows} == {"small", "large"}
+    proofs = sum(json.loads(row[2])["topic"] == "proofs" for row in rows) / 200
+    assert abs(proofs - sum(m["topic"] == "proofs" for m in LINES.metadata) / 400) < 0.02
+    within(inn, lambda ctx: route(ctx, job_id))
+    within(inn, lambda ctx: route(ctx, found))
+    assert inn.rows("select distinct job_id, deployment from chunks where kind = 'call'") == [
+        (found, "large"),
+        (found, "small"),
+    ]
+    plans = inn.rows("select body -> 'candidates', body -> 'max_output' from plans order by id")
+    assert sorted(plans) == [(["large"], 100), (["small"], 100)]
+    assert f"400 requests wait for job_{found} (pilot)" in inn.ask(job_view, job_id).why
+
+
+def test_a_model_learns_of_it_and_the_rest_is_routed_by_that(inn) -> None:
+    job_id = start(inn)
+    run_pilot(inn, job_id)
+    [model] = inn.ask(list_models)
+    assert (model.name, model.version, model.promoted) == ("tickets", 1, True)
+    assert model.info["pilot"] == f"job_{pilot_of(inn, job_id)}"
+    calls = inn.rows(
+        "select body -> 'candidates' ->> 0, sum(size) from chunks c join plans p on p.id = plan_id"
+        " where c.job_id = %s and kind = 'call' group by 1 order by 1",
+        job_id,
+    )
+    assert {name for name, _ in calls} == {"large", "small"}
+    assert sum(size for _, size in calls) == 300
+    view = inn.ask(job_view, job_id)
+    assert (view.completed, view.open) == (100, 300)
+    assert "tickets version 1 learned of 100 prompts" in view.lesson
+    results = "select count(*), min(deployment), max(deployment), max(n) from results"
+    assert inn.rows(f"{results} where job_id = %s", job_id) == [(100, "large", "large", 0)]
+
+
+def test_without_scores_the_job_goes_on_in_its_routes_order_and_says_so(inn) -> None:
+    job_id = start(inn)
+    run_pilot(inn, job_id, scored=False)
+    assert inn.ask(list_models) == []
+    view = inn.ask(job_view, job_id)
+    assert "the pilot taught nothing: too few answers have a score (small 0, large 0" in view.lesson
+    assert (view.completed, view.open) == (100, 300)
+    [(first, count)] = inn.rows(
+        "select body -> 'candidates' ->> 0, sum(size) from chunks c join plans p on p.id = plan_id"
+        " where c.job_id = %s and kind = 'call' group by 1",
+        job_id,
+    )
+    assert (first, count) == ("small", 300)
+
+
+def test_a_budget_bounds_the_pilot_to_its_share(inn) -> None:
+    """A request costs at most some 0.003 dollars on both together."""
+    job_id = start(inn, budget_nusd=10**9)
+    total = inn.rows("select count(*) from requests where job_id = %s", pilot_of(inn, job_id))[0][0]
+    assert 40 <= total < 200
+    within(inn, lambda ctx: route(ctx, pilot_of(inn, job_id)))
+    [(bounds,)] = inn.rows(
+        "select sum(b) from chunks c, unnest(bounds) as b where job_id = %s and kind = 'call'",
+        pilot_of(inn, job_id),
+    )
+    assert 0 < bounds <= 0.2 * 10**9
+
+
+def test_a_budget_that_covers_no_pilot_is_told_and_the_job_goes_on(inn) -> None:
+    job_id = start(inn, budget_nusd=10**7)
+    assert inn.rows("select count(*) from jobs") == [(1,)]
+    assert "covers 0 requests on all candidates" in inn.ask(job_view, job_id).lesson
+    assert inn.rows("select status from chunks") == [("ready",)]
+
+
+def test_a_pilot_needs_a_router_and_a_size(inn) -> None:
+    with pytest.raises(InputError, match="with a router"):
+        inn.submit(["a"], pilot=OPTIONS)
+    with pytest.raises(InputError, match="20 to 20,000"):
+        start(inn, PilotOptions(3, "label"))
+    with pytest.raises(InputError, match="at most 1"):
+        start(inn, PilotOptions(100, "label", 1.5))
+
+
+def test_the_books_of_both_add_up(inn) -> None:
+    """By true calls: answers that a job took over from its pilot are its results, and its pilot's
+    costs."""
+    job_id = start(inn, budget_nusd=10**10)
+    found = pilot_of(inn, job_id)
+
+    async def work(ctx: Context) -> tuple[int, int]:
+        async with await connect(inn.database_url) as conn:
+            kit = await Kit.open(conn)
+            await route(ctx, found)
+            await kit.run(found)
+            await kit.conn.execute(
+                b"insert into scores (part, job_id, seq, round, scorer, value)"
+                b" select part, job_id, seq, round, 'exact', seq %% 3 / 2.0 from results"
+                b" where job_id = %s",
+                (found,),
+            )
+            await kit.clean()
+            await pilot(ctx, job_id)
+            await pilot(ctx, job_id)
+            await kit.clean()
+            await route(ctx, job_id)
+            await kit.run(job_id)
+            report = await kit.clean()
+            await conn.execute(b"update results set body = '{}' where job_id = %s", (found,))
+            broken = await kit.audit(found)
+        return report.facts["completed"], len(broken.violations)
+
+    completed, violations = within(inn, work)
+    assert completed == 400 + 200
+    assert violations == 1
+    view = inn.ask(job_view, job_id)
+    assert view.status == "completed"
+    assert sum(share.attempts for share in view.shares) == 300
+    assert view.spent_nusd == view.cost_nusd + view.linked[0].cost_nusd
