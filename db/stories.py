@@ -40,13 +40,25 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What the route step decided in a round: `body` is the plan, `tokens` its estimate."""
+    """What the route step decided in a round: `body` is the plan, `tokens` its estimate,
+    `intent` what the request is about, where that was looked for."""
 
     round: int
     body: dict[str, Any]
     tokens: int
     reasons: dict[str, Any]
     at: datetime
+    intent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """A request of a linked job that answers for one: what for (`kind`), and how it ended."""
+
+    kind: str
+    job_id: int
+    custom_id: str
+    status: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +132,8 @@ class Whereabouts:
 @dataclass(frozen=True, slots=True)
 class RequestStory:
     """A request's way so far. Without an outcome in an ended job it has the job's. `closed`
-    are its candidates that are not open now, while it waits."""
+    are its candidates that are not open now, while it waits; `elsewhere` are requests of
+    linked jobs that answer for it."""
 
     job_status: str
     asked: Asked
@@ -129,6 +142,7 @@ class RequestStory:
     outcome: Outcome | None
     now: Whereabouts | None
     closed: list[Closed]
+    elsewhere: list[Elsewhere]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +217,7 @@ async def request_story(
             outcomes[0] if outcomes else None,
             now[0] if now else None,
             await _closed(conn, job_id, names),
+            await _all(conn, Elsewhere, "elsewhere", where),
         )
 
 

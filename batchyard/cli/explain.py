@@ -86,6 +86,7 @@ def _request_json(story: RequestStory) -> dict[str, Any]:
         "outcome": asdict(story.outcome) if story.outcome else None,
         "now": _now_json(story.now) if story.now else None,
         "closed": [asdict(closed) for closed in story.closed],
+        "linked": [asdict(one) | {"job_id": job_name(one.job_id)} for one in story.elsewhere],
     }
 
 
@@ -137,6 +138,9 @@ def _request_lines(story: RequestStory) -> Iterator[Text]:
     asked = story.asked
     yield Text.assemble((asked.custom_id, "bold"), f"  line {asked.row}")
     yield Text(f"asked for {asked.target or 'no model'}, {plain(asked.body_chars)} characters")
+    for one in story.elsewhere:
+        ended = one.status or "no result yet"
+        yield Text(f"{one.kind} in {job_name(one.job_id)} as {one.custom_id}: {ended}")
     for planned in story.plans:
         yield Text(_planned(planned))
     for call in story.calls:
@@ -147,7 +151,8 @@ def _request_lines(story: RequestStory) -> Iterator[Text]:
 
 
 def _planned(planned: Planned) -> str:
-    why = "; ".join(f"{key}: {value}" for key, value in planned.reasons.items())
+    reasons = planned.reasons | ({"intent": planned.intent} if planned.intent else {})
+    why = "; ".join(f"{key}: {value}" for key, value in reasons.items())
     estimate = f"about {plain(planned.tokens)} tokens in"
     return f"planned, {_plan(planned.body)}; {estimate}" + (f" ({why})" if why else "")
 

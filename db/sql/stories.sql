@@ -11,12 +11,24 @@ order by seq limit 1;
 
 -- name: plans
 -- What the route step chose for the request, once a round.
-select r.round, p.body, r.tokens[u.i] as tokens, r.reasons, r.at
+select r.round, p.body, r.tokens[u.i] as tokens, r.reasons, r.at, r.intents[u.i] as intent
 from routes r
 cross join lateral (select array_position(r.seqs, %(seq)s::int) as i) u
 join plans p on p.id = r.plan_ids[u.i]
 where r.part = %(part)s and r.job_id = %(job_id)s and r.seqs @> array[%(seq)s::int]
 order by r.round, r.at;
+
+-- name: elsewhere
+-- Requests of linked jobs that answer for this one.
+select l.kind, l.linked_id as job_id, q.custom_id, r.status
+from links l
+join requests q on q.part = %(part)s and q.job_id = l.linked_id and q.seq = l.linked_seq
+left join lateral (
+  select status from results
+  where part = %(part)s and job_id = l.linked_id and seq = l.linked_seq
+  order by round desc limit 1
+) r on true
+where l.job_id = %(job_id)s and l.seq = %(seq)s order by l.linked_id;
 
 -- name: job_plans
 select p.body, count(*)::bigint

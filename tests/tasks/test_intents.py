@@ -10,6 +10,7 @@ from core.errors import ConfigError
 from core.settings import Settings
 from db.finish import end_job, unfinished_jobs
 from db.jobs import job_view
+from db.stories import request_story
 from tasks.context import Context
 from tasks.lifecycle import cancel
 from tasks.route import route
@@ -109,6 +110,10 @@ def test_requests_go_where_their_intents_go(inn) -> None:
     assert [one["intent"] for one in json.loads(error)["options"]] == ["card", "loan"]
     [(seqs, intents)] = inn.rows("select seqs, intents from routes where job_id = %s", job_id)
     assert dict(zip(seqs, intents, strict=True)) == {0: "card", 1: "loan", 4: "unknown"}
+    story = inn.ask(request_story, job_id, "request-1")
+    assert story.plans[0].intent == "card"
+    [asked] = story.elsewhere
+    assert (asked.kind, asked.job_id, asked.custom_id) == ("intent", linked, "intent-0")
     view = inn.ask(job_view, job_id)
     assert view.counts == {
         "completed": 0,
