@@ -1,13 +1,33 @@
-"""Puts the intents files that a configuration names into it."""
+"""Reads intents files, and puts those that a configuration names into it."""
 
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
+from core.errors import InputError
+from core.intents import IntentFile
 from core.strict import Problem
+from providers.config_problems import problems_of
 
 Place = tuple[str | int, ...]
+
+
+def read_intents(path: Path) -> IntentFile:
+    """The intents of a file. Raises InputError with every finding, a line each."""
+    found = _read(path, ())
+    problems = [found] if isinstance(found, Problem) else []
+    if not isinstance(found, Problem):
+        try:
+            return IntentFile.model_validate(found)
+        except ValidationError as error:
+            problems = problems_of(error)
+    lines = []
+    for one in problems:
+        where = ".".join(str(step) for step in one.path)
+        lines.append(f"{path.name}: {where}{': ' if where else ''}{one.problem}. {one.fix}")
+    raise InputError("\n".join(lines))
 
 
 def inline_intents(data: dict[str, Any], folder: Path) -> list[Problem]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from core.errors import InputError
 from routing.choice_model import ChoiceModel
+from routing.intent_model import IntentModel
 from routing.model_state import Array, Model, State
 
 FORMAT: Final = 1
@@ -26,7 +27,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 
 # By the task a model was trained for: how it is built again.
 KINDS: Final[Mapping[str, Callable[[State], Model]]] = MappingProxyType(
-    {"choice": ChoiceModel.from_state}
+    {"choice": ChoiceModel.from_state, "intent": IntentModel.from_state}
 )
 
 

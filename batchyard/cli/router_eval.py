@@ -13,9 +13,11 @@ from batchyard.cli.router_train import DataOption, PricesOption
 from batchyard.prices_file import read_prices
 from batchyard.recognise import Wanted
 from batchyard.tables import Table, read_table
+from batchyard.understanding import examine
 from core.errors import InputError
 from routing.choice_figures import measure
 from routing.choice_model import ChoiceModel
+from routing.intent_model import IntentModel
 from routing.model_file import load
 from routing.model_state import Model
 
@@ -23,10 +25,12 @@ from routing.model_state import Model
 class Examiner(Protocol):
     """How a kind of model is measured: one JSON object."""
 
-    def __call__(self, model: Model, table: Table, wanted: Wanted) -> dict[str, Any]: ...
+    def __call__(
+        self, model: Model, table: Table, wanted: Wanted, level: float, /
+    ) -> dict[str, Any]: ...
 
 
-def _choice(model: Model, table: Table, wanted: Wanted) -> dict[str, Any]:
+def _choice(model: Model, table: Table, wanted: Wanted, _level: float) -> dict[str, Any]:
     if not isinstance(model, ChoiceModel):
         raise InputError(f"The model is one for {model.kind}.")
     data = for_model(table, model, wanted)
@@ -38,7 +42,13 @@ def _choice(model: Model, table: Table, wanted: Wanted) -> dict[str, Any]:
     return figures.told()
 
 
-EXAMINERS: Mapping[str, Examiner] = {"choice": _choice}
+def _intent(model: Model, table: Table, wanted: Wanted, level: float) -> dict[str, Any]:
+    if not isinstance(model, IntentModel):
+        raise InputError(f"The model is one for {model.kind}.")
+    return examine(model, table, wanted.text, level)
+
+
+EXAMINERS: Mapping[str, Examiner] = {"choice": _choice, "intent": _intent}
 
 
 def read_model(path: Path) -> Model:
@@ -55,6 +65,9 @@ def evaluate(
     data: DataOption,
     text: Annotated[str, typer.Option(metavar="COL", help="The column of prompts.")] = "",
     prices: PricesOption = None,
+    level: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="Intents: how often sets may miss the truth.")
+    ] = 0.05,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure a model on judged prompts that it was not trained on.
@@ -66,7 +79,7 @@ def evaluate(
     """
     trained = read_model(model)
     wanted = Wanted(text=text, prices=read_prices(prices) if prices else None)
-    told = EXAMINERS[trained.kind](trained, read_table(data), wanted)
+    told = EXAMINERS[trained.kind](trained, read_table(data), wanted, level)
     if as_json:
         put_json(told)
         return
@@ -75,4 +88,4 @@ def evaluate(
         ends = intervals.get(key)
         span = f"  ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
         shown = f"{value:.3f}" if isinstance(value, float) else str(value)
-        put_line(f"{key:22} {shown}{span}")
+        put_line(f"{key:25} {shown}{span}")

@@ -12,7 +12,8 @@ from batchyard.choosing import Sample, names, train_on
 from batchyard.cli.output import JsonFlag, put_json, put_line, put_note
 from batchyard.prices_file import read_prices
 from batchyard.recognise import Wanted
-from batchyard.tables import Table, read_table
+from batchyard.tables import read_table
+from batchyard.understanding import Sources, train_from
 from core.errors import InputError
 from routing.model_file import dump
 from routing.model_state import Model
@@ -31,20 +32,33 @@ class Asked:
 
     wanted: Wanted
     sample: Sample
+    sources: Sources
 
 
 class Trainer(Protocol):
     """How a task's model is made: the model, and lines for people about the data."""
 
-    def __call__(self, table: Table, asked: Asked) -> tuple[Model, tuple[str, ...]]: ...
+    def __call__(self, asked: Asked) -> tuple[Model, tuple[str, ...]]: ...
 
 
-def _choice(table: Table, asked: Asked) -> tuple[Model, tuple[str, ...]]:
-    model, seen = train_on(table, asked.wanted, asked.sample)
+def _choice(asked: Asked) -> tuple[Model, tuple[str, ...]]:
+    sources = asked.sources
+    if sources.data is None:
+        raise InputError("--data is missing: a table of judged prompts.")
+    if sources.file or sources.encoder or sources.calibration:
+        raise InputError("--intents, --encoder and --calibration are for --task intent.")
+    model, seen = train_on(read_table(sources.data), asked.wanted, asked.sample)
     return model, seen.lines
 
 
-TRAINERS: Mapping[Task, Trainer] = {Task.CHOICE: _choice}
+def _intent(asked: Asked) -> tuple[Model, tuple[str, ...]]:
+    wanted = asked.wanted
+    if wanted.candidates or wanted.metadata or wanted.prices:
+        raise InputError("--candidates, --metadata and --prices are for --task choice.")
+    return train_from(asked.sources)
+
+
+TRAINERS: Mapping[Task, Trainer] = {Task.CHOICE: _choice, Task.INTENT: _intent}
 
 DataOption = Annotated[
     Path, typer.Option("-d", "--data", help="Judged prompts: Parquet, CSV or JSONL.")
@@ -55,12 +69,24 @@ MetadataOption = Annotated[
 PricesOption = Annotated[
     Path | None, typer.Option(help="What candidates cost (YAML), where the data do not say.")
 ]
+SomeDataOption = Annotated[
+    Path | None, typer.Option("-d", "--data", help="Judged prompts: Parquet, CSV or JSONL.")
+]
+IntentsOption = Annotated[
+    Path | None, typer.Option(help="Intents with examples (YAML), beside or without --data.")
+]
+EncoderOption = Annotated[
+    Path | None, typer.Option(help="A folder with model.onnx and tokenizer.json.")
+]
+CalibrationOption = Annotated[
+    Path | None, typer.Option(help="Prompts held back, to learn how sure to be.")
+]
 
 
 # One parameter an option.
 def train(  # noqa: PLR0913
     *,
-    data: DataOption,
+    data: SomeDataOption = None,
     task: Annotated[Task, typer.Option("-t", "--task", help="What it is for.")] = Task.CHOICE,
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the model goes.")],
     labels: Annotated[int, typer.Option(min=0, help="Train on so many rows (0: all).")] = 0,
@@ -71,6 +97,9 @@ def train(  # noqa: PLR0913
     ] = "",
     text: Annotated[str, typer.Option(metavar="COL", help="The column of prompts.")] = "",
     prices: PricesOption = None,
+    intents: IntentsOption = None,
+    encoder: EncoderOption = None,
+    calibration: CalibrationOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a model on judged prompts and write it to a file.
@@ -80,23 +109,33 @@ def train(  # noqa: PLR0913
     answers (`mini|model_response`), and metadata: a task, a template, a subject say more about
     which candidate will do than the text does. The data are recognised and told on stderr.
 
+    For intent: a column with the prompts and one called label (`oos` is out of scope), or a file
+    of intents with examples, or both. Where a column `split` says val, those rows tell how sure
+    the model may be; rows of a test are left out. `--labels` draws evenly over the intents and
+    takes nothing else.
+
     \b
     Examples:
       batchyard router train --data judged.parquet --task choice --out tickets.router
       batchyard router train --data judged.csv --metadata subject --labels 1500 --out a.router
       batchyard router train --data scored.jsonl --prices prices.yaml --out b.router --json
+      batchyard router train --task intent --intents intents.yaml --out banking.router
+      batchyard router train --task intent --data labelled.parquet --out banking.router
     """
-    if task not in TRAINERS:
-        raise InputError(f"--task {task.value}: this batchyard trains no such model.")
     wanted = Wanted(
         text=text,
         candidates=names(candidates),
         metadata=names(metadata),
         prices=read_prices(prices) if prices else None,
     )
-    model, lines = TRAINERS[task](read_table(data), Asked(wanted, Sample(labels, seed)))
+    sources = Sources(data, intents, calibration, encoder, text, labels, seed)
+    model, lines = TRAINERS[task](Asked(wanted, Sample(labels, seed), sources))
     for line in lines:
         put_note(line)
+    _write(model, out, as_json=as_json)
+
+
+def _write(model: Model, out: Path, *, as_json: bool) -> None:
     body = dump(model)
     try:
         out.write_bytes(body)
