@@ -24,14 +24,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """A chunk that is bound to a deployment that takes no work."""
+    """A chunk that is bound and unsent: `waited` are the seconds for which it has been due."""
 
+    plan: Plan
     id: int
     candidate: int
     excluded: int
     among: str
     limited: bool
-    plan: Plan
+    waited: float
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +101,38 @@ async def bind(conn: Connection, bindings: list[Binding]) -> int:
     return (await conn.execute(SQL["bind"], params)).rowcount
 
 
-async def stuck_chunks(conn: Connection, deployments: list[str]) -> list[Stuck]:
-    """Locks chunks that are bound to closed deployments and unsent."""
-    cursor = await conn.execute(SQL["stuck"], {"deployments": deployments})
-    return [
-        Stuck(row[0], row[1], row[2], row[3], row[4], Plan.from_body(row[5]))
-        for row in await cursor.fetchall()
-    ]
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Entries `first` to `last`, counted from 1, of the planned chunk `parent`. The pieces of a
+    chunk follow upon each other from its beginning, and leave something of it."""
+
+    parent: int
+    first: int
+    last: int
+
+
+async def split(conn: Connection, pieces: list[Piece]) -> list[int]:
+    """Makes planned chunks of the pieces; their ids."""
+    cursor = await conn.execute(SQL["new_ids"], {"count": len(pieces)})
+    ids = [row[0] for row in await cursor.fetchall()]
+    params = {
+        "ids": ids,
+        "parents": [piece.parent for piece in pieces],
+        "firsts": [piece.first for piece in pieces],
+        "lasts": [piece.last for piece in pieces],
+    }
+    await conn.execute(SQL["split"], params)
+    await conn.execute(SQL["trim"], params)
+    return ids
+
+
+async def stuck_chunks(
+    conn: Connection, deployments: list[str], *, seconds: float = 0.0
+) -> list[Stuck]:
+    """Locks chunks that are bound to the deployments and unsent, for so long or longer."""
+    params = {"deployments": deployments, "seconds": seconds}
+    cursor = await conn.execute(SQL["stuck"], params)
+    return [Stuck(Plan.from_body(row[0]), *row[1:]) for row in await cursor.fetchall()]
 
 
 async def unbind(conn: Connection, ids: Iterable[int], reason: str) -> None:

@@ -13,7 +13,8 @@ SQL = statements("fair")
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A chunk that may be bound: its plan, the candidate that its bounds hold for, those (bits)
-    that have given up on it, and the list of its plan that it goes by."""
+    that have given up on it, the list of its plan that it goes by, and for how many seconds it
+    has been due."""
 
     job: int
     id: int
@@ -22,6 +23,7 @@ class Planned:
     candidate: int = 0
     excluded: int = 0
     among: str = USUAL
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ async def backlog(conn: Connection, home: str, plans: Collection[int]) -> list[W
 
 
 def _waiting(job: int, *row: Any) -> Waiting:
-    fields = [job, *row[:7], Planned(job, *row[7:13]), *row[13:]]
+    fields = [job, *row[:7], Planned(job, *row[7:14]), *row[14:]]
     return Waiting(*fields)
 
 

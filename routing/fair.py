@@ -82,8 +82,8 @@ class _Group(Generic[T]):
 
 
 class FairQueue(Generic[T]):
-    """One pass over what waits. Iterate, and call `take` for what was served; what was not
-    is passed by, and its job's next chunk is offered in its place."""
+    """One pass over what waits. Iterate, and call `take` for what was served, all of it or a
+    part; what was not is passed by, and its job's next chunk is offered in its place."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class FairQueue(Generic[T]):
         chunks: Mapping[int, Iterable[T]],
     ) -> None:
         self.clock = clock
-        self._taken = False
+        self._taken = 0
         self._lines: dict[int, _Line[T]] = {}
         self._groups: dict[int, _Group[T]] = {}
         for id_, project in projects.items():
@@ -114,16 +114,17 @@ class FairQueue(Generic[T]):
         heap = [(g.end(self._lines), id_) for id_, g in self._groups.items() if g.jobs]
         heapq.heapify(heap)
         while heap:
-            end, project = heap[0]
+            _, project = heap[0]
             group = self._groups[project]
-            job_end, job = group.jobs[0]
+            _, job = group.jobs[0]
             line = self._lines[job]
-            self._taken = False
+            self._taken = 0
             yield job, cast(T, line.head)
             if self._taken:
-                group.start, line.start = end, job_end
-                group.clock = max(group.clock, job_end)
-                self.clock = max(self.clock, end)
+                group.start += self._taken / group.turn.weight
+                line.start += self._taken / line.turn.weight
+                group.clock = max(group.clock, line.start)
+                self.clock = max(self.clock, group.start)
             line.step()
             if line.head is None:
                 heapq.heappop(group.jobs)
@@ -134,9 +135,9 @@ class FairQueue(Generic[T]):
             else:
                 heapq.heappop(heap)
 
-    def take(self) -> None:
-        """What was offered last is served."""
-        self._taken = True
+    def take(self, size: int) -> None:
+        """So much of what was offered last is served."""
+        self._taken = size
 
     def job_reached(self, job: int) -> float:
         """Where the job's last chunk ended among its project's jobs."""

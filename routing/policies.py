@@ -33,6 +33,7 @@ TRIAL: Final = 200
 
 _GOLDEN: Final = 0.6180339887498949
 _SHOWN: Final = 5
+_DEALS: Final = 100
 
 
 @dataclass(slots=True)
@@ -74,6 +75,13 @@ class Line:
         """Whether it takes one more chunk now."""
         return not self.closed and (self.room > 0 or (newcomer and self.spare > 0))
 
+    def portion(self, requests: int) -> int:
+        """How many of so many requests it takes at once. A chunk may go a little beyond its
+        room, but not where it is most of what may be bound."""
+        if 2 * requests <= self.ahead:
+            return requests
+        return min(requests, max(1, self.room if self.room > 0 else self.spare))
+
     def take(self, requests: int) -> None:
         """So many requests are bound to it."""
         if self.room <= 0:
@@ -107,13 +115,17 @@ class Choice:
     closed: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _View:
-    """The candidates in question, by index, and what is asked of them."""
+    """The candidates in question, by index, what is asked of them, and where on the circle of
+    `weighted` the question stands. `own` says that they are the route's own ones."""
 
     plan: Plan
     ask: Ask
     lines: Mapping[int, Line]
+    present: Mapping[int, Line]
+    own: bool
+    point: float
 
     def free(self, index: int) -> bool:
         """Whether the candidate takes the chunk now."""
@@ -123,15 +135,58 @@ class _View:
 @dataclass(frozen=True, slots=True)
 class _Policy:
     """`rank` orders the candidates that may have the chunk, the best first; `figure` tells what
-    it went by. A `patient` one waits for the best."""
+    it went by. A `patient` one waits for the best; one that `shares` means requests, and has
+    chunks dealt out."""
 
     rank: Callable[[_View], Sequence[int]]
     figure: Callable[[_View, int], str]
     patient: bool = False
+    shares: bool = False
 
 
 def choose(plan: Plan, ask: Ask, seen: Mapping[str, Line]) -> Choice | None:
     """The candidate that should have the chunk; None where it has to wait."""
+    view = _look(plan, ask, seen)
+    if view is None:
+        return None
+    taken, best = _pick(view)
+    return None if taken is None else _told(view, taken, best)
+
+
+def deal(
+    plan: Plan, ask: Ask, seen: Mapping[str, Line], *, few: bool = False
+) -> list[tuple[Choice, int]]:
+    """The candidates that should have the chunk, each with how many of its requests, which are
+    taken from its room; fewer than all where the rest has to wait.
+
+    A chunk is cut where it is too large for a candidate's room. Where its job has `few`
+    requests, the policies that share deal it out request by request: chunk by chunk, a small
+    job would go to a single candidate.
+    """
+    view = _look(plan, ask, seen)
+    if view is None:
+        return []
+    shares = few and POLICIES[_policy(view)].shares
+    unit = max(1, ask.requests // _DEALS) if shares else ask.requests
+    choices: dict[int, Choice] = {}
+    dealt: dict[int, int] = {}
+    left, start = ask.requests, view.point
+    while left > 0:
+        view.point = (start + (ask.requests - left) / ask.requests) % 1.0
+        taken, best = _pick(view)
+        if taken is None:
+            break
+        if taken not in choices:
+            choices[taken] = _told(view, taken, best)
+        count = view.lines[taken].portion(min(unit, left))
+        view.lines[taken].take(count)
+        dealt[taken] = dealt.get(taken, 0) + count
+        left -= count
+    return [(choices[index], count) for index, count in dealt.items()]
+
+
+def _look(plan: Plan, ask: Ask, seen: Mapping[str, Line]) -> _View | None:
+    """The candidates in question; None where there are none."""
     present = {
         index: seen[plan.candidates[index]]
         for index in indexes(ask.allowed)
@@ -139,23 +194,32 @@ def choose(plan: Plan, ask: Ask, seen: Mapping[str, Line]) -> Choice | None:
     }
     open_ = {i: line for i, line in present.items() if not line.away}
     own = {i: line for i, line in open_.items() if i < plan.own}
-    view = _View(plan, ask, own or open_)
-    if not view.lines:
+    if not open_:
         return None
-    # What the policy does not choose among comes in its order.
-    name = plan.choose if own else "ordered"
-    policy = POLICIES[name]
+    return _View(plan, ask, own or open_, present, bool(own), ask.number * _GOLDEN % 1.0)
+
+
+def _policy(view: _View) -> str:
+    """What the policy does not choose among comes in its order."""
+    return view.plan.choose if view.own else "ordered"
+
+
+def _pick(view: _View) -> tuple[int | None, Sequence[int]]:
+    """The candidate that takes the next request, if any, and all in their order."""
+    policy = POLICIES[_policy(view)]
     best = policy.rank(view)
     takers = _alike(view, best) if policy.patient else best
-    taken = next((index for index in takers if view.free(index)), None)
-    if taken is None:
-        return None
+    return next((index for index in takers if view.free(index)), None), best
+
+
+def _told(view: _View, taken: int, best: Sequence[int]) -> Choice:
+    name = _policy(view)
     shown = [taken, *(index for index in best if index != taken)][:_SHOWN]
     return Choice(
         taken,
         name,
-        {view.lines[index].name: policy.figure(view, index) for index in shown},
-        {line.name: _closed(line) for line in present.values() if line.closed},
+        {view.lines[index].name: POLICIES[name].figure(view, index) for index in shown},
+        {line.name: _closed(line) for line in view.present.values() if line.closed},
     )
 
 
@@ -255,7 +319,7 @@ def _by_weight(view: _View) -> list[int]:
     rest = sorted((i for i in view.lines if i not in able), key=lambda i: -_weight(view, i))
     if not able:
         return rest
-    point = view.ask.number * _GOLDEN % 1.0 * sum(_weight(view, i) for i in able)
+    point = view.point * sum(_weight(view, i) for i in able)
     for position, index in enumerate(able):
         point -= _weight(view, index)
         if point < 0:
@@ -298,7 +362,7 @@ POLICIES: Final = {
     **dict.fromkeys(ORDERED, _Policy(_in_order, _place, patient=True)),
     "cheapest": _Policy(_by_price, _price_told, patient=True),
     "fastest": _Policy(_by_latency, _latency),
-    "weighted": _Policy(_by_weight, _weight_told),
-    "least_busy": _Policy(_by_load, _load),
-    "spread": _Policy(_by_room, _room),
+    "weighted": _Policy(_by_weight, _weight_told, shares=True),
+    "least_busy": _Policy(_by_load, _load, shares=True),
+    "spread": _Policy(_by_room, _room, shares=True),
 }

@@ -12,18 +12,20 @@ from core.status import Condition, DeploymentStatus
 from db.connect import Connection
 from db.dispatch import (
     Binding,
+    Piece,
     Stuck,
     Work,
     bind,
     mean_sizes,
     planned_work,
     read_sizes,
+    split,
     stuck_chunks,
     unbind,
 )
 from db.fair import Planned
 from db.vitals import Vital, read_vitals
-from routing.policies import Ask, Choice, Line, choose, reach
+from routing.policies import POLICIES, Ask, Choice, Line, choose, deal, reach
 from tasks.bounds import bounds_of, same_bounds
 from tasks.fair import ClaimTurns, FairOrder
 from tasks.health import OPEN
@@ -31,6 +33,14 @@ from tasks.health import OPEN
 HORIZON = 30.0
 CHUNK = 200
 LEAST_AHEAD = 2 * CHUNK
+"""Requests that are bound ahead to a deployment of which nobody knows what it can do."""
+FEW = 4 * CHUNK
+"""Requests of a job, for each of its candidates, that are dealt out one by one."""
+RETURN_AFTER = 30.0
+"""Seconds that a request waits for those that are left to it, before one that has given up on it
+is asked again."""
+OVERDUE = 2 * HORIZON
+"""Seconds for which a chunk is bound and unsent before another deployment may have it."""
 MOST_AT_ONCE = 500 * CHUNK
 """Requests that are looked at in one go: longer transactions would keep others waiting."""
 
@@ -57,7 +67,7 @@ async def look(
             closed="" if binds else condition.told,
             reopens=None if condition.drained else condition.left,
             # One that is being tried gets a single chunk, and nobody waits for it.
-            room=CHUNK if tried else ahead - bound,
+            room=min(CHUNK, ahead) if tried else ahead - bound,
             ahead=ahead,
             load=bound + vital.in_flight,
             carries=deployment.buckets.in_flight or 1,
@@ -65,17 +75,17 @@ async def look(
             latency_ms=vital.latency_ms,
             output_tokens=vital.output_tokens,
             # Where there is no room, those of whom nothing is there yet get a little.
-            spare=max(0, CHUNK + ahead - bound) if bound >= ahead and not tried else 0,
+            spare=max(0, min(CHUNK, ahead) + ahead - bound) if bound >= ahead and not tried else 0,
         )
     return lines
 
 
 def _ahead(deployment: Deployment, rate: float) -> int:
-    """Requests that may be bound to the deployment at once."""
-    if deployment.buckets.rpm is not None:
-        rate = min(rate, deployment.buckets.rpm / 60)
-    in_flight = deployment.buckets.in_flight or 0
-    return max(LEAST_AHEAD, 4 * in_flight, round(HORIZON * rate))
+    """Requests that may be bound to the deployment at once: what it sends in half a minute at
+    its present rate, and never more than its limit grants in that time."""
+    ahead = max(LEAST_AHEAD, 4 * (deployment.buckets.in_flight or 0), round(HORIZON * rate))
+    rpm = deployment.buckets.rpm
+    return ahead if rpm is None else max(1, min(ahead, round(HORIZON * rpm / 60)))
 
 
 class Binder:
@@ -102,9 +112,31 @@ class Binder:
             await unbind(self._conn, ids, "its deployment takes no work")
 
     def _can_go(self, chunk: Stuck) -> bool:
-        may = self._allowed(chunk.plan, chunk.excluded, chunk.among, limited=chunk.limited)
+        may = self._allowed(chunk.plan, chunk, limited=chunk.limited)
         names = [chunk.plan.candidates[index] for index in indexes(may)]
         return any(not self._lines[name].closed for name in names)
+
+    async def free_overdue(self) -> None:
+        """Plans again what was bound to an open deployment that turned out slower than was
+        thought, where another one would take it now."""
+        names = [name for name, line in self._lines.items() if not line.closed]
+        if not any(self._lines[name].room > 0 for name in names):
+            return
+        bound = await stuck_chunks(self._conn, names, seconds=OVERDUE)
+        going = [chunk for chunk in bound if self._goes_elsewhere(chunk)]
+        if not going:
+            return
+        await unbind(
+            self._conn, [chunk.id for chunk in going], "its deployment is slower than was thought"
+        )
+        for name in {chunk.plan.candidates[chunk.candidate] for chunk in going}:
+            self._lines[name].room = self._lines[name].spare = 0
+
+    def _goes_elsewhere(self, chunk: Stuck) -> bool:
+        if POLICIES[chunk.plan.choose].patient:
+            return False
+        may = self._allowed(chunk.plan, chunk, limited=chunk.limited) & ~(1 << chunk.candidate)
+        return choose(chunk.plan, Ask(chunk.id, chunk.size, may), self._lines) is not None
 
     async def bind(self) -> int:
         """Binds what there is room for; how many chunks. Those that stand at different
@@ -127,16 +159,16 @@ class Binder:
             if chunk is None or not self._has_room(orders[number].home):
                 heapq.heappop(heap)
                 continue
-            one = self._choose(orders[number], chunk, claims)
-            if one is not None:
-                chosen.append(one)
-                heapq.heapreplace(heap, (served + chunk.size, number))
+            if pieces := self._choose(orders[number], chunk, claims):
+                chosen.extend(pieces)
+                served += sum(one.chunk.size for one in pieces)
+                heapq.heapreplace(heap, (served, number))
         for order in orders:
             await order.keep(self._conn)
         if not chosen:
             return 0
         await claims.keep(self._conn)
-        return await bind(self._conn, await self._bounded(chosen))
+        return await bind(self._conn, await self._bounded(await self._cut(chosen)))
 
     async def _open(self, home: str, plans: dict[int, Plan]) -> FairOrder | None:
         """The order of what stands at a deployment, as much of it as may find room; None where
@@ -161,19 +193,26 @@ class Binder:
         """Whether anything that stands there may find room."""
         return any(self._lines[name].free(newcomer=True) for name in self._within[home])
 
-    def _allowed(self, plan: Plan, excluded: int, among: str, *, limited: bool) -> int:
-        """The candidates (bits) that may have a chunk: a budget needs a price."""
-        return sum(
+    def _allowed(self, plan: Plan, chunk: Planned | Stuck, *, limited: bool) -> int:
+        """The candidates (bits) that may have a chunk: a budget needs a price. Where those that
+        are left to it are closed for longer, it does not wait without end, but goes back to those
+        that have given up on it: they answer, or its attempts come to an end."""
+        may = sum(
             1 << index
-            for index in indexes(plan.mask(among) & ~excluded)
+            for index in indexes(plan.mask(chunk.among))
             if (line := self._lines.get(plan.candidates[index])) is not None
             and (line.price is not None or not limited)
         )
+        left = may & ~chunk.excluded
+        if chunk.waited < RETURN_AFTER:
+            return left
+        gone = all(self._lines[plan.candidates[index]].away for index in indexes(left))
+        return may if gone else left
 
-    def _choose(self, order: FairOrder, chunk: Planned, claims: ClaimTurns) -> "_Chosen | None":
-        """The deployment that the chunk goes to, if it has room."""
+    def _choose(self, order: FairOrder, chunk: Planned, claims: ClaimTurns) -> list["_Chosen"]:
+        """Where the chunk goes, piece by piece, as far as there is room."""
         plan, limited = self._plans[chunk.plan_id], order.limited(chunk.job)
-        allowed = self._allowed(plan, chunk.excluded, chunk.among, limited=limited)
+        allowed = self._allowed(plan, chunk, limited=limited)
         new_to = sum(
             1 << index
             for index in indexes(allowed)
@@ -181,15 +220,32 @@ class Binder:
             and not claims.has_bound(plan.candidates[index], chunk.job)
         )
         mean = self._means.get(chunk.id, (0.0, 0.0))
-        choice = choose(plan, Ask(chunk.id, chunk.size, allowed, *mean, new_to), self._lines)
-        if choice is None:
-            return None
-        name = plan.candidates[choice.candidate]
-        self._lines[name].take(chunk.size)
-        order.take()
-        turn = claims.next(name, chunk, order.weight(chunk.job))
-        binding = Binding(chunk.id, choice.candidate, name, told(choice), turn)
-        return _Chosen(chunk, limited, binding)
+        few = order.in_sight(chunk.job) < FEW * allowed.bit_count()
+        ask = Ask(chunk.id, chunk.size, allowed, *mean, new_to)
+        pieces = []
+        first = 1
+        for choice, count in deal(plan, ask, self._lines, few=few):
+            name = plan.candidates[choice.candidate]
+            piece = replace(chunk, size=count)
+            turn = claims.next(name, piece, order.weight(chunk.job))
+            binding = Binding(chunk.id, choice.candidate, name, told(choice), turn)
+            pieces.append(_Chosen(piece, limited, binding, first))
+            first += count
+        if pieces:
+            order.take(first - 1, whole=first > chunk.size)
+            if first > chunk.size:
+                # The chunk itself goes with the last piece.
+                pieces[-1] = replace(pieces[-1], first=0)
+        return pieces
+
+    async def _cut(self, chosen: list["_Chosen"]) -> list["_Chosen"]:
+        """The pieces as chunks of their own."""
+        cut = [one for one in chosen if one.first]
+        if not cut:
+            return chosen
+        spans = [Piece(one.chunk.id, one.first, one.first + one.chunk.size - 1) for one in cut]
+        ids = iter(await split(self._conn, spans))
+        return [one.named(next(ids)) if one.first else one for one in chosen]
 
     async def _bounded(self, chosen: list["_Chosen"]) -> list[Binding]:
         """The bindings, with new bounds where the old ones do not hold."""
@@ -219,11 +275,19 @@ class Binder:
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """A chunk, whether a budget limits it, and where it goes."""
+    """A chunk, whether a budget limits it, and where it goes; a piece of a chunk begins with its
+    entry `first`, counted from 1."""
 
     chunk: Planned
     limited: bool
     binding: Binding
+    first: int = 0
+
+    def named(self, id_: int) -> "_Chosen":
+        """The piece, now that it is a chunk."""
+        return replace(
+            self, chunk=replace(self.chunk, id=id_), binding=replace(self.binding, id=id_), first=0
+        )
 
 
 def told(choice: Choice) -> str:

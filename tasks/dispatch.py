@@ -63,6 +63,7 @@ async def _serve(conn: Connection, context: Context) -> tuple[int, list[tuple[st
     lines = await look(conn, context.deployments, work, standing)
     binder = Binder(conn, context.deployments, lines)
     await binder.free_stuck([name for name, one in standing.items() if not one.sends])
+    await binder.free_overdue()
     chunks = await binder.bind()
     if chunks:
         work = await waiting_work(conn, names)

@@ -77,10 +77,14 @@ class FairOrder:
             self._offered = job
             yield chunk
 
-    def take(self) -> None:
-        """What was offered last is bound."""
-        self._queue.take()
-        self._taken[self._offered] += 1
+    def take(self, requests: int, *, whole: bool = True) -> None:
+        """So many requests of what was offered last are bound, the `whole` chunk or a part."""
+        self._queue.take(requests)
+        self._taken[self._offered] += int(whole)
+
+    def in_sight(self, job: int) -> int:
+        """The job's requests among the chunks that were looked at."""
+        return sum(chunk.size for chunk in self._chunks[job])
 
     def limited(self, job: int) -> bool:
         """Whether a budget limits the job."""
@@ -124,7 +128,7 @@ class FairOrder:
         for job, chunk in trial:
             if room <= 0 or depths.total() >= DEEPEST:
                 break
-            trial.take()
+            trial.take(chunk.size)
             depths[job] += 1
             room -= chunk.size
         return {job: 2 * depth + 1 for job, depth in depths.items()}

@@ -64,10 +64,42 @@ from unnest(%(ids)s::bigint[], %(candidates)s::smallint[], %(deployments)s::text
   as u (id, candidate, deployment, choice, turn, bounds)
 where c.id = u.id and c.status = 'planned';
 
+-- name: new_ids
+select nextval(pg_get_serial_sequence('chunks', 'id')) from generate_series(1, %(count)s);
+
+-- name: split
+-- Cuts pieces off the beginnings of planned chunks; each is a planned chunk of its own.
+with pieces as (
+  select u.id as piece, u.first, u.last, c.*
+  from unnest(%(ids)s::bigint[], %(parents)s::bigint[], %(firsts)s::int[], %(lasts)s::int[])
+    as u (id, parent, first, last)
+  join chunks c on c.id = u.parent and c.status = 'planned'
+  for update of c
+)
+insert into chunks (id, job_id, part, round, kind, mode, plan_id, candidate, came_from, excluded,
+  among, deployment, size, seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds,
+  status, not_before, reason)
+overriding system value
+select piece, job_id, part, round, kind, mode, plan_id, candidate, came_from, excluded, among,
+  deployment, last - first + 1, seqs[first:last], tries[first:last], calls[first:last],
+  tokens[first:last], text_bytes[first:last], overheads[first:last], outputs[first:last],
+  bounds[first:last], 'planned', not_before, reason
+from pieces;
+
+-- name: trim
+-- Takes the pieces from what they were cut off.
+update chunks c set size = c.size - u.cut, seqs = seqs[u.cut + 1:], tries = tries[u.cut + 1:],
+  calls = calls[u.cut + 1:], tokens = tokens[u.cut + 1:], text_bytes = text_bytes[u.cut + 1:],
+  overheads = overheads[u.cut + 1:], outputs = outputs[u.cut + 1:], bounds = bounds[u.cut + 1:]
+from (select parent, max(last) as cut
+  from unnest(%(parents)s::bigint[], %(lasts)s::int[]) as v (parent, last) group by parent) u
+where c.id = u.parent and c.status = 'planned';
+
 -- name: stuck
--- What is bound to deployments that are closed, and unsent.
-select c.id, c.candidate, c.excluded, c.among,
-  a.limit_nusd is not null or p.limit_nusd is not null, plans.body
+-- What is bound to some deployments for so many seconds or longer, and unsent.
+select plans.body, c.id, c.candidate, c.excluded, c.among,
+  a.limit_nusd is not null or p.limit_nusd is not null,
+  extract(epoch from now() - c.not_before)::float8, c.size
 from chunks c
 join jobs j on j.id = c.job_id
 join accounts a on a.id = j.account_id
@@ -75,12 +107,14 @@ join accounts p on p.id = j.project_account_id
 join plans on plans.id = c.plan_id
 where c.deployment = any(%(deployments)s::text[]) and c.status in ('ready', 'waiting')
   and c.kind = 'call' and j.stop is null
+  and (%(seconds)s::float8 = 0 or c.not_before < now() - %(seconds)s * interval '1 second')
 limit 2000
 for update of c skip locked;
 
 -- name: unbind
--- They stand where they did, and where they go is chosen again.
-update chunks set status = 'planned', not_before = now(), reason = %(reason)s
+-- They stand where they did, and where they go is chosen again; those that were due have been so
+-- for as long as they have.
+update chunks set status = 'planned', not_before = least(not_before, now()), reason = %(reason)s
 where id = any(%(ids)s::bigint[]) and status in ('ready', 'waiting');
 
 -- name: live_lanes

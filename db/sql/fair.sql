@@ -5,7 +5,7 @@
 -- whether a deadline will be kept. One look into the index of planned chunks a job and plan.
 select j.id, j.project_id, p.weight, j.weight, g.reached, coalesce(g.clock, 0), t.reached,
   a.limit_nusd is not null or b.limit_nusd is not null, head.id, head.size, head.plan_id,
-  head.candidate, head.excluded, head.among, extract(epoch from j.deadline - now())::float8,
+  head.candidate, head.excluded, head.among, head.waited, extract(epoch from j.deadline - now())::float8,
   j.total - coalesce(done.requests, 0)
 from jobs j
 join projects p on p.id = j.project_id
@@ -14,7 +14,9 @@ join accounts b on b.id = j.project_account_id
 cross join lateral (
   select c.* from unnest(%(plans)s::bigint[]) as u (plan_id)
   cross join lateral (
-    select id, size, plan_id, candidate, excluded, among from chunks
+    select id, size, plan_id, candidate, excluded, among,
+      extract(epoch from now() - not_before)::float8 as waited
+    from chunks
     where deployment = %(home)s and plan_id = u.plan_id and job_id = j.id
       and status = 'planned'
     order by id limit 1
@@ -35,12 +37,14 @@ select reached from turns where deployment = %(home)s and project_id = 0 and job
 
 -- name: heads
 -- The first planned chunks of some jobs, as many as are asked for.
-select q.job_id, c.id, c.size, c.plan_id, c.candidate, c.excluded, c.among
+select q.job_id, c.id, c.size, c.plan_id, c.candidate, c.excluded, c.among, c.waited
 from unnest(%(jobs)s::bigint[], %(depths)s::int[]) as q (job_id, depth)
 cross join lateral (
   select h.* from unnest(%(plans)s::bigint[]) as u (plan_id)
   cross join lateral (
-    select id, size, plan_id, candidate, excluded, among from chunks
+    select id, size, plan_id, candidate, excluded, among,
+      extract(epoch from now() - not_before)::float8 as waited
+    from chunks
     where deployment = %(home)s and plan_id = u.plan_id and job_id = q.job_id
       and status = 'planned'
     order by id limit q.depth

@@ -40,7 +40,7 @@ class Yard:
                 break
             if job in blocked:
                 continue
-            queue.take()
+            queue.take(chunk.size)
             room -= chunk.size
             served.append(job)
             self.served[job] += chunk.size

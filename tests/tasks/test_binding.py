@@ -11,6 +11,7 @@ import pytest
 
 from core.deployment import Deployment
 from core.money import Price
+from core.ports import Buckets
 from core.settings import Settings
 from core.status import Cause
 from db.connect import open_pool
@@ -109,10 +110,13 @@ def test_spread_uses_both_endpoints_and_says_why(yard: Yard) -> None:
     yard.dispatch()
     assert yard.bound() == {"first": 400, "twin": 400}
     choices = [
-        json.loads(row[0]) for row in yard.rows("select choice from chunks where plan_id > 0")
+        json.loads(row[0])
+        for row in yard.rows("select choice from chunks where plan_id > 0 order by turn, id")
     ]
     assert {choice["by"] for choice in choices} == {"spread"}
-    assert choices[0]["saw"] == {"first": "room for 400 of 400", "twin": "room for 400 of 400"}
+    saw = [choice["saw"] for choice in choices]
+    assert all(seen.keys() == {"first", "twin"} for seen in saw)
+    assert any(seen["first"] == "room for 400 of 400" for seen in saw)
 
 
 def test_a_closed_first_choice_is_passed_over_and_what_it_held_goes_on(yard: Yard) -> None:
@@ -219,3 +223,77 @@ def test_two_dispatches_bind_nothing_twice(yard: Yard) -> None:
     assert sum(text.startswith("2 chunks bound") for text in told) == 1
     assert yard.bound() == {"first": 400}
     assert sum(step == "call" for step, _ in yard.bell.rung) == 2
+
+
+def test_a_small_job_is_shared_by_the_weights_of_its_route(yard: Yard) -> None:
+    yard.plan(100, candidates=["first", "dear"], choose="weighted", weights={"first": 1, "dear": 3})
+    yard.dispatch()
+    assert yard.bound() == {"first": 25, "dear": 75}
+    # Cut, and not a request lost, doubled, or parted from what belongs to it.
+    rows = yard.rows(
+        "select seqs, text_bytes, cardinality(bounds), size from chunks where status = 'ready'"
+    )
+    assert sorted(seq for seqs, *_ in rows for seq in seqs) == list(range(100))
+    lengths = [n for _, n in sorted(p for row in rows for p in zip(row[0], row[1], strict=True))]
+    assert lengths == sorted(lengths)
+    assert all(len(seqs) == bounds == size for seqs, _, bounds, size in rows)
+
+
+def test_forty_requests_use_every_key_and_endpoint_that_they_are_spread_over(yard: Yard) -> None:
+    yard.plan(40, candidates=["first", "twin"], choose="spread")
+    yard.dispatch()
+    assert yard.bound() == {"first": 20, "twin": 20}
+
+
+def test_a_slow_limit_gets_half_a_minute_of_a_chunk_and_the_rest_stays_free(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = replace(YARD["first"], buckets=Buckets("first", 12, None, None))
+    monkeypatch.setitem(YARD, "first", slow)
+    yard.plan(150, candidates=["first", "dear"])
+    for _ in range(3):
+        yard.dispatch()
+    assert yard.bound() == {"first": 6}
+    assert yard.rows("select sum(size)::int from chunks where status = 'planned'") == [(144,)]
+    assert yard.rows("select seqs from chunks where status = 'ready'") == [([0, 1, 2, 3, 4, 5],)]
+
+
+def test_what_a_slow_deployment_did_not_send_in_a_minute_goes_to_one_with_room(yard: Yard) -> None:
+    yard.plan(400, candidates=["first", "dear"], choose="fastest")
+    yard.close("dear", seconds=600)
+    yard.dispatch()
+    assert yard.bound() == {"first": 400}
+    yard.rows("delete from deployment_state")
+    yard.dispatch()
+    assert yard.bound() == {"first": 400}
+    yard.rows("update chunks set not_before = now() - interval '61 s' where status = 'ready'")
+    yard.dispatch()
+    assert yard.bound() == {"dear": 400}
+
+
+def test_a_request_comes_back_to_who_lives_when_all_that_are_left_to_it_do_not(yard: Yard) -> None:
+    yard.plan(20, candidates=["first", "dear"])
+    yard.rows(
+        "update chunks set excluded = 1, candidate = 1, deployment = 'dear' where kind = 'call'"
+    )
+    yard.close("dear")
+    yard.dispatch()
+    # The others may be back in a moment.
+    assert yard.bound() == {}
+    yard.rows("update chunks set not_before = now() - interval '31 s' where kind = 'call'")
+    yard.dispatch()
+    assert yard.bound() == {"first": 20}
+
+
+def test_what_is_bound_to_one_that_died_comes_back_likewise(yard: Yard) -> None:
+    yard.plan(20, candidates=["first", "dear"])
+    yard.rows(
+        "update chunks set excluded = 1, candidate = 1, deployment = 'dear' where kind = 'call'"
+    )
+    yard.dispatch()
+    assert yard.bound() == {"dear": 20}
+    yard.close("dear")
+    yard.rows("update chunks set not_before = now() - interval '31 s' where kind = 'call'")
+    yard.dispatch()
+    yard.dispatch()
+    assert yard.bound() == {"first": 20}
