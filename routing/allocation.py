@@ -97,8 +97,8 @@ def allocate(
     False in `feasible` [n, m], is a pair that may not be. `tokens` [n] count against the
     capacities in tokens. With `least_quality` (a mean) it costs as little as possible, and
     `budget` is only kept; without, it is as good as possible within the `budget`. The result
-    keeps every limit (sums of floats: to nine digits); it is within a few requests of the
-    best there is, and the same every time.
+    keeps every limit (sums of floats: to nine digits); it is within a few requests of the best
+    there is, and the same every time.
 
     Raises DoesNotFitError where nothing keeps all the limits, ValueError for shapes that do not
     fit.
