@@ -17,6 +17,7 @@ from db.ledger import Books
 from db.replies import take_replies
 from db.tally import count_rows, move_rows
 from db.unstage import attempt_row, copy_rows, late_params, reply_row, result_row, unstage_rows
+from db.waves import due_jobs
 
 SQL = statements("record")
 
@@ -24,11 +25,12 @@ SQL = statements("record")
 @dataclass(slots=True)
 class Report:
     """What a commit found: chunks that were no longer ours, jobs with no open chunk left,
-    and whether there is new work for dispatch."""
+    whether there is new work for dispatch, and jobs whose next wave should be planned."""
 
     stale: set[int] = field(default_factory=set)
     drained: list[int] = field(default_factory=list)
     moved: bool = False
+    lean: list[int] = field(default_factory=list)
 
 
 async def commit(conn: Connection, batch: Batch, *, commit_id: int, owner: int) -> Report:
@@ -77,11 +79,11 @@ async def _commit(
             moved = await _move_on(conn, mine, live, held, cursors)
             await _take_earlier(conn, mine, cursors, owner)
             await post(conn, books)
-        drained = await _drained(conn, cursors)
+        drained, lean = await _drained(conn, cursors)
     if spent:
         await conn.execute(SQL["drop"], {"job_ids": spent})
     _apply(batch, mine, grants, held, cursors, dear)
-    return Report({chunk.id for chunk in _chunks(batch)} - set(held), drained, moved)
+    return Report({chunk.id for chunk in _chunks(batch)} - set(held), drained, moved, lean)
 
 
 def _chunks(batch: Batch) -> list[LeasedChunk]:
@@ -296,12 +298,13 @@ async def post(conn: Connection, books: Books) -> None:
     await conn.execute(SQL["move_accounts"], books.totals())
 
 
-async def _drained(conn: Connection, cursors: dict[int, Cursor]) -> list[int]:
-    closed = {cursor.chunk.job_id for cursor in cursors.values() if cursor.open == 0}
+async def _drained(conn: Connection, cursors: dict[int, Cursor]) -> tuple[list[int], list[int]]:
+    """Jobs that have no open chunk left, and those whose next wave is due."""
+    closed = sorted({cursor.chunk.job_id for cursor in cursors.values() if cursor.open == 0})
     if not closed:
-        return []
-    found = await conn.execute(SQL["drained"], {"job_ids": sorted(closed)})
-    return [row[0] for row in await found.fetchall()]
+        return [], []
+    found = await conn.execute(SQL["drained"], {"job_ids": closed})
+    return [row[0] for row in await found.fetchall()], await due_jobs(conn, closed)
 
 
 def apply_cursor(chunk: LeasedChunk, moved: int, settled: int) -> None:

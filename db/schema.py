@@ -255,6 +255,12 @@ chunks = Table(
         "id",
         postgresql_where=text("kind = 'route' and status <> 'done'"),
     ),
+    Index(
+        "ix_chunks_plan",
+        "job_id",
+        "id",
+        postgresql_where=text("kind = 'plan' and status <> 'done'"),
+    ),
     Index("ix_chunks_open", "job_id", postgresql_where=text("status <> 'done'")),
     Index("ix_chunks_owner", "owner", postgresql_where=text("status = 'leased'")),
     CheckConstraint("cardinality(seqs) = size and sent between 0 and size", name="size"),

@@ -155,7 +155,7 @@ def _decide(
     if budget is not None:
         limits["budget"] = max(budget, 0.0)
     if aim.calls is not None:
-        limits["capacity"] = Capacity(calls=aim.calls)
+        limits["capacity"] = Capacity(calls=aim.calls.tolist())
     quality = left.quality
     if not {"budget", "least_quality"} & limits.keys():
         quality = left.quality - aim.price * left.cost
@@ -163,14 +163,12 @@ def _decide(
         try:
             found = allocate(quality, left.cost, feasible=may, **limits)
         except DoesNotFitError as error:
-            why.append(_gives_way(error, limits, len(may), may))
+            why.append(_gives_way(error, limits, len(may)))
         else:
             return _true(found, left, aim, weighed=quality is not left.quality), why
 
 
-def _gives_way(
-    error: DoesNotFitError, limits: dict[str, Any], n: int, may: NDArray[np.bool_]
-) -> str:
+def _gives_way(error: DoesNotFitError, limits: dict[str, Any], n: int) -> str:
     """Takes back what cannot be kept, and says so."""
     if error.constraint == "quality" or (
         error.constraint == "budget" and "least_quality" in limits
@@ -186,7 +184,7 @@ def _gives_way(
     calls = np.asarray(capacity.calls)
     if error.constraint == "calls" and 0 < calls.sum() < n:
         # Everybody has as much more than its share of the work.
-        limits["capacity"] = Capacity(calls=np.ceil(calls * n / calls.sum() * _ROOM))
+        limits["capacity"] = Capacity(calls=np.ceil(calls * n / calls.sum() * _ROOM).tolist())
         return f"the deadline allows about {calls.sum():.0f} of {n} calls"
     return f"limits are not kept in time: {error}"
 

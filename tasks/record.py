@@ -206,6 +206,7 @@ def _join(report: Report, part: Report) -> None:
     report.stale |= part.stale
     report.drained = sorted({*report.drained, *part.drained})
     report.moved |= part.moved
+    report.lean = sorted({*report.lean, *part.lean})
 
 
 def _why(error: Exception) -> dict[str, str]:

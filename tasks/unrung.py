@@ -1,4 +1,5 @@
-"""Unrung: asks for the routing of jobs that nobody rang for, and for what pilots teach.
+"""Unrung: asks for the routing of jobs that nobody rang for, for what pilots teach, and for the
+next waves of jobs that are planned as a whole.
 
 Rung every second: a process that submits knows no broker, and a bell may be lost.
 """
@@ -6,6 +7,7 @@ Rung every second: a process that submits knows no broker, and a bell may be los
 from db.planning import unrouted_jobs
 from tasks.context import Context
 from tasks.pilot import ring_pilots
+from tasks.plan import ring_plans
 
 
 async def unrung(context: Context) -> str:
@@ -15,4 +17,5 @@ async def unrung(context: Context) -> str:
     for job_id in jobs:
         await context.publisher.publish("route", job_id)
     pilots = await ring_pilots(context)
-    return f"{len(jobs)} jobs to route, {pilots} pilots over"
+    waves = await ring_plans(context)
+    return f"{len(jobs)} jobs to route, {pilots} pilots over, {waves} waves to plan"

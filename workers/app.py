@@ -23,6 +23,7 @@ from tasks.dispatch import dispatch as dispatch_step
 from tasks.finish import finish as finish_step
 from tasks.lane import run_slice
 from tasks.pilot import pilot as pilot_step
+from tasks.plan import plan as plan_step
 from tasks.route import route as route_step
 from tasks.sweep import sweep as sweep_step
 from tasks.unrung import unrung as unrung_step
@@ -74,6 +75,12 @@ process = Process(CeleryPublisher(app))
 def route(job_id: int) -> str:
     """The route step of a job."""
     return process.run("route", lambda yard: route_step(yard.context, job_id), job=job_id)
+
+
+@app.task(name="plan")
+def plan(job_id: int) -> str:
+    """One wave of a job that is planned as a whole."""
+    return process.run("plan", lambda yard: plan_step(yard.context, job_id), job=job_id)
 
 
 # Rung every second: their events would push all others out of Flower.

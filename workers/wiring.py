@@ -140,6 +140,8 @@ def _after_commit(publisher: Publisher) -> Callable[[Report], Awaitable[None]]:
         nonlocal quiet_until
         for job_id in report.drained:
             publish("finish", job_id)
+        for job_id in report.lean:
+            publish("plan", job_id)
         now = asyncio.get_running_loop().time()
         if report.moved and now >= quiet_until:
             quiet_until = now + DISPATCH_PAUSE

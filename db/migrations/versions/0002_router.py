@@ -28,6 +28,7 @@ def downgrade() -> None:
     for table in TABLES.split():
         op.execute(f"drop table {table} cascade")
     op.execute("drop index ix_jobs_parent_id")
+    op.execute("drop index ix_chunks_plan")
     op.execute(DRAINED)
     for table, columns in COLUMNS.items():
         for column in columns.split():

@@ -65,6 +65,8 @@ ALTER TABLE routes
 ALTER TABLE results ADD COLUMN step TEXT;
 ALTER TABLE job_counters ADD COLUMN escalations INTEGER DEFAULT 0 NOT NULL;
 
+CREATE INDEX ix_chunks_plan ON chunks (job_id, id) WHERE kind = 'plan' and status <> 'done';
+
 -- Parts that exist already get their share of the new tables.
 DO $$
 DECLARE
