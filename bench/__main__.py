@@ -1,10 +1,19 @@
-"""`python -m bench BENCH`: claims, fairness, limits, peers, prompt-cpu, router-cascade or volume;
-without a name the two that take a minute each: prompt-cpu and claims."""
+"""`python -m bench BENCH`: claims, fairness, limits, peers, prompt-cpu, router-cascade,
+router-savings or volume; without a name the two that take a minute each: prompt-cpu and claims."""
 
 import argparse
 import sys
 
-from bench import claims, fairness, limits, peers, prompt_cpu, router_cascade, volume
+from bench import (
+    claims,
+    fairness,
+    limits,
+    peers,
+    prompt_cpu,
+    router_cascade,
+    router_savings,
+    volume,
+)
 
 
 def main() -> int:
@@ -18,6 +27,7 @@ def main() -> int:
     volume.add_arguments(benches.add_parser("volume", help=volume.HELP))
     fairness.add_arguments(benches.add_parser("fairness", help=fairness.HELP))
     router_cascade.add_arguments(benches.add_parser("router-cascade", help=router_cascade.HELP))
+    router_savings.add_arguments(benches.add_parser("router-savings", help=router_savings.HELP))
     arguments = parser.parse_args()
     if arguments.bench is not None:
         return int(arguments.run(arguments))
