@@ -159,6 +159,8 @@ def submit(  # noqa: PLR0913
     deadline: str | Deadline | None = None,
     name: str = "",
     metadata: Mapping[str, str] | None = None,
+    gold: str | None = None,
+    scorer: str | None = None,
     skip_bad_lines: bool = False,
 ) -> Job:
     """Submits the lines of a file (a path, or "-" for standard input) or of an iterable of
@@ -167,6 +169,8 @@ def submit(  # noqa: PLR0913
     `route` is for lines that name no model, `budget` is in dollars. `project` is by default
     BATCHYARD_PROJECT or `default`; among its jobs this one gets by its `weight`. What is not
     done by the `deadline` ("2h", an ISO time with its zone, a timedelta or a datetime) expires.
+    Answers are scored beside `gold`, a column of the lines' metadata, by `scorer`: `exact` (the
+    default), `choice` for letters, or `choice:spam,ham` for words.
     Raises InputError with its `problems` when the input is refused, ConfigError, NotFoundError
     and ServiceError.
     """
@@ -178,6 +182,8 @@ def submit(  # noqa: PLR0913
         deadline=deadline,
         name=name,
         metadata=metadata,
+        gold=gold,
+        scorer=scorer,
         skip_bad_lines=skip_bad_lines,
     )
     # A loop of its own: the caller's iterable may itself ask the yard for something.

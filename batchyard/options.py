@@ -11,7 +11,8 @@ from core.money import parse_usd
 from tasks.submit import SubmitOptions
 
 
-def submit_options(
+# All by name.
+def submit_options(  # noqa: PLR0913
     *,
     route: str | None,
     budget: str | Decimal | float | None,
@@ -20,6 +21,8 @@ def submit_options(
     deadline: Deadline | str | None,
     name: str,
     metadata: Mapping[str, str] | None,
+    gold: str | None,
+    scorer: str | None,
     skip_bad_lines: bool,
 ) -> SubmitOptions:
     """`budget` is in dollars; `project` None is BATCHYARD_PROJECT's. Raises InputError."""
@@ -33,5 +36,7 @@ def submit_options(
         deadline=parse_deadline(deadline) if isinstance(deadline, str) else deadline,
         name=name,
         metadata=dict(metadata or {}),
+        gold=gold,
+        scorer=scorer,
         skip_bad_lines=skip_bad_lines,
     )

@@ -31,6 +31,7 @@ async def end_job(conn: Connection, job_id: int) -> JobStatus | None:
         status = JobStatus(row[1]) if row[1] else JobStatus.COMPLETED
         await conn.execute(SQL["end"], {"id": job_id, "status": status})
         await conn.execute(SQL["let_go"], {"id": job_id})
+        await conn.execute(SQL["score_again"], {"id": job_id})
         await conn.execute(
             SQL["event"], {"id": job_id, "kind": str(status), "data": Jsonb({"total": row[2]})}
         )

@@ -72,6 +72,28 @@ scores = Table(
     postgresql_partition_by="LIST (part)",
 )
 
+# How a job's results are scored: `gold` is the metadata column of the right answer, `scorer` as
+# `evaluation/scorers.py` reads it. The pass that `began_at` has come to the requests before
+# `scored_to`; the `last` one began after the job's end, and all is `done` when it is over.
+scorings = Table(
+    "scorings",
+    metadata,
+    Column(
+        "job_id",
+        BigInteger,
+        ForeignKey("jobs.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("gold", Text, nullable=False),
+    Column("scorer", Text, nullable=False),
+    Column("scored_to", Integer, nullable=False, server_default=text("0")),
+    time_column("began_at"),
+    Column("last", Boolean, nullable=False, server_default=text("false")),
+    Column("done", Boolean, nullable=False, server_default=text("false")),
+    Index("ix_scorings_due", "job_id", postgresql_where=text("not done")),
+)
+
 # Answers that did not become the result at once: of the cheap steps of a cascade. `score` is the
 # probability that it is right, where something told one. Written in the transaction of the call.
 replies = Table(

@@ -29,9 +29,12 @@ from db.lifecycle import (
 from db.parts import attach_part, create_part, is_large, is_own, month_part, own_part
 from db.projects import Project, open_project
 from db.requests import RequestBlocks, Row
+from db.scores import put_scoring
+from evaluation.scorers import EXACT
 from routing.targets import DEFAULT_ROUTE, Target, known_targets, resolve_target
 from tasks.bell import ring
 from tasks.context import Context
+from tasks.gold import Gold
 from tasks.intake import Intake, empty_row
 from tasks.intents import link_intents
 from tasks.lines import Source, estimate_lines, is_file, read_lines, source_name
@@ -49,8 +52,9 @@ Progress = Callable[[int], None]
 class SubmitOptions:
     """`route` is what lines without a model use; it may also name a deployment or a model.
     `budget_nusd` is in nano-dollars. `weight` is the job's among its project's jobs; what is
-    not done by the `deadline` is not called any more. `how_to_skip` is how the caller writes
-    `skip_bad_lines`, for messages."""
+    not done by the `deadline` is not called any more. Answers are scored beside `gold`, a
+    column of the requests' metadata, by `scorer` (evaluation/scorers.py). `how_to_skip` is how
+    the caller writes `skip_bad_lines`, for messages."""
 
     project: str = DEFAULT_PROJECT
     route: str | None = None
@@ -60,6 +64,8 @@ class SubmitOptions:
     name: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     pilot: PilotOptions | None = None
+    gold: str | None = None
+    scorer: str | None = None
     skip_bad_lines: bool = False
     how_to_skip: str = "skip_bad_lines=True"
 
@@ -158,6 +164,7 @@ class _Taking:
         self._route = options.route or DEFAULT_ROUTE
         self._noun = "line" if is_file(source) else "item"
         self._problems: list[LineProblem] = []
+        self._gold = _gold(options)
 
     async def run(self, conn: Connection, project: Project, job_id: int) -> str:
         """Everything between begin and commit; which step to ring for."""
@@ -174,6 +181,8 @@ class _Taking:
                 await attach_part(conn, self._part)
             refused = await self._refuse(conn, job_id, blocks)
         await put_job(conn, self._job(job_id, project, blocks.total, refused))
+        if self._gold is not None:
+            await put_scoring(conn, job_id, self._gold.column, self._gold.scorer)
         chunks = await requests.put_route_chunks(conn, self._part, job_id, blocks.total)
         event = {"total": blocks.total, "refused": refused, "targets": intake.targets}
         await put_event(conn, job_id, "submitted", event)
@@ -221,6 +230,8 @@ class _Taking:
         async with conn.cursor() as cursor, cursor.copy(statement) as copy:
             for number, line in read_lines(self._source):
                 row = intake.read(number, line) if isinstance(line, bytes) else line
+                if self._gold is not None and isinstance(row, Row):
+                    row = self._gold.check(number, row) or row
                 if isinstance(row, Row):
                     full = blocks.add(number, row)
                 elif self._options.skip_bad_lines:
@@ -241,6 +252,8 @@ class _Taking:
         """Fails or refuses what is bad; returns how many requests failed at once."""
         if blocks.total == 0 and not self._problems:
             raise self._nothing()
+        if self._gold is not None and not self._problems:
+            self._gold.check_any()
         if self._options.skip_bad_lines and blocks.total:
             await requests.copy_refusals(conn, blocks)
             if blocks.in_order:
@@ -296,6 +309,17 @@ class _Taking:
         lines = (line for target in targets if target for line in target.candidates)
         deployments = (settings.deployments[configured_name(line)] for line in lines)
         return max(settings.providers[one.provider].timeout for one in deployments)
+
+
+def _gold(options: SubmitOptions) -> Gold | None:
+    """What looks at the right answers; None where the job has none. Raises InputError."""
+    if options.gold is not None:
+        return Gold(options.gold, options.scorer or EXACT)
+    if options.scorer is not None:
+        raise InputError(
+            "A scorer needs right answers. Name the column of the metadata that has them: --gold"
+        )
+    return None
 
 
 def _suggestion(ctx: Context, name: str) -> str:

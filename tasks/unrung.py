@@ -1,5 +1,5 @@
-"""Unrung: asks for the routing of jobs that nobody rang for, for what pilots teach, and for the
-next waves of jobs that are planned as a whole.
+"""Unrung: asks for the routing and the scoring of jobs that nobody rang for, for what pilots teach,
+and for the next waves of jobs that are planned as a whole.
 
 Rung every second: a process that submits knows no broker, and a bell may be lost.
 """
@@ -8,6 +8,7 @@ from db.planning import unrouted_jobs
 from tasks.context import Context
 from tasks.pilot import ring_pilots
 from tasks.plan import ring_plans
+from tasks.score import ring_scores
 
 
 async def unrung(context: Context) -> str:
@@ -18,4 +19,6 @@ async def unrung(context: Context) -> str:
         await context.publisher.publish("route", job_id)
     pilots = await ring_pilots(context)
     waves = await ring_plans(context)
-    return f"{len(jobs)} jobs to route, {pilots} pilots over, {waves} waves to plan"
+    scored = await ring_scores(context)
+    done = f"{len(jobs)} jobs to route, {pilots} pilots over, {waves} waves to plan"
+    return f"{done}, {scored} to score"

@@ -25,6 +25,7 @@ from tasks.lane import run_slice
 from tasks.pilot import pilot as pilot_step
 from tasks.plan import plan as plan_step
 from tasks.route import route as route_step
+from tasks.score import score as score_step
 from tasks.sweep import sweep as sweep_step
 from tasks.unrung import unrung as unrung_step
 from workers.broker import CeleryPublisher, make_app
@@ -114,6 +115,12 @@ def finish(job_id: int) -> str:
 def pilot(job_id: int) -> str:
     """What a job's pilot teaches."""
     return process.run("pilot", lambda yard: pilot_step(yard.context, job_id), job=job_id)
+
+
+@app.task(name="score")
+def score(job_id: int) -> str:
+    """The score step of a job."""
+    return process.run("score", lambda yard: score_step(yard.context, job_id), job=job_id)
 
 
 @app.task(name="sweep", send_events=False)

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "results": Entry(JOBS, "results", "results", "Fetch a job's results."),
     "clarify": Entry(JOBS, "clarify", "clarify", "Answer what a job's prompts left open."),
     "errors": Entry(JOBS, "errors", "errors", "What went wrong in a job."),
+    "scores": Entry(JOBS, "scores", "app", "What a job's answers are worth; import scores."),
     "pause": Entry(JOBS, "ends", "pause", "Send nothing more of a job for now."),
     "resume": Entry(JOBS, "ends", "resume", "Go on with a paused job."),
     "cancel": Entry(JOBS, "ends", "cancel", "Stop a job; its results stay."),

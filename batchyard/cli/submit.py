@@ -41,6 +41,15 @@ Pairs = Annotated[
     list[str] | None, typer.Option("-m", "--metadata", metavar="K=V", help="May be repeated.")
 ]
 
+GoldOption = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Score answers beside this column of the metadata."),
+]
+ScorerOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="How: exact (default), choice, or choice:yes,no."),
+]
+
 
 # One parameter an option.
 def submit(  # noqa: PLR0913
@@ -53,6 +62,8 @@ def submit(  # noqa: PLR0913
     deadline: When = None,
     name: Annotated[str, typer.Option(help="A name to know it by.")] = "",
     metadata: Pairs = None,
+    gold: GoldOption = None,
+    scorer: ScorerOption = None,
     skip_bad_lines: Annotated[
         bool, typer.Option("--skip-bad-lines", help="Keep the good; the bad are failed results.")
     ] = False,
@@ -73,9 +84,13 @@ def submit(  # noqa: PLR0913
     A file may be gzipped. One whose name ends in .csv has a column `prompt`, perhaps `system`,
     `model` and `custom_id`; other columns are metadata.
 
+    With --gold every answer is scored, from 0 to 1, beside the right one in its own metadata:
+    `batchyard scores JOB` sums up, and a router learns from it.
+
     \b
     Examples:
       batchyard submit prompts.jsonl --budget 2.50 --watch
+      batchyard submit questions.csv --gold label --scorer choice:spam,ham
       batchyard submit prompts.jsonl --route cheap --name tuesday -m team=nlp
       batchyard submit prompts.jsonl --project research --weight 2 --deadline 2h
       jq -c '{prompt: .text}' rows.json | batchyard submit - --json
@@ -88,6 +103,8 @@ def submit(  # noqa: PLR0913
         deadline=deadline,
         name=name,
         metadata=_pairs(metadata or []),
+        gold=gold,
+        scorer=scorer,
         skip_bad_lines=skip_bad_lines,
     )
     number, ahead = _hand_in(file, replace(options, how_to_skip="--skip-bad-lines"))

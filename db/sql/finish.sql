@@ -22,6 +22,10 @@ from jobs j
 where j.id = %(id)s and c.job_id = j.parent_id and c.kind = 'route' and c.status = 'waiting'
   and c.reason = j.kind and j.kind <> 'pilot';
 
+-- name: score_again
+-- What a later round has answered is not scored yet.
+update scorings set done = false where job_id = %(id)s and done;
+
 -- name: event
 insert into job_events (job_id, kind, data) values (%(id)s, %(kind)s, %(data)s);
 

@@ -39,6 +39,20 @@ CREATE TABLE scores (
 )
  PARTITION BY LIST (part);
 
+CREATE TABLE scorings (
+    job_id BIGINT NOT NULL,
+    gold TEXT NOT NULL,
+    scorer TEXT NOT NULL,
+    scored_to INTEGER DEFAULT 0 NOT NULL,
+    began_at TIMESTAMP WITH TIME ZONE,
+    last BOOLEAN DEFAULT false NOT NULL,
+    done BOOLEAN DEFAULT false NOT NULL,
+    CONSTRAINT pk_scorings PRIMARY KEY (job_id),
+    CONSTRAINT fk_scorings_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
+
+CREATE INDEX ix_scorings_due ON scorings (job_id) WHERE not done;
+
 CREATE TABLE replies (
     part INTEGER NOT NULL,
     job_id BIGINT NOT NULL,
