@@ -18,7 +18,7 @@ import msgspec
 from batchyard.connection import open_context
 from batchyard.environment import Place, find_yard
 from batchyard.loops import LoopThread
-from batchyard.options import submit_options
+from batchyard.options import scoring_options, submit_options
 from core.deadline import Deadline, parse_deadline
 from core.ids import job_name, job_number, project_named
 from core.status import JobStatus
@@ -161,6 +161,8 @@ def submit(  # noqa: PLR0913
     metadata: Mapping[str, str] | None = None,
     gold: str | None = None,
     scorer: str | None = None,
+    pilot: int | None = None,
+    pilot_share: float = 0.2,
     skip_bad_lines: bool = False,
 ) -> Job:
     """Submits the lines of a file (a path, or "-" for standard input) or of an iterable of
@@ -170,7 +172,8 @@ def submit(  # noqa: PLR0913
     BATCHYARD_PROJECT or `default`; among its jobs this one gets by its `weight`. What is not
     done by the `deadline` ("2h", an ISO time with its zone, a timedelta or a datetime) expires.
     Answers are scored beside `gold`, a column of the lines' metadata, by `scorer`: `exact` (the
-    default), `choice` for letters, or `choice:spam,ham` for words.
+    default), `choice` for letters, or `choice:spam,ham` for words. A `pilot` of so many requests
+    tries every candidate of the route first, for up to `pilot_share` of the budget.
     Raises InputError with its `problems` when the input is refused, ConfigError, NotFoundError
     and ServiceError.
     """
@@ -182,8 +185,7 @@ def submit(  # noqa: PLR0913
         deadline=deadline,
         name=name,
         metadata=metadata,
-        gold=gold,
-        scorer=scorer,
+        scoring=scoring_options(gold, scorer, pilot, pilot_share),
         skip_bad_lines=skip_bad_lines,
     )
     # A loop of its own: the caller's iterable may itself ask the yard for something.

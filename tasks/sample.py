@@ -15,6 +15,7 @@ from db.lifecycle import next_job_id, put_event
 from db.linked import LinkedKind, NewLinked, put_linked, put_requests
 from db.pilot import Drawn, hold_back, pool
 from db.requests import Row, put_route_chunks
+from db.scores import put_scoring
 from providers.tokens import count_many
 from routing.sampling import stratified
 from routing.targets import resolve_target
@@ -35,6 +36,7 @@ async def link_pilot(
     part: int,
     route: str,
     budget_nusd: int | None,
+    scorer: str | None,
 ) -> int | None:
     """Samples a job's requests into a linked job that it waits for, in the transaction of the
     submit; the linked job's id. None where the sample would be too small: then the job goes on
@@ -68,6 +70,8 @@ async def link_pilot(
     await put_linked(conn, new)
     await put_requests(conn, part, new.id, rows)
     await put_route_chunks(conn, part, new.id, len(rows))
+    if scorer is not None:
+        await put_scoring(conn, new.id, options.gold, scorer)
     await hold_back(conn, job_id)
     told = {"requests": len(chosen), "asked_for": options.requests, "gold": options.gold}
     await put_event(conn, job_id, "pilot", {**told, "by": job_name(new.id)})

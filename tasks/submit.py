@@ -204,6 +204,7 @@ class _Taking:
             part=self._part,
             route=self._route,
             budget_nusd=options.budget_nusd,
+            scorer=None if self._gold is None else self._gold.scorer,
         )
 
     def _job(self, job_id: int, project: Project, total: int, refused: int) -> NewJob:

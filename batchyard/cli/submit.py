@@ -13,7 +13,7 @@ from batchyard.cli.output import JsonFlag, put_json, put_line, put_note
 from batchyard.cli.progress import Progress
 from batchyard.cli.targets import offer_targets
 from batchyard.embedded.home import Home
-from batchyard.options import submit_options
+from batchyard.options import scoring_options, submit_options
 from batchyard.producer import open_producer
 from core.errors import InputError
 from core.ids import DEFAULT_PROJECT, job_name
@@ -40,7 +40,7 @@ When = Annotated[
 Pairs = Annotated[
     list[str] | None, typer.Option("-m", "--metadata", metavar="K=V", help="May be repeated.")
 ]
-
+JobName = Annotated[str, typer.Option(help="A name to know it by.")]
 GoldOption = Annotated[
     str | None,
     typer.Option(metavar="COLUMN", help="Score answers beside this column of the metadata."),
@@ -49,6 +49,16 @@ ScorerOption = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="How: exact (default), choice, or choice:yes,no."),
 ]
+PilotOption = Annotated[
+    int | None, typer.Option(metavar="N", help="First try N requests on every candidate.")
+]
+PilotShare = Annotated[
+    float, typer.Option(metavar="SHARE", help="What of the budget a pilot may come to.")
+]
+SkipBadLines = Annotated[
+    bool, typer.Option("--skip-bad-lines", help="Keep the good; the bad are failed results.")
+]
+Watch = Annotated[bool, typer.Option("-w", "--watch", help="Watch it until it ends.")]
 
 
 # One parameter an option.
@@ -60,40 +70,35 @@ def submit(  # noqa: PLR0913
     project: ProjectOption = DEFAULT_PROJECT,
     weight: Weight = 1.0,
     deadline: When = None,
-    name: Annotated[str, typer.Option(help="A name to know it by.")] = "",
+    name: JobName = "",
     metadata: Pairs = None,
     gold: GoldOption = None,
     scorer: ScorerOption = None,
-    skip_bad_lines: Annotated[
-        bool, typer.Option("--skip-bad-lines", help="Keep the good; the bad are failed results.")
-    ] = False,
-    watch: Annotated[bool, typer.Option("-w", "--watch", help="Watch it until it ends.")] = False,
+    pilot: PilotOption = None,
+    pilot_share: PilotShare = 0.2,
+    skip_bad_lines: SkipBadLines = False,
+    watch: Watch = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Hand in a file of prompts, one JSON object a line; prints the job's id.
 
     Lines are OpenAI batch lines, or short: {"prompt": …} or {"messages": […]}, with an optional
     custom_id, and any field of the body beside them. A model may name a deployment, a model
-    that one serves, or a route. Of the body's fields, `fallbacks` (a list of such names),
-    `timeout` (seconds for each call) and `metadata` (comes back with the result) are for the
-    yard. A file with bad lines is refused whole, and nothing is kept.
+    that one serves, or a route; fallbacks, timeout and metadata are for the yard. A file may be
+    gzipped; a CSV has a column `prompt`, and what it does not know there is metadata. A file
+    with bad lines is refused whole.
 
     Under a budget no call is made that could go beyond it, so the output limit counts: give
-    max_tokens, or set the route's max_output. With --watch the exit code is that of `watch`.
-
-    A file may be gzipped. One whose name ends in .csv has a column `prompt`, perhaps `system`,
-    `model` and `custom_id`; other columns are metadata.
-
-    With --gold every answer is scored, from 0 to 1, beside the right one in its own metadata:
-    `batchyard scores JOB` sums up, and a router learns from it.
+    max_tokens, or set the route's max_output. With --gold every answer is scored beside the
+    right one in its own metadata, and routers learn from it. With --watch the exit code is that
+    of `watch`.
 
     \b
     Examples:
       batchyard submit prompts.jsonl --budget 2.50 --watch
       batchyard submit questions.csv --gold label --scorer choice:spam,ham
-      batchyard submit prompts.jsonl --route cheap --name tuesday -m team=nlp
-      batchyard submit prompts.jsonl --project research --weight 2 --deadline 2h
-      jq -c '{prompt: .text}' rows.json | batchyard submit - --json
+      batchyard submit tickets.jsonl --route smart --gold label --pilot 500 --budget 20
+      jq -c '{prompt: .text}' rows.json | batchyard submit - --project research --deadline 2h
     """
     options = submit_options(
         route=route,
@@ -103,18 +108,21 @@ def submit(  # noqa: PLR0913
         deadline=deadline,
         name=name,
         metadata=_pairs(metadata or []),
-        gold=gold,
-        scorer=scorer,
+        scoring=scoring_options(gold, scorer, pilot, pilot_share),
         skip_bad_lines=skip_bad_lines,
     )
-    number, ahead = _hand_in(file, replace(options, how_to_skip="--skip-bad-lines"))
+    _go(file, replace(options, how_to_skip="--skip-bad-lines"), watch=watch, as_json=as_json)
+
+
+def _go(file: str, options: SubmitOptions, *, watch: bool, as_json: bool) -> None:
+    number, ahead = _hand_in(file, options)
     if as_json:
         put_json({"id": job_name(number), **_ahead_json(ahead)})
     else:
         put_line(job_name(number))
         _say(job_name(number), ahead, options.budget_nusd, watch=watch)
     if watch:
-        _watch(project, number, as_json=as_json)
+        _watch(options.project, number, as_json=as_json)
 
 
 def _ahead_json(ahead: Outlook) -> dict[str, object]:

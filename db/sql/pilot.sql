@@ -23,8 +23,9 @@ join jobs l on l.parent_id = p.id and l.kind = 'pilot' and l.ended_at is not nul
 where p.ended_at is null and p.stop is null and exists (
     select from chunks c where c.job_id = p.id and c.kind = 'route' and c.status = 'waiting'
       and c.reason = 'pilot')
-  and not exists (select from jobs o where o.parent_id = p.id and o.kind = 'pilot'
-    and o.ended_at is null)
+  and not exists (select from jobs o left join scorings s on s.job_id = o.id and not s.done
+    where o.parent_id = p.id and o.kind = 'pilot'
+      and (o.ended_at is null or s.job_id is not null))
 order by p.id limit 100;
 
 -- name: over
@@ -32,7 +33,9 @@ select p.project_id, p.part, p.route, l.id, coalesce((
   select data ->> 'gold' from job_events
   where job_id = p.id and kind = 'pilot' order by id desc limit 1), '')
 from jobs p join jobs l on l.parent_id = p.id and l.kind = 'pilot' and l.ended_at is not null
-where p.id = %(job_id)s and p.stop is null and exists (
+where p.id = %(job_id)s and p.stop is null
+  and not exists (select from scorings s where s.job_id = l.id and not s.done)
+  and exists (
   select from chunks c where c.job_id = p.id and c.kind = 'route' and c.status = 'waiting'
     and c.reason = 'pilot')
 order by l.id desc limit 1;
