@@ -314,7 +314,7 @@ class Settings(Strict):
         place = ("routes", route, "intents")
         named: dict[tuple[str, ...], str | None] = {
             ("file", "intents", name, "route"): one.route
-            for name, one in intents.file.intents.items()
+            for name, one in (intents.file.intents if intents.file else {}).items()
         }
         named["out_of_scope",] = None if intents.out_of_scope == "reject" else intents.out_of_scope
         problems = [
@@ -322,7 +322,7 @@ class Settings(Strict):
             for where, name in named.items()
             if name is not None and name not in self.routes
         ]
-        if intents.llm not in self.deployments:
+        if intents.llm is not None and intents.llm not in self.deployments:
             fix = suggest(intents.llm, self.deployments)
             text = f"{intents.llm} is not under deployments"
             problems.append(Problem((*place, "llm"), text, fix))

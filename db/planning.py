@@ -16,7 +16,7 @@ SQL = statements("planning")
 NAN: Final = b"\x00\x7e"
 """As float16, little-endian."""
 
-NO_INTENTS: Final[Mapping[int, str]] = MappingProxyType({})
+NO_INTENTS: Final[Mapping[int, "Intent"]] = MappingProxyType({})
 UNCALLED: Final = ("failed", "out_of_scope", "needs_clarification")
 """How a request may end without a call."""
 
@@ -78,6 +78,13 @@ class Predicted:
     model_version: str
 
 
+class Intent(NamedTuple):
+    """What a request is about, and how likely that is, where a model said so."""
+
+    name: str
+    probability: float | None = None
+
+
 class Refused(NamedTuple):
     """A request that nothing will be called for; `error` is its result's JSON text."""
 
@@ -136,7 +143,7 @@ async def put_decisions(
     refused: list[Refused],
     predicted: Predicted | None = None,
     reasons: Mapping[str, str] = NOTHING,
-    intents: Mapping[int, str] = NO_INTENTS,
+    intents: Mapping[int, Intent] = NO_INTENTS,
 ) -> None:
     """The packed route row (what was predicted, why it was followed so, what requests are about,
     by seq), the planned chunks, the results of what is not called, the route chunk's end."""
@@ -148,7 +155,9 @@ async def put_decisions(
     async with conn.pipeline():
         packed = {**_packed(chunk, planned, predicted), "reasons": Jsonb(dict(reasons))}
         named = [intents.get(seq) for seq in sorted(s for group in planned for s in group.seqs)]
-        packed["intents"] = named if intents else None
+        packed["intents"] = [one and one.name for one in named] if intents else None
+        sure = [one and one.probability for one in named]
+        packed["intent_probability"] = sure if intents else None
         await conn.execute(SQL["put_route"], {**common, **packed})
         for group in planned:
             await conn.execute(

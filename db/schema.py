@@ -184,6 +184,7 @@ routes = Table(
     Column("model_version", Text, nullable=False, server_default=text("''")),
     time_column("at", now=True),
     Column("intents", ARRAY(Text)),
+    Column("intent_probability", ARRAY(REAL)),
     Column("candidates", ARRAY(Text)),
     Column("quality", LargeBinary),
     Column("cost", LargeBinary),

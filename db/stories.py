@@ -41,7 +41,8 @@ class Asked:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """What the route step decided in a round: `body` is the plan, `tokens` its estimate,
-    `intent` what the request is about, where that was looked for."""
+    `intent` what the request is about, where that was looked for, with its `probability` where
+    a model told it."""
 
     round: int
     body: dict[str, Any]
@@ -49,6 +50,7 @@ class Planned:
     reasons: dict[str, Any]
     at: datetime
     intent: str | None = None
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

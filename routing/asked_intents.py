@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from core.intents import OUT_OF_SCOPE, UNCLEAR, IntentFile
+from core.intents import OUT_OF_SCOPE, UNCLEAR, IntentFile, IntentSettings
 
 MAX_OUTPUT = 128
 EXAMPLES = 3
@@ -16,10 +16,12 @@ _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 class Verdict(NamedTuple):
     """What a request is about: an intent's name, OUT_OF_SCOPE or UNCLEAR; then `among` are the
-    intents that it may have."""
+    intents that it may have, or the one that is out of scope. `likely` is the probability of the
+    intent, or of each of these, where a model gave one."""
 
     intent: str
     among: tuple[str, ...] = ()
+    likely: tuple[float, ...] = ()
 
 
 def question_body(text: str, file: IntentFile, *, schema: bool) -> bytes:
@@ -104,12 +106,20 @@ def _alternatives(fields: Mapping[str, Any], file: IntentFile) -> tuple[str, ...
     return tuple(dict.fromkeys(name for name in names if name in file.intents))[:OPTIONS]
 
 
-def clarification(among: Sequence[str], file: IntentFile) -> str:
+def clarification(among: Sequence[str], file: IntentFile, likely: Sequence[float] = ()) -> str:
     """The error of a result that needs clarification, as JSON: a question and its options."""
-    options = [{"intent": name, "description": file.intents[name].description} for name in among]
+    said = [file.intents.get(name, IntentSettings()) for name in among]
+    options: list[dict[str, Any]] = [
+        {"intent": name, "description": one.description}
+        for name, one in zip(among, said, strict=True)
+    ]
+    for option, probability in zip(options, likely, strict=False):
+        option["probability"] = probability
     told = [one["description"] or one["intent"].replace("_", " ") for one in options]
     question = "What is it that you want?"
-    if len(told) > 1:
+    if said and said[0].question:
+        question = said[0].question
+    elif len(told) > 1:
         question = f"Which of these is it: {'; '.join(told[:-1])}; or {told[-1]}?"
     elif told:
         question = f"Is it this: {told[0]}?"
@@ -118,7 +128,9 @@ def clarification(among: Sequence[str], file: IntentFile) -> str:
     return json.dumps({**error, "question": question, "options": options}, ensure_ascii=False)
 
 
-def rejection() -> str:
-    """The error of a result that is out of scope, as JSON."""
+def rejection(intent: str | None = None) -> str:
+    """The error of a result that is out of scope, as JSON; `intent` is one that is rejected."""
     message = "This request is about none of the intents of its route, so nothing was called"
-    return json.dumps({"code": OUT_OF_SCOPE, "message": message})
+    if intent is not None:
+        message = f"This request is about {intent}, which its route rejects, so nothing was called"
+    return json.dumps({"code": OUT_OF_SCOPE, "message": message}, ensure_ascii=False)

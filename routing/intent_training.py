@@ -21,7 +21,7 @@ from routing.intent_model import Encoder, IntentModel, features, softmax
 from routing.model_state import Array, Floats
 
 WEIGHTS: Final = {"words": 1.0, "runs": 1.5, "shape": 0.0}
-PULL: Final = 4.0  # an encoder's vector beside words of length 1 and runs of length 1.5
+PULL: Final = 2.0  # what an encoder's vector weighs beside words of length 1
 STRENGTH: Final = 0.7
 FOLDS: Final = 4
 LOST: Final = 0.05
@@ -111,6 +111,7 @@ def train_intents(data: IntentData, encoder: Encoder | None = None, seed: int = 
             "calibrated_by": how,
             "calibration": len(seen.truth),
             "out_of_scope": _outside_told(data),
+            "routes": sorted(_routes(data.file)),
             **{key: round(value, 4) for key, value in _figures(seen, threshold).items()},
             **data.told,
         },
@@ -251,6 +252,10 @@ def _outside_given(data: IntentData) -> int:
 def _outside_told(data: IntentData) -> str:
     given = _outside_given(data)
     return f"{given} examples" if given else "none given: intents left out stood for them"
+
+
+def _routes(file: IntentFile | None) -> set[str]:
+    return {one.route for one in file.intents.values() if one.route} if file else set()
 
 
 def _figures(seen: _Seen, threshold: float) -> dict[str, float]:

@@ -37,7 +37,8 @@ class Models:
         self._loaded: dict[int, LoadedModel] = {}
 
     async def promoted(self, conn: Connection, project_id: int, name: str) -> LoadedModel | None:
-        """The project's promoted model of the name; None where it has none."""
+        """The project's promoted model of the name; None where it has none. Raises InputError
+        for one that cannot be used here."""
         id_ = await promoted_id(conn, project_id, name)
         if id_ is None:
             return None
@@ -45,10 +46,16 @@ class Models:
             stored = await promoted(conn, project_id, name)
             if stored is None:
                 return None
-            load = importlib.import_module("routing.model_file").load
-            model = await asyncio.to_thread(load, stored.body)
+            model = await asyncio.to_thread(_load, stored.body)
             while len(self._loaded) >= MOST:
                 self._loaded.pop(next(iter(self._loaded)))
             id_ = stored.id
             self._loaded[id_] = LoadedModel(id_, name, stored.version, model)
         return self._loaded[id_]
+
+
+def _load(body: bytes) -> Any:
+    model = importlib.import_module("routing.model_file").load(body)
+    if model.kind == "intent":
+        return importlib.import_module("tasks.encoder").with_encoder(model)
+    return model

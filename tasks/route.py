@@ -131,7 +131,8 @@ async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) ->
     # In this order everywhere: two steps that make the same new plans wait for each other.
     for kind, members in sorted(groups.items(), key=lambda group: group[0].plan.digest()):
         planned += _pack(await put_plan(conn, kind.plan), kind, members)
-    decided = planned, refused, foreseen.predicted, foreseen.reasons, understood.intents
+    reasons = {**foreseen.reasons, **understood.reasons}
+    decided = planned, refused, foreseen.predicted, reasons, understood.intents
     await put_decisions(conn, chunk, *decided)
     return len(chunk.seqs)
 

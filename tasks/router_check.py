@@ -7,15 +7,21 @@ from core.pilot import LEAST_SAMPLE, MOST_SAMPLE, PilotOptions
 from core.settings import Settings
 from db.connect import Connection
 from db.router_models import promoted_info
+from tasks.intent_models import intents_problem
 
 
 async def check_routers(
     conn: Connection, project_id: int, settings: Settings, targets: Iterable[str]
 ) -> None:
     """Raises ConfigError where one of the targets is a route whose router has no promoted model
-    of task choice in this project, or one that does not know all of the route's candidates."""
+    of task choice in this project, or one that does not know all of the route's candidates; or
+    whose intents are told by a model that has none of task intent."""
     for name in targets:
         route = settings.routes.get(name)
+        if route is not None and route.intents is not None:
+            problem = await intents_problem(conn, project_id, settings, name, route.intents)
+            if problem is not None:
+                raise ConfigError(problem)
         if route is None or route.router is None:
             continue
         model = route.router.model

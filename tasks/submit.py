@@ -331,7 +331,8 @@ def _suggestion(ctx: Context, name: str) -> str:
 
 
 def _check_prices(ctx: Context, target: Target) -> None:
-    asked = ctx.settings.lines(target.intents.llm) if target.intents else ()
+    llm = target.intents.llm if target.intents else None
+    asked = ctx.settings.lines(llm) if llm else ()
     for name in (*target.candidates, *target.too_long, *target.refused, *asked):
         if ctx.deployments[name].price is None:
             raise ConfigError(

@@ -151,7 +151,8 @@ def _request_lines(story: RequestStory) -> Iterator[Text]:
 
 
 def _planned(planned: Planned) -> str:
-    reasons = planned.reasons | ({"intent": planned.intent} if planned.intent else {})
+    sure = "" if planned.probability is None else f" ({planned.probability:.2f})"
+    reasons = planned.reasons | ({"intent": planned.intent + sure} if planned.intent else {})
     why = "; ".join(f"{key}: {value}" for key, value in reasons.items())
     estimate = f"about {plain(planned.tokens)} tokens in"
     return f"planned, {_plan(planned.body)}; {estimate}" + (f" ({why})" if why else "")

@@ -26,10 +26,10 @@ select id from made union all select id from plans where digest = %(digest)s lim
 
 -- name: put_route
 insert into routes (part, job_id, chunk_id, round, seqs, plan_ids, tokens, reasons, model_version,
-  candidates, quality, cost, propensity, intents)
+  candidates, quality, cost, propensity, intents, intent_probability)
 values (%(part)s, %(job_id)s, %(chunk_id)s, %(round)s, %(seqs)s, %(plan_ids)s, %(tokens)s,
   %(reasons)s, %(model_version)s, %(candidates)s, %(quality)s, %(cost)s, %(propensity)s,
-  %(intents)s);
+  %(intents)s, %(intent_probability)s::real[]);
 
 -- name: put_chunk
 insert into chunks (job_id, part, round, kind, plan_id, candidate, among, deployment, size, seqs,

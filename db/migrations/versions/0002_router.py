@@ -9,7 +9,7 @@ down_revision = "0001"
 
 TABLES = "links replies scores scorings waves router_models brakes"
 COLUMNS = {
-    "routes": "intents candidates quality cost propensity",
+    "routes": "intents intent_probability candidates quality cost propensity",
     "results": "step",
     "chunks": "came_from",
     "job_counters": "escalations out_of_scope needs_clarification",

@@ -70,6 +70,7 @@ CREATE TABLE replies (
 -- for 1,000 calls) are float16 numbers, a row of candidates for each request.
 ALTER TABLE routes
     ADD COLUMN intents TEXT[],
+    ADD COLUMN intent_probability REAL[],
     ADD COLUMN candidates TEXT[],
     ADD COLUMN quality BYTEA,
     ADD COLUMN cost BYTEA,
