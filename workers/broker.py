@@ -18,7 +18,7 @@ from kombu.transport import redis, virtual
 log = structlog.get_logger()
 
 STEP_QUEUES = ("route", "dispatch", "score", "ops")
-QUEUE_OF = {"plan": "route", "finish": "ops", "sweep": "ops", "unrung": "ops"}
+QUEUE_OF = {"plan": "route", "finish": "ops", "sweep": "ops", "unrung": "ops", "pilot": "score"}
 
 # Redis delivers a ticket again when it was held for longer than this. It must outlast a slice
 # and the longest call; it is not how lost work is found (that is the sweep's part).

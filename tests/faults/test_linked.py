@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from core.pilot import PilotOptions
 from db.jobs import job_view
 from db.results import stream_results
+from db.scores import job_scores
 from tasks.clarify import clarify
 from tasks.submit import SubmitOptions, submit
 from tests.faults.providers import PRICE, provider
@@ -29,19 +31,49 @@ ANSWERS = {
     for n in range(25)
 }
 PROMPTS = [{"custom_id": name, "prompt": f"What of this? [#{name}]"} for name in ANSWERS]
-MODELS = {name: {"output_tokens": 10, "price": PRICE} for name in ("judge", "mini")}
+# What is hard for `tiny` shows in the words; `vast` knows everything.
+HARD = {
+    f"hard{n}": {
+        "answer": "right",
+        "by_model": {"tiny": {"text": "wrong"}, "vast": {"text": "right"}},
+    }
+    for n in range(100)
+}
+EASY = {
+    f"easy{n}": {"answer": "right", "by_model": {m: {"text": "right"} for m in ("tiny", "vast")}}
+    for n in range(100)
+}
+QUESTIONS = [
+    {
+        "custom_id": name,
+        "prompt": f"{'Prove the theorem' if name in HARD else 'Name the colour'} [#{name}]",
+        "max_tokens": 16,
+        "metadata": {"label": "right"},
+    }
+    for pair in zip(HARD, EASY, strict=True)
+    for name in pair
+]
+DEAR = {"input_per_mtok": 25, "output_per_mtok": 200}
+PRICES = {"judge": PRICE, "mini": PRICE, "tiny": PRICE, "vast": DEAR}
+MODELS = {name: {"output_tokens": 10, "price": price} for name, price in PRICES.items()}
 CONFIG: dict[str, Any] = {
-    "providers": {"sim": provider(profile={"models": MODELS, "answers": ANSWERS})},
+    "providers": {"sim": provider(profile={"models": MODELS, "answers": ANSWERS | HARD | EASY})},
     "deployments": {
-        name: {"provider": "sim", "model": name, "limits": {"in_flight": 32}, "price": PRICE}
-        for name in MODELS
+        name: {"provider": "sim", "model": name, "limits": {"in_flight": 32}, "price": price}
+        for name, price in PRICES.items()
     },
     "routes": {
         "bank": {
             "candidates": ["mini"],
             "max_output": 16,
             "intents": {"llm": "judge", "file": {"intents": {"card": {}, "loan": {}}}},
-        }
+        },
+        "smart": {
+            "candidates": ["tiny", "vast"],
+            "choose": "threshold",
+            "router": {"model": "learned", "quality": 0.97},
+            "max_output": 16,
+        },
     },
 }
 
@@ -99,3 +131,31 @@ def test_what_a_model_and_then_people_say_of_intents_is_followed(rig: Rig) -> No
     report = rig.audit(job)
     assert report.violations == ()
     assert report.jobs == 3
+
+
+def test_a_pilot_teaches_a_router_and_the_rest_goes_by_it(rig: Rig) -> None:
+    async def start() -> int:
+        options = SubmitOptions(
+            route="smart", budget_nusd=10**10, gold="label", pilot=PilotOptions(60, "label")
+        )
+        async with rig._context() as ctx:
+            return await submit(ctx, QUESTIONS, options)
+
+    job = asyncio.run(start())
+    assert rig.wait_end(job) == "completed"
+    view = rig.ask(lambda conn: job_view(conn, 1, job))
+    [tried] = view.linked
+    assert (tried.kind, tried.status, tried.completed) == ("pilot", "completed", 120)
+    assert (
+        "learned version 1 learned of 60 prompts (mean scores: tiny 0.50, vast 1.00)" in view.lesson
+    )
+    assert view.completed == 200
+    calls = {share.deployment: share.attempts for share in view.shares}
+    assert calls["tiny"] + calls["vast"] == 140, "60 were answered by the pilot"
+    assert calls["tiny"] >= 30, "what is easy is asked where it is cheap"
+    lines = told(rig, job)
+    assert sum(line.get("pilot_by") == f"job_{tried.id}" for line in lines.values()) == 60
+    scores = rig.ask(lambda conn: job_scores(conn, 1, job))
+    right = sum(one.total for one in scores.sums)
+    assert right >= 190
+    assert rig.audit(job).violations == ()

@@ -55,7 +55,8 @@ def start(inn: Any, options: PilotOptions = OPTIONS, **more: Any) -> int:
     """A job with a pilot."""
 
     async def work(ctx: Context) -> int:
-        return await submit(ctx, PROMPTS, SubmitOptions(route="smart", pilot=options, **more))
+        asked = SubmitOptions(route="smart", pilot=options, gold=options.gold, **more)
+        return await submit(ctx, PROMPTS, asked)
 
     return int(within(inn, work))
 
@@ -86,6 +87,8 @@ def run_pilot(inn: Any, job_id: int, *, scored: bool = True) -> None:
         async with ctx.pool.connection() as conn:
             await conn.execute("update chunks set status = 'done' where job_id = %s", (found,))
             assert await end_job(conn, found) is not None
+            assert await due_pilots(conn) == [], "its answers are not scored yet"
+            await conn.execute("update scorings set done = true where job_id = %s", (found,))
             assert await due_pilots(conn) == [job_id]
         await pilot(ctx, job_id)
         await route(ctx, job_id)
@@ -194,6 +197,7 @@ def test_the_books_of_both_add_up(inn) -> None:
                 (found,),
             )
             await kit.clean()
+            await conn.execute(b"update scorings set done = true where job_id = %s", (found,))
             await pilot(ctx, job_id)
             await pilot(ctx, job_id)
             await kit.clean()
