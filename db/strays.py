@@ -27,6 +27,34 @@ async def lock_strays(
     return [leased(row) for row in await (await conn.execute(SQL["lock"], params)).fetchall()]
 
 
+async def lock_waiting_steps(
+    conn: Connection, away: Collection[str], seconds: float
+) -> list[LeasedChunk]:
+    """Locks up to twenty chunks of cascades that have waited at one of these deployments for so
+    long, for the rest of the transaction."""
+    params = {"away": list(away), "seconds": seconds}
+    rows = await (await conn.execute(SQL["lock_steps"], params)).fetchall()
+    return [leased(row) for row in rows]
+
+
+async def settle_step(conn: Connection, chunk: LeasedChunk, why: str) -> None:
+    """The locked chunk's requests end with their best answers."""
+    await take_replies(
+        conn,
+        part=chunk.part,
+        job_id=chunk.job_id,
+        round_=chunk.round,
+        seqs=chunk.seqs,
+        why=why,
+    )
+    await conn.execute(SQL["close"], {"ids": [chunk.id], "reason": why})
+
+
+async def forgive(conn: Connection, chunk: LeasedChunk) -> None:
+    """The locked chunk may go back to candidates that have given up on it."""
+    await conn.execute(SQL["forgive"], {"id": chunk.id})
+
+
 async def rebind(conn: Connection, chunk: LeasedChunk, candidate: int, bounds: list[int]) -> None:
     """The locked chunk waits for another candidate (index) of its plan; bounds in nano-dollars."""
     params = {

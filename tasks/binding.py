@@ -204,7 +204,8 @@ class Binder:
             and (line.price is not None or not limited)
         )
         left = may & ~chunk.excluded
-        if chunk.waited < RETURN_AFTER:
+        # A step of a cascade may have an answer of theirs: the sweep looks (`tasks/strays.py`).
+        if chunk.waited < RETURN_AFTER or plan.cascade is not None:
             return left
         gone = all(self._lines[plan.candidates[index]].away for index in indexes(left))
         return may if gone else left

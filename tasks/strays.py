@@ -11,16 +11,30 @@ from collections import defaultdict
 import structlog
 
 from core.plan import indexes
+from core.status import Condition
 from core.work import LeasedChunk
 from db.connect import Connection
-from db.strays import fail_strays, lock_strays, lost_deployments, rebind
+from db.health import conditions
+from db.replies import read_replies
+from db.strays import (
+    fail_strays,
+    forgive,
+    lock_strays,
+    lock_waiting_steps,
+    lost_deployments,
+    rebind,
+    settle_step,
+)
 from providers.errors import ErrorClass
+from routing.policies import SOON
+from tasks.binding import RETURN_AFTER
 from tasks.bounds import bounds_of
 from tasks.yard import Yard
 
 log = structlog.get_logger()
 
 WORK_SECONDS = 2.0
+CLOSED = "no later candidate could be called"
 
 
 async def gather_strays(yard: Yard) -> int:
@@ -38,6 +52,40 @@ async def gather_strays(yard: Yard) -> int:
         log.warning("moved on from lost deployments", deployments=gone, chunks=total)
         await context.publisher.publish("dispatch")
     return total
+
+
+async def end_waiting_steps(yard: Yard) -> int:
+    """Cascades whose next candidates are all closed for longer do not wait without end: the best
+    answer so far is the result. Requests without one may go back to those that have failed them.
+    How many chunks; a few at a time."""
+    async with yard.context.pool.connection() as conn, conn.transaction():
+        standing = await conditions(conn)
+        away = {name for name, one in standing.items() if not one.binds and _long(one)}
+        if not away:
+            return 0
+        chunks = await lock_waiting_steps(conn, away, RETURN_AFTER)
+        lost = [
+            chunk
+            for chunk in chunks
+            if all(
+                chunk.plan.candidates[index] in away
+                for index in indexes(chunk.plan.mask(chunk.among) & ~chunk.excluded)
+            )
+        ]
+        await read_replies(conn, lost)
+        for chunk in lost:
+            if chunk.escalated:
+                await settle_step(conn, chunk, CLOSED)
+            else:
+                await forgive(conn, chunk)
+    for job_id in {chunk.job_id for chunk in lost}:
+        await yard.context.publisher.publish("finish", job_id)
+    return len(lost)
+
+
+def _long(condition: Condition) -> bool:
+    """Whether it stays closed for longer than one waits."""
+    return condition.drained or condition.left is None or condition.left > SOON
 
 
 async def _some(yard: Yard, gone: list[str]) -> int:

@@ -20,7 +20,7 @@ from db.replies import Replies, read_replies
 from db.takeover import write_off
 from providers.errors import ErrorClass, ProviderError
 from tasks.attempt import go_on
-from tasks.strays import gather_strays
+from tasks.strays import end_waiting_steps, gather_strays
 from tasks.yard import Yard
 
 log = structlog.get_logger()
@@ -35,6 +35,7 @@ async def sweep(yard: Yard) -> str:
     while (found := await _take_over(yard)) is not None:
         doubtful += found
     await gather_strays(yard)
+    await end_waiting_steps(yard)
     async with context.pool.connection() as conn:
         await drop_unsent(conn)
         unrouted = await unrouted_jobs(conn)

@@ -35,6 +35,27 @@ where c.kind = 'call' and c.status in ('planned', 'ready', 'waiting')
 order by c.id limit 10
 for update of c skip locked;
 
+-- name: lock_steps
+-- Requests of cascades that have waited for their next candidate for so many seconds.
+select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment,
+  c.excluded, c.among, c.seqs, c.tries, c.calls, c.tokens, c.text_bytes, c.overheads, c.outputs,
+  c.bounds, j.account_id, j.project_account_id,
+  (a.limit_nusd is not null or p.limit_nusd is not null), plans.body, c.came_from
+from chunks c
+join jobs j on j.id = c.job_id
+join accounts a on a.id = j.account_id
+join accounts p on p.id = j.project_account_id
+join plans on plans.id = c.plan_id
+where c.kind = 'call' and c.status = 'planned' and c.excluded <> 0
+  and c.deployment = any(%(away)s::text[]) and plans.body ->> 'cascade' is not null
+  and j.stop is null and not j.paused and c.not_before < now() - %(seconds)s * interval '1 second'
+order by c.id limit 20
+for update of c skip locked;
+
+-- name: forgive
+-- Those that have given up on the requests may be asked again.
+update chunks set excluded = 0, not_before = now() where id = %(id)s;
+
 -- name: rebind
 update chunks set candidate = %(candidate)s, deployment = %(deployment)s, bounds = %(bounds)s,
   status = 'planned', fence = fence + 1, not_before = now(), reason = %(reason)s
