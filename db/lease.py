@@ -26,6 +26,12 @@ async def claim(
     return found
 
 
+async def due_deployments(conn: Connection, names: list[str]) -> list[str]:
+    """Those of the deployments that have something due."""
+    cursor = await conn.execute(SQL["due"], {"deployments": names})
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def read_entries(conn: Connection, chunks: list[LeasedChunk]) -> list[Entry]:
     """The chunks' entries in order, with their bodies and the answers of earlier steps."""
     wanted: dict[tuple[int, int], list[int]] = defaultdict(list)

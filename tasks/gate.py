@@ -12,12 +12,12 @@ several projects wait for calls of their deployment to end, the gate whose turn 
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from itertools import islice
 from typing import Protocol
 
 from core.ports import Grant
-from core.work import Entry, Settled
+from core.work import Entry, LeasedChunk, Settled
 from tasks.attempt import Caller, attempt
 from tasks.permits import Permits
 
@@ -36,9 +36,9 @@ class Party(Protocol):
     def landed(self, settled: Settled) -> None:
         """One of its calls has ended."""
 
-    def blocked(self, project: str = "", seconds: float = 0.0) -> None:
+    def held_up(self, project: str = "", seconds: float = 0.0) -> None:
         """The deployment was closed, or its next permit is too far away to wait for: where a
-        project is named, because of this project's limits, and by so many seconds."""
+        project is named, this project's is, by so many seconds."""
 
     def broke(self, error: BaseException) -> None:
         """The gate has broken down and lets nothing more through."""
@@ -94,12 +94,18 @@ class Gate:
         if self._asker is None:
             self._asker = self._start(self._ask())
 
-    async def take_back(self, party: Party) -> list[Entry]:
-        """The party's entries that were not sent, and will not be."""
+    async def take_back(
+        self, party: Party, which: Callable[[LeasedChunk], bool] = lambda _: True
+    ) -> list[Entry]:
+        """The party's entries that were not sent, and will not be: those of these chunks."""
+        back: list[tuple[Party, Entry]] = []
+        stays: list[tuple[Party, Entry]] = []
         async with self._asking:
-            back = [entry for owner, entry in self._waiting if owner is party]
-            self._waiting = deque(item for item in self._waiting if item[0] is not party)
-        return back
+            for item in self._waiting:
+                mine = item[0] is party and which(item[1].chunk)
+                (back if mine else stays).append(item)
+            self._waiting = deque(stays)
+        return [entry for _, entry in back]
 
     def wake(self) -> None:
         """A call of the deployment has ended: there may be a permit."""
@@ -164,7 +170,7 @@ class Gate:
 
     def _block(self, project: str = "", seconds: float = 0.0) -> None:
         for party in {party for party, _ in self._waiting}:
-            party.blocked(project, seconds)
+            party.held_up(project, seconds)
 
     async def _wait_return(self, seconds: float) -> None:
         """Until a call of the deployment ends, but no longer than that."""

@@ -59,6 +59,15 @@ class Yard:
         """What this process counts about its own work."""
         return self.caller.meters
 
+    def takes_calls(self, name: str) -> bool:
+        """Whether the deployment is open. Of one that is being probed a process holds one claim at
+        a time: the rest is soon to be sent or to go elsewhere, and must not wait here for a few
+        calls."""
+        health = self.caller.health
+        if health.probes(name):
+            return all(chunk.deployment != name or chunk.done for chunk in self.held)
+        return health.sends(name)
+
     def gate(self, chunk: LeasedChunk) -> Gate:
         """Where the chunk's entries wait to be called."""
         key = chunk.deployment, chunk.project, chunk.express

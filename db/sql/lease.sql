@@ -31,6 +31,12 @@ join projects on projects.id = j.project_id
 join plans on plans.id = t.plan_id
 order by t.turn, t.not_before, t.id;
 
+-- name: due
+select u.deployment from unnest(%(deployments)s::text[]) as u (deployment)
+where exists (select from chunks c
+  where c.deployment = u.deployment and c.status in ('ready', 'waiting') and c.kind = 'call'
+    and c.not_before <= now());
+
 -- name: bodies
 select seq, body from requests
 where part = %(part)s and job_id = %(job_id)s and seq = any(%(seqs)s::int[]);

@@ -18,7 +18,7 @@ from db.dispatch import issue_tickets
 from db.finish import end_job
 from db.processes import register
 from db.record import Report
-from tasks import lane
+from tasks import track
 from tasks.attempt import Caller
 from tasks.context import Context
 from tasks.lane import run_slice
@@ -190,12 +190,12 @@ async def open_lanes(
     permits: Permits,
     *,
     workers: int,
-    claim: int = lane.CLAIM,
+    claim: int = track.CLAIM,
 ) -> AsyncIterator[Lanes]:
     """Workers on a migrated database; a lane takes `claim` requests at once, and asks again
     soon when it is short of money."""
-    usual = lane.SHORT_DELAY, lane.CLAIM
-    lane.SHORT_DELAY, lane.CLAIM = 0.02, claim
+    usual = track.SHORT_DELAY, track.CLAIM
+    track.SHORT_DELAY, track.CLAIM = 0.02, claim
     try:
         async with AsyncExitStack() as stack:
             pools = [
@@ -205,7 +205,7 @@ async def open_lanes(
             conn = await stack.enter_async_context(pools[0].connection())
             yield Lanes(pools[0], await Kit.open(conn, lease=3600), yards)
     finally:
-        lane.SHORT_DELAY, lane.CLAIM = usual
+        track.SHORT_DELAY, track.CLAIM = usual
 
 
 async def _worker(stack: AsyncExitStack, pool: Pool, provider: Provider, permits: Permits) -> Yard:

@@ -86,7 +86,7 @@ class Lane:
     def has_ended(self, count: int) -> bool:
         return len(self.ended) == count
 
-    def blocked(self, project: str = "", seconds: float = 0.0) -> None:
+    def held_up(self, project: str = "", seconds: float = 0.0) -> None:
         self.away = True
         self.held = {project: seconds} if project else {}
 

@@ -1,0 +1,292 @@
+"""A track: a lane's work on one deployment.
+
+    claim ─► backlog ─► window (money, cursor) ─► gate (permit, call) ─► writer
+    └ _claim_ahead ┘    └ _open_windows ─────┘    └ tasks/gate.py ──┘    └ landed
+
+Claims are made ahead, so that there is always something to open the next window on, and a
+window is opened before the last one is all sent; at most one of entries is intended and
+unsent. What comes later and has an earlier turn is claimed and sent before the rest. What is not
+to be sent here goes back to the yard: all of it at the end of the slice, or when the next permit
+is far away; a job's that was paused or stopped; a project's that is at its limits.
+"""
+
+import asyncio
+import math
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import groupby, islice, takewhile
+from typing import Protocol
+
+import structlog
+from psycopg import OperationalError
+
+from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
+from db.lease import claim, disown_unknown, read_entries
+from tasks.gate import Gate
+from tasks.persist import persist
+from tasks.yard import Yard
+
+log = structlog.get_logger()
+
+WINDOW = 64
+FIRST_WINDOW, LEAST_WINDOW = 16, 8
+MEASURE = 0.5
+CLAIM = 200
+LOW = 128
+POLL = 0.25
+LOOK_EVERY = 1.0
+SHORT_DELAY = 0.5
+TOO_DEAR = "the rest of the budget could not cover the next candidate"
+
+
+class Slice(Protocol):
+    """Whose track it is: a lane."""
+
+    def over(self) -> bool:
+        """Whether it sends nothing more."""
+
+    def went(self) -> None:
+        """One of its calls has begun."""
+
+    def landed(self, settled: Settled) -> None:
+        """One of its calls has ended."""
+
+
+class Track:
+    """Entries of one deployment: in the backlog, waiting at a gate, or flying. `blocked` says
+    that no permit is near."""
+
+    def __init__(self, yard: Yard, lane: Slice, name: str) -> None:
+        self.name = name
+        self.blocked = False
+        self.chunks: set[LeasedChunk] = set()
+        self._yard = yard
+        self._lane = lane
+        self._backlog: deque[Entry] = deque()
+        self._gates: set[Gate] = set()
+        self._waiting = 0
+        self._claiming = True
+        self._changed = asyncio.Event()
+        self._window = FIRST_WINDOW
+        self._latest = 0.0
+        self._sent = 0
+        self._far: dict[str, float] = {}
+        self._broken: BaseException | None = None
+        self._loop = asyncio.get_running_loop()
+        self._look_at = self._measured = self._loop.time()
+
+    async def run(self) -> None:
+        """Claims and sends until there is nothing more, or the slice is over. Gives back the
+        rest, so that its slow end idles nothing."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._claim_ahead())
+            tasks.create_task(self._open_windows())
+        await self._give_back(lambda _: True)
+
+    def leave(self) -> None:
+        """The slice is over, and all calls have landed or will be somebody else's."""
+        self._yard.held.difference_update(self.chunks)
+        for gate in self._gates:
+            gate.leave(self)
+
+    async def fall_silent(self) -> None:
+        """Nothing that waits will be sent."""
+        for gate in self._gates:
+            await gate.take_back(self)
+
+    def check(self) -> None:
+        """Raises what broke a gate."""
+        if self._broken is not None:
+            raise self._broken
+
+    def _over(self) -> bool:
+        return self._lane.over() or self.blocked or not self._yard.caller.health.sends(self.name)
+
+    async def _change(self) -> None:
+        """Until something has changed, or may have."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), POLL)
+        self.check()
+
+    # What a gate tells.
+
+    def went(self) -> None:
+        self._waiting -= 1
+        self._sent += 1
+        self._lane.went()
+        if self._waiting <= self._window // 2:
+            self._changed.set()
+
+    def landed(self, settled: Settled) -> None:
+        self._lane.landed(settled)
+
+    def held_up(self, project: str = "", seconds: float = 0.0) -> None:
+        if project:
+            self._far[project] = self._loop.time() + seconds
+        else:
+            self.blocked = True
+        self._changed.set()
+
+    def broke(self, error: BaseException) -> None:
+        self._broken = error
+        self._changed.set()
+
+    # Claims.
+
+    async def _claim_ahead(self) -> None:
+        """Keeps the backlog filled until the slice is over or nothing more is due."""
+        try:
+            while not self._over() and await self._claim():
+                while len(self._backlog) > LOW and not self._over():
+                    await self._change()
+                    await self._claim_earlier()
+        finally:
+            self._claiming = False
+            self._changed.set()
+
+    async def _claim_earlier(self) -> None:
+        """Now and then: what came after the backlog and has its turn before it."""
+        now = self._loop.time()
+        can_send = self._waiting <= WINDOW - LEAST_WINDOW and not self._over()
+        if can_send and 0 < len(self._backlog) <= 2 * CLAIM and now >= self._look_at:
+            self._look_at = now + LOOK_EVERY
+            await self._claim(before=self._backlog[0].chunk.turn)
+
+    async def _claim(self, before: float = math.inf) -> bool:
+        """Whether there was anything. A claim that Postgres broke off ends the claiming; calls in
+        flight and what is intended go on."""
+        if not self._yard.takes_calls(self.name):
+            return False
+        claimed: list[LeasedChunk] = []
+        meters, owner = self._yard.meters, self._yard.process_id
+        try:
+            with meters.claims.timed():
+                async with self._yard.context.pool.connection() as conn:
+                    claimed = await claim(conn, self.name, owner=owner, room=CLAIM, before=before)
+                    self.chunks.update(claimed)
+                    self._yard.held.update(claimed)
+                    entries = await read_entries(conn, claimed)
+        except OperationalError as error:
+            log.warning("claim broken off", reason=type(error).__name__)
+            await self._unclaim(claimed)
+            return False
+        self._line_up(entries)
+        meters.claimed += len(entries)
+        self._changed.set()
+        return bool(claimed)
+
+    def _line_up(self, entries: list[Entry]) -> None:
+        """Adds to the backlog; whose turn comes earlier goes before what was claimed ahead."""
+        earlier = self._backlog and entries and entries[0].chunk.turn < self._backlog[-1].chunk.turn
+        self._backlog.extend(entries)
+        if earlier:
+            self._backlog = deque(sorted(self._backlog, key=lambda entry: entry.chunk.turn))
+
+    async def _unclaim(self, claimed: list[LeasedChunk]) -> None:
+        reason = "its worker lost the database"
+        await self._yard.writer.give_back([GiveBack(chunk, reason=reason) for chunk in claimed])
+        owner, known = self._yard.process_id, self._yard.held
+        await persist(self._yard.context.pool, lambda conn: disown_unknown(conn, set(known), owner))
+
+    # Windows.
+
+    async def _open_windows(self) -> None:
+        """Sends the backlog, window by window, until there is none or the slice is over."""
+        while (self._claiming or self._backlog or self._waiting) and not self._over():
+            await self._turn_back()
+            if (room := self._room()) > 0:
+                await self._intend(room)
+            else:
+                await self._change()
+
+    def _room(self) -> int:
+        """How many of the backlog may be intended now. What has an earlier turn than what waits
+        at a gate need not wait for that."""
+        if not self._backlog:
+            return 0
+        if self._waiting <= self._window // 2:
+            return self._window - self._waiting
+        earlier = takewhile(lambda entry: entry.chunk.turn < self._latest, self._backlog)
+        return sum(1 for _ in islice(earlier, WINDOW - self._waiting))
+
+    def _measure(self) -> None:
+        """A window is no larger than what is sent in about two seconds: the less is intended, the
+        sooner goes what has an earlier turn, and the less is in doubt when the process dies."""
+        now = self._loop.time()
+        if now - self._measured >= MEASURE:
+            pace = self._sent / (now - self._measured)
+            self._window = max(LEAST_WINDOW, min(WINDOW, round(2 * pace)))
+            self._measured, self._sent = now, 0
+
+    async def _intend(self, room: int) -> None:
+        self._measure()
+        entries = [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
+        groups = [list(group) for _, group in groupby(entries, key=lambda e: e.chunk.id)]
+        windows = [Window(group[0].chunk, len(group)) for group in groups]
+        with self._yard.meters.windows.timed():
+            await self._yard.writer.intend(windows, soon=not self._waiting)
+        back = []
+        for group, window in zip(groups, windows, strict=True):
+            self._put(group[: window.granted])
+            if window.stopped or window.short:
+                back.append(self._turn_away(window))
+        if back:
+            await self._yard.writer.give_back(back)
+
+    def _put(self, entries: list[Entry]) -> None:
+        if entries:
+            self._waiting += len(entries)
+            self._latest = max(self._latest, entries[-1].chunk.turn)
+            gate = self._yard.gate(entries[0].chunk)
+            self._gates.add(gate)
+            gate.put(self, entries)
+
+    def _turn_away(self, window: Window) -> GiveBack:
+        """The rest of a chunk whose job was stopped, or whose budget has no room just now, or
+        never will: then earlier answers have to do, where its requests have some."""
+        self._backlog = deque(e for e in self._backlog if e.chunk is not window.chunk)
+        if window.dear:
+            return GiveBack(window.chunk, reason=TOO_DEAR, settle=True)
+        return GiveBack(
+            window.chunk,
+            delay=SHORT_DELAY,
+            reason="the budget is reserved for calls in flight",
+            drop=window.stopped,
+        )
+
+    # What goes back.
+
+    async def _turn_back(self) -> None:
+        """What may not go on: jobs that were paused or stopped, and projects at their limits."""
+        now, halted = self._loop.time(), self._yard.halted
+        self._far = {project: until for project, until in self._far.items() if until > now}
+        if self._far or halted:
+            await self._give_back(
+                lambda chunk: chunk.project in self._far or chunk.job_id in halted
+            )
+
+    async def _give_back(self, which: Callable[[LeasedChunk], bool]) -> None:
+        """Gives back what was claimed and not sent of these chunks."""
+        # By chunk and not by its id: a chunk that was lost and leased again is two of them.
+        unsent: Counter[LeasedChunk] = Counter()
+        for gate in self._gates:
+            unsent.update(entry.chunk for entry in await gate.take_back(self, which))
+        self._waiting -= unsent.total()
+        held = dict.fromkeys(
+            [*unsent, *(entry.chunk for entry in self._backlog if which(entry.chunk))]
+        )
+        self._backlog = deque(entry for entry in self._backlog if entry.chunk not in held)
+        if held:
+            back = [self._unfinished(chunk, unsent[chunk]) for chunk in held]
+            await self._yard.writer.give_back(back)
+
+    def _unfinished(self, chunk: LeasedChunk, unsent: int) -> GiveBack:
+        wait = self._far.get(chunk.project, 0.0) - self._loop.time()
+        if wait > 0:
+            reason = f"the limits of project {chunk.project} give no permit for {wait:.0f} s"
+            return GiveBack(chunk, unsent=unsent, delay=wait, reason=reason)
+        sends = self._yard.caller.health.sends(chunk.deployment)
+        reason = "its slice was over" if sends else f"{chunk.deployment} takes no calls now"
+        return GiveBack(chunk, unsent=unsent, reason=reason)

@@ -1,0 +1,100 @@
+"""What a lane does where some of its work cannot go on: the rest goes on."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core.ports import Ask, Buckets, Grant
+from tests.faults.lanes import BOUND, SETTINGS, Lanes, Permits, Provider, completion, open_lanes
+
+
+class Scarce(Permits):
+    """Permits for whoever does not name one of the `held` scopes; those wait `seconds`."""
+
+    def __init__(self, held: str, seconds: float) -> None:
+        super().__init__()
+        self._held = held
+        self._seconds = seconds
+
+    async def acquire(
+        self, scopes: Sequence[Buckets], asks: Sequence[Ask], *, express: bool = False
+    ) -> Grant:
+        if any(scope.key == self._held for scope in scopes):
+            return Grant(0, self._seconds, whose=self._held)
+        return await super().acquire(scopes, asks)
+
+
+async def done(lanes: Lanes, job: int) -> int:
+    return len((await lanes.results(job)).get("completed", []))
+
+
+async def until_done(lanes: Lanes, job: int, count: int) -> None:
+    async with asyncio.timeout(40):
+        while await done(lanes, job) < count:
+            await asyncio.sleep(0.02)
+
+
+def test_a_slow_deployment_does_not_keep_its_lanes_from_the_fast_ones(database_url: str) -> None:
+    """One lane, and work for both: the slow one's fills it, and has no permit for a second. What
+    comes for the fast one while the lane lives is sent by it too."""
+
+    async def story() -> None:
+        provider, permits = Provider(lambda _: completion(1)), Scarce("small", 1.0)
+        async with open_lanes(database_url, provider, permits, workers=1) as lanes:
+            # Its slice is longer than the test.
+            long = SETTINGS.yard.model_copy(update={"slice": 60.0})
+            context = lanes.yards[0].context
+            context = replace(context, settings=SETTINGS.model_copy(update={"yard": long}))
+            lanes.yards[0] = replace(lanes.yards[0], context=context)
+            slow = await lanes.kit.job(400, size=100, bound=BOUND)
+            fast = await lanes.kit.job(50, size=50, bound=BOUND)
+            move = "update chunks set deployment = 'large', candidate = 1 where job_id = %s"
+            async with lanes.pool.connection() as conn:
+                await conn.execute(move, (fast,))
+            lane = asyncio.create_task(lanes.run(1))
+            await until_done(lanes, fast, 50)
+            later = await lanes.kit.job(30, size=30, bound=BOUND, bind=False)
+            async with lanes.pool.connection() as conn, conn.transaction():
+                await conn.execute(move, (later,))
+                await conn.execute(
+                    "update chunks set status = 'ready' where job_id = %s and status = 'planned'",
+                    (later,),
+                )
+            await until_done(lanes, later, 30)
+            lanes.yards[0].stopping.set()
+            await lane
+            assert await done(lanes, slow) == 0
+            assert (await lanes.audit()).violations == ()
+            async with lanes.pool.connection() as conn:
+                cursor = await conn.execute(
+                    "select sum(size)::int from chunks where job_id = %s and status = 'ready'",
+                    (slow,),
+                )
+                assert await cursor.fetchone() == (400,)
+
+    asyncio.run(story())
+
+
+def test_a_project_at_its_limits_gives_back_its_own_and_nothing_else(database_url: str) -> None:
+    async def story() -> None:
+        provider, permits = Provider(lambda _: completion(1)), Scarce("project", 3600.0)
+        async with open_lanes(database_url, provider, permits, workers=1) as lanes:
+            yard = lanes.yards[0]
+            frugal = {"frugal": Buckets("project", 1, None, None)}
+            lanes.yards[0] = replace(yard, caller=replace(yard.caller, projects=frugal))
+            held = await lanes.kit.job(60, project="frugal", size=20, bound=BOUND)
+            free = await lanes.kit.job(600, size=100, bound=BOUND)
+            await lanes.run(1)
+            assert (await done(lanes, held), await done(lanes, free)) == (0, 600)
+            async with lanes.pool.connection() as conn:
+                cursor = await conn.execute(
+                    "select status, sum(size)::int, min(reason) from chunks"
+                    " where job_id = %s and status <> 'done' group by 1",
+                    (held,),
+                )
+                ((status, size, reason),) = await cursor.fetchall()
+            assert (status, size) == ("waiting", 60)
+            assert reason.startswith("the limits of project frugal give no permit")
+            assert (await lanes.audit()).violations == ()
+
+    asyncio.run(story())
