@@ -62,6 +62,9 @@ COMMANDS: dict[str, Entry] = {
 ROUTER_COMMANDS: dict[str, Entry] = {
     "train": Entry(ROUTER, "router_train", "train", "Train a model on judged prompts."),
     "eval": Entry(ROUTER, "router_eval", "evaluate", "Measure a model on judged prompts."),
+    "learn": Entry(
+        ROUTER, "router_learn", "learn", "Train on scored jobs: `train --from results`."
+    ),
     "list": Entry(ROUTER, "router_list", "list_", "The project's models and their versions."),
     "show": Entry(ROUTER, "router_show", "show", "What a model was trained on, and how well."),
     "promote": Entry(ROUTER, "router_promote", "promote", "Let routes go by a version."),

@@ -1,0 +1,84 @@
+"""What a router learns from: the scored answers of a project's jobs."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from core.errors import InputError, NotFoundError
+from core.ids import job_name
+from db.connect import Connection, statements
+
+SQL = statements("lessons")
+MOST = 100_000
+"""Scored answers that are read, of the newest jobs: more teach little, and take memory."""
+
+
+class Lesson(NamedTuple):
+    """A scored answer. `gold` is the metadata column that has the right one ('': none), the cost
+    is None where it is not known, the propensity where no router chose who was asked."""
+
+    prompt_hash: bytes
+    body: str
+    metadata: str | None
+    deployment: str
+    score: float
+    cost_nusd: int | None
+    propensity: float | None
+    gold: str
+
+
+class Lessons(NamedTuple):
+    """What was found, and the jobs that it is of, the newest first."""
+
+    jobs: list[int]
+    rows: list[Lesson]
+
+
+async def read_lessons(
+    conn: Connection,
+    project_id: int,
+    *,
+    jobs: Sequence[int] | None = None,
+    since: timedelta | None = None,
+    scorer: str | None = None,
+) -> Lessons:
+    """The scored answers of these jobs, or of all since then, up to `MOST`. Where a job has
+    several scorers, one has to be named. Raises InputError, and NotFoundError for a job without
+    scores."""
+    where = {"project_id": project_id, "jobs": None if jobs is None else list(jobs)}
+    cursor = await conn.execute(SQL["jobs"], {**where, "since": since})
+    found = [int(row[0]) for row in await cursor.fetchall()]
+    missing = sorted(set(jobs or ()) - set(found))
+    if missing:
+        raise NotFoundError(
+            f"{', '.join(map(job_name, missing))} has no scores here. Submit with --gold, or use "
+            "`batchyard scores import`"
+        )
+    rows: list[Lesson] = []
+    used: list[int] = []
+    for job_id in found:
+        read = await _lessons(conn, project_id, job_id, scorer, MOST - len(rows))
+        used += [job_id] if read else []
+        rows += read
+        if len(rows) >= MOST:
+            break
+    return Lessons(used, rows)
+
+
+async def _lessons(
+    conn: Connection, project_id: int, job_id: int, scorer: str | None, limit: int
+) -> list[Lesson]:
+    where = {"project_id": project_id, "job_id": job_id}
+    names = [row[0] for row in await (await conn.execute(SQL["scorers"], where)).fetchall()]
+    if scorer is None and len(names) > 1:
+        raise InputError(
+            f"{job_name(job_id)} has scores of {', '.join(names)}. Name the one to learn from: "
+            f"--scorer {names[0]}"
+        )
+    row = await (await conn.execute(SQL["job"], where)).fetchone()
+    if row is None or not names:
+        return []
+    part, gold = row
+    params = {**where, "part": part, "scorer": scorer or names[0], "limit": limit}
+    cursor = await conn.execute(SQL["lessons"], params)
+    return [Lesson._make((*one, gold)) for one in await cursor.fetchall()]
