@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+import pytest
+
 from core.plan import Plan
 from core.ports import Ask, Buckets, Grant, HttpCall, HttpReply, Return
 from core.work import Entry, LeasedChunk, Settled
@@ -24,6 +26,7 @@ class Wire:
         self.permits = permits
         self.refusal = SOON
         self.asked: list[int] = []
+        self.express = False
         self.tokens = 0
         self.returned = 0
         self.called: list[int] = []
@@ -33,6 +36,7 @@ class Wire:
         self, scopes: Sequence[Buckets], asks: Sequence[Ask], *, express: bool = False
     ) -> Grant:
         self.asked.append(len(asks))
+        self.express = express
         await asyncio.sleep(0)
         if self.permits < 0:
             raise RuntimeError("the limiter has broken down")
@@ -286,3 +290,17 @@ def test_nothing_is_asked_for_when_nothing_waits() -> None:
         assert wire.asked == [1, 1, 1]
 
     play(scene)
+
+
+@pytest.mark.parametrize("express", [True, False])
+def test_express_entries_ask_for_the_share_that_is_kept_for_them(*, express: bool) -> None:
+    async def run() -> None:
+        wire = Wire(permits=1)
+        wire.answers.set()
+        caller = Caller(DEPLOYMENTS, {}, wire, wire)
+        gate, lane = Gate(caller, "small", "default", Door(), express=express), Lane()
+        gate.put(lane, entries([1]))
+        await until(lambda: lane.ended == [1])
+        assert wire.express is express
+
+    asyncio.run(run())
