@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from core.errors import InputError, NotFoundError
 from core.ids import job_name
-from db.connect import Connection, statements
+from db.connect import Connection, only_row, statements
 
 SQL = statements("lessons")
 MOST = 100_000
@@ -63,6 +63,23 @@ async def read_lessons(
         if len(rows) >= MOST:
             break
     return Lessons(used, rows)
+
+
+async def newest_job(conn: Connection, project_id: int) -> int | None:
+    """The job that was submitted last; None before the first."""
+    row = await only_row(conn, SQL["newest"], {"project_id": project_id})
+    return None if row[0] is None else int(row[0])
+
+
+async def sample_requests(
+    conn: Connection, project_id: int, job_id: int, count: int
+) -> list[tuple[bytes, str | None]]:
+    """(body, metadata) of up to so many requests from all over the job. Raises NotFoundError."""
+    where = {"project_id": project_id, "job_id": job_id, "count": count}
+    rows = await (await conn.execute(SQL["sample"], where)).fetchall()
+    if not rows:
+        raise NotFoundError(f"There is no {job_name(job_id)} here. `batchyard jobs` lists them")
+    return [(row[0].encode(), row[1]) for row in rows]
 
 
 async def _lessons(

@@ -118,6 +118,8 @@ async def stream_results(
     }
     name, write = ("rows", _csv_lines) if format == "csv" else ("lines", _json_lines)
     async with conn.transaction(), conn.cursor() as cursor:
+        await cursor.execute(SQL["scored"], params)
+        [(scored,)] = await cursor.fetchall()
         await cursor.execute(SQL["in_order"])
         await cursor.execute(SQL["usual_size"], params)
         [(usual,)] = await cursor.fetchall()
@@ -125,7 +127,7 @@ async def stream_results(
         if format == "csv":
             yield CSV_HEAD
         done = 0
-        async with cursor.copy(_query(name, job), params) as copy:
+        async with cursor.copy(_query(name, job, scored=scored), params) as copy:
             async for data in copy:
                 row = bytes(data)
                 if row.startswith(COPY_SIGNATURE):
@@ -138,12 +140,13 @@ async def stream_results(
                     yield lines
 
 
-def _query(name: str, job: Exported) -> bytes:
+def _query(name: str, job: Exported, *, scored: bool) -> bytes:
     plain = "first_round" if job.round == 1 else "current"
     attempts = SQL["all_attempts"] if job.joined else b"attempts"
     query = SQL[name].replace(b"{calls}", SQL["calls"]).replace(b"{attempts}", attempts)
     query = query.replace(b"{results}", SQL["joined" if job.joined else plain])
     query = query.replace(b"{by}", b"coalesce(r.joined, '')" if job.joined else b"''")
+    query = query.replace(b"{scores}", SQL["scores"] if scored else b"''")
     return query.replace(b"{told}", SQL["told"])
 
 

@@ -7,12 +7,15 @@ import typer
 from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
 from batchyard.cli.jobview import JobPanel, cost_text, job_json, line_json, status_text, when
+from batchyard.cli.means import means_json, means_told
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import notes, out, plain, table
 from batchyard.embedded.home import Home
 from core.errors import NotFoundError
 from core.ids import DEFAULT_PROJECT, job_name, job_number
-from db.jobs import JobLine, job_view, list_jobs
+from db.connect import Connection
+from db.jobs import JobLine, JobView, job_view, list_jobs
+from db.scores import Scores, job_scores
 
 
 def jobs(
@@ -80,8 +83,14 @@ def job(job: JobId, *, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonFl
       batchyard job 12 --json
     """
     number = job_number(job)
-    view = ask_project(Home.from_env(), project, lambda conn, id_: job_view(conn, id_, number))
+
+    async def asked(conn: Connection, id_: int) -> tuple[JobView, Scores]:
+        return await job_view(conn, id_, number), await job_scores(conn, id_, number)
+
+    view, scores = ask_project(Home.from_env(), project, asked)
     if as_json:
-        put_json(job_json(view))
-    else:
-        out().print(JobPanel(view))
+        put_json(job_json(view) | {"scores": means_json(scores)})
+        return
+    out().print(JobPanel(view))
+    for line in means_told(scores):
+        out().print(line)

@@ -1,8 +1,9 @@
 """`batchyard router show`."""
 
+import importlib
 import json
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.text import Text
@@ -14,8 +15,14 @@ from batchyard.cli.modelview import model_json
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import out, plain
 from batchyard.embedded.home import Home
-from core.ids import DEFAULT_PROJECT
+from core.ids import DEFAULT_PROJECT, job_name, job_number
+from db.connect import Connection
+from db.lessons import newest_job, sample_requests
 from db.router_models import ModelLine, show_model
+from tasks.tags import prompt_and_tags
+
+SAMPLE = 1000
+"""Requests of a job that are looked at."""
 
 ModelName = Annotated[str, typer.Argument(help="The model's name.", metavar="MODEL")]
 
@@ -26,24 +33,55 @@ def show(
         int | None, typer.Argument(help="Default: the promoted one.", min=1, metavar="VERSION")
     ] = None,
     *,
+    job: Annotated[
+        str | None,
+        typer.Option("-j", "--job", metavar="JOB", help="Drift towards it (default: newest)."),
+    ] = None,
     project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show a router model: what it was trained on and with, and how well it did.
+    """Show a router model: what it was trained on and with, how well it did, and how far the
+    requests of a job have drifted from those of its training: by the population stability
+    index, below 0.1 alike, above 0.25 train again.
 
     \b
     Examples:
       batchyard router show tickets
-      batchyard router show tickets 3 --json
+      batchyard router show tickets 3 --job 12 --json
     """
-    line = ask_project(
-        Home.from_env(), project, lambda conn, id_: show_model(conn, id_, model, version)
-    )
+
+    async def asked(conn: Connection, project_id: int) -> tuple[ModelLine, Drift | None]:
+        line = await show_model(conn, project_id, model, version)
+        number = job_number(job) if job else await newest_job(conn, project_id)
+        then = line.info.get("portrait")
+        if then is None or number is None:
+            return line, None
+        sample = await sample_requests(conn, project_id, number, SAMPLE)
+        pairs = [prompt_and_tags(*one) for one in sample]
+        index = importlib.import_module("routing.drift").drift
+        return line, Drift(number, index(then, *map(list, zip(*pairs, strict=True))))
+
+    line, drifted = ask_project(Home.from_env(), project, asked)
     if as_json:
-        put_json(model_json(line))
+        told = drifted and {"job": job_name(drifted.job), "index": drifted.by_name}
+        put_json(model_json(line) | {"drift": told})
         return
-    for text in _lines(line):
+    for text in (*_lines(line), *(_drift(drifted) if drifted else ())):
         out().print(text, soft_wrap=True)
+
+
+class Drift(NamedTuple):
+    """How far a job's requests are from those of a training, by what was compared."""
+
+    job: int
+    by_name: dict[str, float]
+
+
+def _drift(drifted: Drift) -> Iterator[Text]:
+    verdict = importlib.import_module("routing.drift").verdict
+    yield Text(f"drift, {job_name(drifted.job)} against the training", style="bold")
+    for name, index in drifted.by_name.items():
+        yield Text(f"  {name}: {index:.3f}, {verdict(index)}")
 
 
 def _lines(line: ModelLine) -> Iterator[Text]:

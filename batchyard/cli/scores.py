@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
+from batchyard.cli.means import means, means_json
 from batchyard.cli.output import JsonFlag, put_json, put_note
 from batchyard.cli.show import count, out, plain, table
 from batchyard.embedded.home import Home
@@ -16,7 +17,6 @@ from batchyard.scored_file import read_scores
 from core.ids import DEFAULT_PROJECT, job_name, job_number
 from db.connect import Connection
 from db.scores import Scores, job_scores
-from evaluation.summary import Mean, mean_of
 from tasks.scores import IMPORTED, put_given
 
 COLUMNS = ("SCORER", "DEPLOYMENT", ">ANSWERS", ">MEAN", ">95 % FROM", ">TO")
@@ -109,34 +109,12 @@ def scores_json(number: int, found: Scores) -> dict[str, Any]:
         "scorer": found.scorer,
         "complete": found.complete,
         "answers": found.answers,
-        "scores": [
-            {"scorer": name, "deployment": deployment, **_mean_json(mean)}
-            for name, deployment, mean in _means(found)
-        ],
+        "scores": means_json(found),
     }
-
-
-def _mean_json(mean: Mean) -> dict[str, Any]:
-    return {
-        "count": mean.count,
-        "mean": round(mean.mean, 6),
-        "low": round(mean.low, 6),
-        "high": round(mean.high, 6),
-    }
-
-
-def _means(found: Scores) -> Iterable[tuple[str, str | None, Mean]]:
-    """Of each scorer first all deployments together, then each."""
-    for name in dict.fromkeys(one.scorer for one in found.sums):
-        own = [one for one in found.sums if one.scorer == name]
-        totals = (sum(column) for column in zip(*(one.figures for one in own), strict=True))
-        yield name, None, mean_of(*totals)
-        for one in own:
-            yield name, one.deployment, mean_of(*one.figures)
 
 
 def _rows(found: Scores) -> Iterable[list[str]]:
-    for name, deployment, mean in _means(found):
+    for name, deployment, mean in means(found):
         who = "all" if deployment is None else deployment or "-"
         figures = [f"{figure:.3f}" for figure in (mean.mean, mean.low, mean.high)]
         yield [name if deployment is None else "", who, plain(mean.count), *figures]

@@ -33,6 +33,18 @@ where s.part = %(part)s and s.job_id = %(job_id)s and s.scorer = %(scorer)s
     and later.job_id = s.job_id and later.seq = s.seq and later.round > s.round)
 order by s.seq limit %(limit)s;
 
+-- name: sample
+-- Requests from all over a job.
+select q.body, q.metadata from jobs j
+join requests q on q.part = j.part and q.job_id = j.id
+  and q.seq = any(array(
+    select s from generate_series(0, j.total - 1, greatest(j.total / %(count)s::int, 1)) s))
+where j.project_id = %(project_id)s and j.id = %(job_id)s
+order by q.seq limit %(count)s;
+
+-- name: newest
+select max(id) from jobs where project_id = %(project_id)s and kind = 'live';
+
 -- name: job
 select j.part, coalesce(g.gold, '') from jobs j left join scorings g on g.job_id = j.id
 where j.project_id = %(project_id)s and j.id = %(job_id)s;

@@ -58,6 +58,15 @@ select * from results
 where part = %(part)s and job_id = %(job_id)s and seq >= b.lo and seq < b.lo + %(size)s
   and round = 1
 
+-- name: scored
+select exists (select from scores where part = %(part)s and job_id = %(job_id)s);
+
+-- name: scores
+coalesce((
+  select ',"scores":{' || string_agg(to_json(s.scorer) || ':' || s.value, ',' order by s.scorer) || '}'
+  from scores s
+  where s.part = q.part and s.job_id = q.job_id and s.seq = q.seq and s.round = r.round), '')
+
 -- name: told
 '{"code":' || coalesce((r.error::json -> 'code')::text, 'null')
   || ',"message":' || coalesce((r.error::json -> 'message')::text, '""') || '}'
@@ -94,6 +103,7 @@ copy (
     || ',"latency_ms":' || coalesce(a.latency_ms::text, 'null')
     || {by}
     || case when r.step is null then '' else ',"cascade":' || r.step end
+    || {scores}
     || case when q.metadata is null then '' else ',"metadata":' || q.metadata end
     || '}}' || e'\x1e', '' order by q.seq) as lines
     from requests q

@@ -84,7 +84,14 @@ def test_any_scored_job_teaches_and_what_is_no_better_is_not_promoted(inn, run) 
     said = run("learn", "--name", "tickets", "--job", str(second))
     assert "version 1 is better and stays in use" in said.err
     assert "those of the version in use by" in said.out
-    assert run("show", "tickets", "--json").json["version"] == 1
+    shown = run("show", "tickets", "--json", "--job", str(first)).json
+    assert shown["version"] == 1
+    assert shown["drift"]["job"] == f"job_{first}"
+    assert max(shown["drift"]["index"].values()) < 0.1
+    other = inn.submit([{"prompt": "x" * 900, "metadata": {"topic": "new"}}] * 30)
+    told = run("show", "tickets").out
+    assert f"drift, job_{other} against the training" in told
+    assert told.count("different: train again") == 2
 
 
 def test_answers_of_one_candidate_a_prompt_teach_too(inn, run) -> None:

@@ -47,6 +47,22 @@ def test_scores_are_taken_in_and_summed_up_by_who_answered(job, tmp_path) -> Non
     assert "0.833" in run("show", str(number)).out
 
 
+def test_a_job_and_its_results_show_their_scores(inn, program, job) -> None:
+    number, run = job
+
+    def plain(*args: str):
+        return program(*args, str(number), BATCHYARD_DATABASE_URL=inn.database_url)
+
+    assert all("scores" not in line for line in plain("results").out.splitlines())
+    lines = [{"custom_id": "m-0", "score": 0.25}, {"custom_id": "m-0", "score": 1, "scorer": "b"}]
+    given = "".join(json.dumps(line) + "\n" for line in lines)
+    assert run("import", str(number), "-", stdin=given).code == 0
+    told = [json.loads(line)["batchyard"] for line in plain("results").out.splitlines()]
+    assert [one.get("scores") for one in told] == [{"b": 1, "imported": 0.25}, None, None]
+    assert [one["count"] for one in plain("job", "--json").json["scores"]] == [1, 1, 1, 1]
+    assert "imported: 0.250 (" in plain("job").out
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_a_file_with_bad_lines_is_refused_whole(job, tmp_path, ending: str) -> None:
     number, run = job
