@@ -1,5 +1,6 @@
 """`python -m bench BENCH`: claims, fairness, limits, peers, prompt-cpu, router-cascade,
-router-savings or volume; without a name the two that take a minute each: prompt-cpu and claims."""
+router-desk, router-savings or volume; without a name the two that take a minute each: prompt-cpu
+and claims."""
 
 import argparse
 import sys
@@ -11,6 +12,7 @@ from bench import (
     peers,
     prompt_cpu,
     router_cascade,
+    router_desk,
     router_savings,
     volume,
 )
@@ -27,6 +29,7 @@ def main() -> int:
     volume.add_arguments(benches.add_parser("volume", help=volume.HELP))
     fairness.add_arguments(benches.add_parser("fairness", help=fairness.HELP))
     router_cascade.add_arguments(benches.add_parser("router-cascade", help=router_cascade.HELP))
+    router_desk.add_arguments(benches.add_parser("router-desk", help=router_desk.HELP))
     router_savings.add_arguments(benches.add_parser("router-savings", help=router_savings.HELP))
     arguments = parser.parse_args()
     if arguments.bench is not None:

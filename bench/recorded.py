@@ -191,8 +191,13 @@ def mix_at(data: Labelled, usd_per_1k: float) -> float:
     best = 0.0
     for one, price in enumerate(prices):
         for two, other in enumerate(prices):
-            if price <= usd_per_1k + 1e-9:
-                share = 0.0 if other <= price else min(1.0, (usd_per_1k - price) / (other - price))
+            # As far as replayed costs are sharp.
+            if price <= usd_per_1k * 1.005:
+                share = (
+                    0.0
+                    if other <= price
+                    else min(1.0, max(0.0, (usd_per_1k - price) / (other - price)))
+                )
                 best = max(best, float((1 - share) * scores[one] + share * scores[two]))
     return best
 
