@@ -9,12 +9,16 @@ from typing import Annotated, Any, Protocol
 import typer
 
 from batchyard.choosing import Sample, names, train_on
+from batchyard.cli.complete import ProjectOption
 from batchyard.cli.output import JsonFlag, put_json, put_line, put_note
+from batchyard.cli.router_keep import keep
+from batchyard.cli.router_keep import told as kept_line
 from batchyard.prices_file import read_prices
 from batchyard.recognise import Wanted
 from batchyard.tables import read_table
 from batchyard.understanding import Sources, train_from
 from core.errors import InputError
+from core.ids import DEFAULT_PROJECT
 from routing.model_file import dump
 from routing.model_state import Model
 
@@ -81,6 +85,13 @@ EncoderOption = Annotated[
 CalibrationOption = Annotated[
     Path | None, typer.Option(help="Prompts held back, to learn how sure to be.")
 ]
+OutOption = Annotated[
+    Path | None, typer.Option("-o", "--out", help="The file that the model goes to.")
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option("-n", "--name", help="Keep it in the yard, as this one's next version."),
+]
 
 
 # One parameter an option.
@@ -88,7 +99,9 @@ def train(  # noqa: PLR0913
     *,
     data: SomeDataOption = None,
     task: Annotated[Task, typer.Option("-t", "--task", help="What it is for.")] = Task.CHOICE,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Where the model goes.")],
+    out: OutOption = None,
+    name: NameOption = None,
+    project: ProjectOption = DEFAULT_PROJECT,
     labels: Annotated[int, typer.Option(min=0, help="Train on so many rows (0: all).")] = 0,
     seed: Annotated[int, typer.Option(help="Which rows those are.")] = 0,
     metadata: MetadataOption = "",
@@ -102,7 +115,7 @@ def train(  # noqa: PLR0913
     calibration: CalibrationOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train a model on judged prompts and write it to a file.
+    """Train a model on judged prompts; write it to a file, keep it in the yard, or both.
 
     For choice: a column with the prompts (prompt, text, …) and one of scores for each
     candidate, from 0 to 1 or true and false; perhaps costs in US dollars (`mini|total_cost`),
@@ -119,9 +132,11 @@ def train(  # noqa: PLR0913
       batchyard router train --data judged.parquet --task choice --out tickets.router
       batchyard router train --data judged.csv --metadata subject --labels 1500 --out a.router
       batchyard router train --data scored.jsonl --prices prices.yaml --out b.router --json
-      batchyard router train --task intent --intents intents.yaml --out banking.router
+      batchyard router train --task intent --intents intents.yaml --name banking
       batchyard router train --task intent --data labelled.parquet --out banking.router
     """
+    if out is None and not name:
+        raise InputError("Where does the model go? --out FILE, or --name NAME for routes to use.")
     wanted = Wanted(
         text=text,
         candidates=names(candidates),
@@ -132,17 +147,32 @@ def train(  # noqa: PLR0913
     model, lines = TRAINERS[task](Asked(wanted, Sample(labels, seed), sources))
     for line in lines:
         put_note(line)
-    _write(model, out, as_json=as_json)
+    _put_away(model, out, name, project, as_json=as_json)
 
 
-def _write(model: Model, out: Path, *, as_json: bool) -> None:
-    body = dump(model)
-    try:
-        out.write_bytes(body)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}.") from error
-    told: dict[str, Any] = {"out": str(out), "bytes": len(body), "kind": model.kind, **model.info}
+def _put_away(
+    model: Model, out: Path | None, name: str | None, project: str, *, as_json: bool
+) -> None:
+    told: dict[str, Any] = {"kind": model.kind, **model.info}
+    ends = [f"a model for {model.kind}"]
+    if out is not None:
+        size = _write(model, out)
+        told |= {"out": str(out), "bytes": size}
+        ends.append(f"{out}: {size / 1e6:.1f} MB")
+    if name:
+        kept = keep(model, name, project)
+        told |= kept
+        ends.append(kept_line(kept))
     if as_json:
         put_json(told)
     else:
-        put_line(f"{out}: a model for {model.kind}, {len(body) / 1e6:.1f} MB")
+        put_line("\n".join(ends))
+
+
+def _write(model: Model, out: Path) -> int:
+    """Writes the model; its size in bytes."""
+    body = dump(model)
+    try:
+        return out.write_bytes(body)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}.") from error
