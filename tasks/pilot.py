@@ -7,14 +7,15 @@ scored  ─► the rest is routed: by the model, or where none could be trained 
 
 import asyncio
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from core.errors import ConflictError
+from core.errors import ConflictError, InputError
 from core.ids import job_name
+from core.money import Price
 from core.pilot import LEAST_SAMPLE
 from core.settings import Settings
 from db.connect import Connection
@@ -57,7 +58,8 @@ async def pilot(context: Context, job_id: int) -> str:
         given = await answers(conn, over)
         names, model = _route(context.settings, over.route)
         known = await promoted(conn, over.project_id, model)
-        learned = await _learn(given, names, over.gold, known.body if known else None)
+        prices = {one: _price(context, one) for one in names}
+        learned = await _learn(given, prices, over.gold, known.body if known else None)
         # Its row was free while this learned.
         await hold(conn, job_id)
         if await find_over(conn, job_id) is None:
@@ -80,24 +82,29 @@ def _route(settings: Settings, name: str) -> tuple[list[str], str]:
     return route.candidates, route.router.model
 
 
+def _price(context: Context, name: str) -> Price | None:
+    """What a candidate costs now; None where nobody knows."""
+    if name not in context.settings.deployments:
+        return None
+    return context.deployments[context.settings.lines(name)[0]].price
+
+
 async def _learn(
-    given: Sequence[Answer], names: Sequence[str], gold: str, known: bytes | None
+    given: Sequence[Answer], prices: Mapping[str, Price | None], gold: str, known: bytes | None
 ) -> Learned | str:
-    """What a model learns of the answers, or why it cannot."""
+    """What a model learns of the answers of the candidates, or why it cannot."""
+    names = list(prices)
     scored = [one.candidate for one in given if one.score is not None]
     few = [f"{name} {scored.count(name)}" for name in names if scored.count(name) < LEAST_SAMPLE]
     if not names:
         return "its route is no longer in the configuration"
     if few:
         return f"too few answers have a score ({', '.join(few)}; {LEAST_SAMPLE} are needed)"
-    priced = {one.candidate for one in given if one.completed and one.cost_nusd is not None}
-    if unpriced := [name for name in names if name not in priced]:
-        return f"nobody knows what {', '.join(unpriced)} costs"
     heavy = importlib.import_module("tasks.learning")
     try:
-        learned: Learned = await asyncio.to_thread(heavy.learn, given, names, gold, known)
-    except ValueError as error:
-        return str(error)
+        learned: Learned = await asyncio.to_thread(heavy.learn, given, prices, gold, known)
+    except InputError as error:
+        return str(error).rstrip(".")
     return learned
 
 
