@@ -15,9 +15,9 @@ AIMED: Final = ("threshold", "optimize")
 
 class RouterSettings(Strict):
     """A choice model by name, and what is aimed at: the mean `quality` of a job (0 to 1) or
-    its mean `usd_per_1k` requests; without either, what training chose. The share `explore` of
-    the requests goes to a candidate drawn by lot, so that later trainings see all of them. A
-    name alone is short for `{model: name}`."""
+    its mean `usd_per_1k` requests; without either, the quality of the best single candidate.
+    The share `explore` of the requests goes to a candidate drawn by lot, so that later trainings
+    see all of them. A name alone is short for `{model: name}`."""
 
     model: Name
     quality: float | None = Field(default=None, gt=0, le=1)

@@ -41,10 +41,10 @@ class Orders:
     price: float | None = None
 
 
-def order(choose: str, router: RouterSettings, seen: Seen, price: float, seed: int) -> Orders:
+def order(choose: str, router: RouterSettings, seen: Seen, seed: int) -> Orders:
     """Puts the candidates in order by the policy `choose`, one of `core.router.ROUTED`.
 
-    `price` holds where the settings name no aim. Requests drawn to explore (the same ones for
+    Requests drawn to explore (the same ones for
     the same seed) get one of the candidates that fit by lot. Behind the first come the others,
     the best first; in a cascade the cheap ones first. For `optimize` the first is the best: who
     gets the request is decided when the whole job is known.
@@ -53,7 +53,7 @@ def order(choose: str, router: RouterSettings, seen: Seen, price: float, seed: i
     ranked = np.argsort(-seen.base, kind="stable")
     weighed: float | None = None
     if choose == "threshold":
-        weighed = aimed_price(router, seen, price)
+        weighed = aimed_price(router, seen)
         first = chosen(seen.quality, seen.cost, weighed)
     elif choose == "cascade":
         ranked = np.argsort(np.nanmean(seen.cost, axis=0), kind="stable")
@@ -71,13 +71,13 @@ def order(choose: str, router: RouterSettings, seen: Seen, price: float, seed: i
     )
 
 
-def aimed_price(router: RouterSettings, seen: Seen, price: float) -> float:
-    """The price at which these requests reach what the settings aim at."""
-    if router.quality is not None:
-        return price_for_quality(seen.quality, seen.cost, router.quality)
+def aimed_price(router: RouterSettings, seen: Seen) -> float:
+    """The price at which these requests reach what the settings aim at; without an aim, the
+    quality of the best single candidate in training."""
     if router.usd_per_1k is not None:
         return price_for_cost(seen.quality, seen.cost, router.usd_per_1k / 1000)
-    return price
+    aim = float(seen.base.max()) if router.quality is None else router.quality
+    return price_for_quality(seen.quality, seen.cost, aim)
 
 
 def _lots(share: float, quality: Floats, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

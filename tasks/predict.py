@@ -81,8 +81,7 @@ def _tell(route: Route, deployments: Mapping[str, Deployment], seed: int) -> _To
         now={name: by_name[name][0].price for name in names},
     )
     seen = Seen(names, quality, cost, np.asarray(model.base)[columns])
-    price = float(model.info.get("price") or 0.0)
-    return _Told(route, seen, order(route.target.choose, route.router, seen, price, seed))
+    return _Told(route, seen, order(route.target.choose, route.router, seen, seed))
 
 
 def _window(lines: Sequence[Deployment]) -> int | None:

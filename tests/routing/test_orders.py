@@ -23,7 +23,7 @@ SEEN = Seen(NAMES, QUALITY, COST, QUALITY.mean(axis=0))
 
 def ordered(choose: str, seen: Seen = SEEN, **router: Any) -> Orders:
     settings = RouterSettings(model="tickets", **router)
-    return order(choose, settings, seen, price=0.0, seed=7)
+    return order(choose, settings, seen, seed=7)
 
 
 def reached(orders: Orders) -> tuple[float, float]:
@@ -46,6 +46,16 @@ def test_a_quality_is_reached_at_the_least_cost() -> None:
     assert cost < share * 0.01 + (1 - share) * 0.0005
     assert orders.price is not None
     assert orders.price > 0
+
+
+def test_without_an_aim_it_is_as_good_as_the_best_single_one_for_less() -> None:
+    unlike = QUALITY.copy()
+    unlike[:200, 2] = 0.97
+    seen = Seen(NAMES, unlike, COST, unlike.mean(axis=0))
+    first = [columns[0] for columns in ordered("threshold", seen).order]
+    rows = np.arange(400)
+    assert unlike[rows, first].mean() == pytest.approx(float(unlike[:, 0].mean()), abs=0.005)
+    assert COST[rows, first].mean() < 0.007
 
 
 def test_a_cost_is_kept_at_the_best_quality() -> None:
