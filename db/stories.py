@@ -15,6 +15,7 @@ from db.choices import Chosen, Why, choices_of, read_why
 from db.connect import Connection, statements
 from db.jobs import JobView, job_events, job_view
 from db.waits import Closed
+from db.waves import WaveRow, job_waves
 
 SQL = statements("stories")
 SAMPLES = 3
@@ -150,12 +151,14 @@ class RequestStory:
 @dataclass(frozen=True, slots=True)
 class JobStory:
     """A job with its history (kind, data, time) and the plans of its requests, each with how
-    many requests were planned so, and how the deployments of its calls were chosen."""
+    many requests were planned so, how the deployments of its calls were chosen, and the waves of a
+    job that is planned as a whole."""
 
     view: JobView
     events: list[tuple[str, dict[str, Any], datetime]]
     plans: list[tuple[dict[str, Any], int]]
     choices: list[Chosen]
+    waves: list[WaveRow]
 
 
 @dataclass(slots=True)
@@ -232,6 +235,7 @@ async def job_story(conn: Connection, project_id: int, job_id: int) -> JobStory:
         await job_events(conn, job_id),
         [(body, n) for body, n in plans],
         await choices_of(conn, view.part, job_id),
+        await job_waves(conn, job_id),
     )
 
 

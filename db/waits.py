@@ -36,8 +36,8 @@ class Standing:
 
     @property
     def label(self) -> str:
-        """How the count of chunks is called: their status, or `route`."""
-        return "route" if self.kind == "route" else self.status
+        """How the count of chunks is called: their status, or the step they wait for."""
+        return self.status if self.kind == "call" else self.kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,13 @@ def _routing(facts: Waiting) -> list[str]:
         f"{_requests(count)} "
         + (f"for {job_name(names[reason])} ({reason})" if reason else "to be routed")
         for reason, count in counts.items()
-    ]
+    ] + _planning(facts)
+
+
+def _planning(facts: Waiting) -> list[str]:
+    """What waits for the next wave of a job that is planned as a whole."""
+    count = sum(group.unsent for group in facts.standing if group.kind == "plan")
+    return [f"{_requests(count)} for the next wave of its plan"] if count else []
 
 
 def told(closed: Closed) -> str:

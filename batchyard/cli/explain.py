@@ -13,6 +13,7 @@ from batchyard.cli.jobview import JobPanel, job_json, when
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.reasons import because, chosen, lists, stepped
 from batchyard.cli.show import ago, count, out, plain
+from batchyard.cli.waveview import wave_lines
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
 from core.money import usd_text
@@ -66,6 +67,7 @@ def _job_json(story: JobStory) -> dict[str, Any]:
         "events": [{"kind": kind, "data": data, "at": at} for kind, data, at in story.events],
         "plans": [{**body, "requests": count} for body, count in story.plans],
         "choices": [asdict(one) for one in story.choices],
+        "waves": [{"wave": one.wave, **one.body, "at": one.at} for one in story.waves],
     }
 
 
@@ -104,6 +106,9 @@ def _job_lines(story: JobStory) -> Iterator[Text]:
         yield Text("\nChoices", style="bold")
         for one in story.choices:
             yield Text(f"  {chosen(one)}")
+    if story.waves:
+        yield Text("\nWaves", style="bold")
+        yield from wave_lines(story.waves)
     yield Text("\nHistory", style="bold")
     for kind, data, at in story.events:
         facts = ", ".join(f"{key} {value}" for key, value in data.items())
@@ -186,7 +191,8 @@ def _ending(story: RequestStory) -> Text:
     now = story.now
     if now.sent:
         return Text(f"in flight at {now.deployment}")
-    where = f"waits to be {'routed' if now.kind == 'route' else f'sent to {now.deployment}'}"
+    steps = {"route": "to be routed", "plan": "for the next wave of its job's plan"}
+    where = f"waits {steps.get(now.kind, f'to be sent to {now.deployment}')}"
     due = f", due in {ago(now.due)}" if now.due > 0 else ""
     why = f"\n        {because(now.why)}" if now.why else ""
     return Text(f"{where} ({now.status}{f': {now.reason}' if now.reason else ''}){due}{why}")

@@ -65,6 +65,9 @@ ROUTER_COMMANDS: dict[str, Entry] = {
     "learn": Entry(
         ROUTER, "router_learn", "learn", "Train on scored jobs: `train --from results`."
     ),
+    "allocate": Entry(
+        ROUTER, "router_allocate", "allocate", "Assign a whole file within a budget."
+    ),
     "list": Entry(ROUTER, "router_list", "list_", "The project's models and their versions."),
     "show": Entry(ROUTER, "router_show", "show", "What a model was trained on, and how well."),
     "promote": Entry(ROUTER, "router_promote", "promote", "Let routes go by a version."),

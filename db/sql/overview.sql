@@ -8,7 +8,8 @@ where c.status in ('planned', 'ready', 'waiting', 'leased') and c.kind = 'call'
 group by 1, 2;
 
 -- name: unrouted
-select coalesce(sum(size), 0)::bigint from chunks where kind = 'route' and status <> 'done';
+select coalesce(sum(size), 0)::bigint from chunks
+where kind in ('route', 'plan') and status <> 'done';
 
 -- name: lanes
 select provider, status, count(*) from lanes group by 1, 2;

@@ -1,0 +1,36 @@
+"""The waves of a job that is planned as a whole, in lines for people."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from batchyard.cli.show import count
+from db.waves import WaveRow
+
+
+def wave_lines(waves: Sequence[WaveRow]) -> Iterator[Text]:
+    """The sum first, then each wave: whom it went to, what is expected, and what had to give."""
+    sent = sum(one.body["requests"] for one in waves)
+    usd = sum(one.body.get("usd", 0.0) for one in waves)
+    mean = sum(one.body["quality"] * one.body["requests"] for one in waves) / max(sent, 1)
+    yield Text(
+        f"  {count(len(waves), 'wave')}: {count(sent, 'request')} out, {waves[-1].body['left']:,} "
+        f"left; expected of them quality {mean:.3f} and ${usd:.4g}"
+    )
+    for one in waves:
+        yield Text(f"  {_told(one)}")
+
+
+def _told(one: WaveRow) -> str:
+    body = one.body
+    shares = ", ".join(f"{name} {number:,}" for name, number in body.get("shares", {}).items())
+    price = body.get("price")
+    parts = [
+        f"{one.wave:>3}. {count(body['requests'], 'request')}",
+        f"to {shares}" if shares else "",
+        f"expected quality {body['quality']:.3f} and ${body.get('usd', 0.0):.4g}",
+        f"a dollar brings {price:.3g}" if price else "",
+        *(f"a call to {name} {worth:.2g}" for name, worth in body.get("call_prices", {}).items()),
+        *body.get("why", []),
+    ]
+    return "; ".join(part for part in parts if part)
