@@ -18,6 +18,7 @@ from db.router_models import list_models
 from tasks.context import Context
 from tasks.pilot import pilot
 from tasks.route import route
+from tasks.router_check import check_pilot
 from tasks.submit import SubmitOptions, submit
 from tests.conftest import DEPLOYMENTS, deployment
 from tests.db.kit import Kit, connect
@@ -173,6 +174,10 @@ def test_a_budget_that_covers_no_pilot_is_told_and_the_job_goes_on(inn) -> None:
 def test_a_pilot_needs_a_router_and_a_size(inn) -> None:
     with pytest.raises(InputError, match="with a router"):
         inn.submit(["a"], pilot=OPTIONS)
+    smart = CONFIG.routes["smart"].model_copy(update={"choose": "cascade"})
+    judging = CONFIG.model_copy(update={"routes": {"smart": smart}})
+    with pytest.raises(InputError, match="a judge of answers"):
+        check_pilot(judging, "smart", OPTIONS)
     with pytest.raises(InputError, match="20 to 20,000"):
         start(inn, PilotOptions(3, "label"))
     with pytest.raises(InputError, match="at most 1"):
