@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from math import isnan
+from struct import unpack
+from typing import Any, NamedTuple, TypeVar
 
 from psycopg.rows import class_row
 
@@ -39,11 +41,19 @@ class Asked:
     body_chars: int
 
 
+class Expected(NamedTuple):
+    """What a router foresees of a candidate: quality from 0 to 1, dollars for 1,000 calls."""
+
+    candidate: str
+    quality: float
+    usd_per_1k: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """What the route step decided in a round: `body` is the plan, `tokens` its estimate,
     `intent` what the request is about, where that was looked for, with its `probability` where
-    a model told it."""
+    a model told it; `quality` and `cost` are packed as in `routes`, for this request alone."""
 
     round: int
     body: dict[str, Any]
@@ -52,6 +62,20 @@ class Planned:
     at: datetime
     intent: str | None = None
     probability: float | None = None
+    candidates: list[str] | None = None
+    quality: bytes | None = None
+    cost: bytes | None = None
+
+    @property
+    def predicted(self) -> list[Expected]:
+        """What a router foresaw for its candidates; those it said nothing of are left out."""
+        if not (self.candidates and self.quality and self.cost):
+            return []
+        halves = f"<{len(self.candidates)}e"
+        rows = zip(
+            self.candidates, unpack(halves, self.quality), unpack(halves, self.cost), strict=True
+        )
+        return [Expected(*row) for row in rows if not isnan(row[1])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ def _request_json(story: RequestStory) -> dict[str, Any]:
     return {
         "job_status": story.job_status,
         "request": asdict(story.asked),
-        "plans": [asdict(plan) for plan in story.plans],
+        "plans": [_plan_json(plan) for plan in story.plans],
         "calls": calls,
         "outcome": asdict(story.outcome) if story.outcome else None,
         "now": _now_json(story.now) if story.now else None,
@@ -160,7 +160,19 @@ def _planned(planned: Planned) -> str:
     reasons = planned.reasons | ({"intent": planned.intent + sure} if planned.intent else {})
     why = "; ".join(f"{key}: {value}" for key, value in reasons.items())
     estimate = f"about {plain(planned.tokens)} tokens in"
-    return f"planned, {_plan(planned.body)}; {estimate}" + (f" ({why})" if why else "")
+    foreseen = ", ".join(
+        f"{one.candidate} {one.quality:.2f} at ${one.usd_per_1k:.3g} for 1,000"
+        for one in planned.predicted
+    )
+    told = f"planned, {_plan(planned.body)}; {estimate}" + (f" ({why})" if why else "")
+    return told + (f"\n        foreseen: {foreseen}" if foreseen else "")
+
+
+def _plan_json(planned: Planned) -> dict[str, Any]:
+    told = asdict(planned)
+    for packed in ("candidates", "quality", "cost"):
+        told.pop(packed)
+    return told | {"predicted": [one._asdict() for one in planned.predicted]}
 
 
 def _call(call: Call) -> Text:

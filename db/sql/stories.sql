@@ -12,7 +12,11 @@ order by seq limit 1;
 -- name: plans
 -- What the route step chose for the request, once a round.
 select r.round, p.body, r.tokens[u.i] as tokens, r.reasons, r.at, r.intents[u.i] as intent,
-  r.intent_probability[u.i] as probability
+  r.intent_probability[u.i] as probability, r.candidates,
+  substring(r.quality from (u.i - 1) * 2 * cardinality(r.candidates) + 1
+    for 2 * cardinality(r.candidates)) as quality,
+  substring(r.cost from (u.i - 1) * 2 * cardinality(r.candidates) + 1
+    for 2 * cardinality(r.candidates)) as cost
 from routes r
 cross join lateral (select array_position(r.seqs, %(seq)s::int) as i) u
 join plans p on p.id = r.plan_ids[u.i]

@@ -10,6 +10,7 @@ import pytest
 from core.money import Price
 from core.settings import Settings
 from db.router_models import promote, put_model
+from db.stories import request_story
 from routing.choice_training import train_choice
 from routing.model_file import dump
 from routing.packing import unpack, unpack_usd
@@ -106,6 +107,11 @@ def test_what_was_predicted_is_kept_with_the_job(inn: Any) -> None:
     costs = unpack_usd(cost, 2)
     assert costs.shape == (300, 2)
     assert (costs > 0).all()
+    story = inn.ask(request_story, job, "request-3")
+    told = story.plans[0].predicted
+    assert [one.candidate for one in told] == ["small", "large"]
+    assert told[0].quality == pytest.approx(float(said.quality[2, 0]), abs=1e-3)
+    assert told[1].usd_per_1k == pytest.approx(float(costs[2, 1]) * 1000, rel=1e-2)
     first = firsts(inn, job)
     lots = np.array([first[seq] == "small" for seq in range(300)])
     told = np.array(propensity)
