@@ -15,6 +15,7 @@ from batchyard.recognise import Wanted
 from batchyard.tables import Table, read_table
 from batchyard.understanding import examine
 from core.errors import InputError
+from routing.cascade_figures import cascade_figures
 from routing.choice_figures import measure
 from routing.choice_model import ChoiceModel
 from routing.intent_model import IntentModel
@@ -38,6 +39,9 @@ def _choice(model: Model, table: Table, wanted: Wanted, _level: float) -> dict[s
     told = model.predict(data.prompts, data.metadata)
     spent = max(time.process_time() - began, 1e-9)
     figures = measure(model, told, data)
+    values, measured = cascade_figures(model, told, data)
+    figures.values.update(values, **{key: one.value for key, one in measured.items()})
+    figures.intervals.update({key: (one.low, one.high) for key, one in measured.items()})
     figures.values["prompts_per_cpu_s"] = round(len(data) / spent, 1)
     return figures.told()
 
