@@ -33,7 +33,6 @@ from tasks.trace import traced
 
 log = structlog.get_logger()
 
-DEFAULT_THROTTLE = 0.5
 # A server that asks for more than this is not there for anybody else either.
 LONG_WAIT = 5.0
 LONGEST_HOLD = 5.0
@@ -86,10 +85,10 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         outcome = _told_health(caller, entry, deployment, outcome, began)
     if isinstance(outcome, Reply):
         return await _landed(caller, entry, deployment, outcome, rejected, latency_ms)
-    pause = _pause(outcome)
+    pause, throttled = _pause(outcome), outcome.error_class is ErrorClass.THROTTLED
     if pause:
         caller.meters.paused(deployment.name, pause)
-        throttled = outcome.error_class is ErrorClass.THROTTLED
+    if pause or throttled:
         epoch = entry.epoch if throttled else -1
         await caller.limiter.pause(deployment.buckets.key, pause, epoch)
     return _failed(caller, entry, deployment, outcome, latency_ms)
@@ -131,10 +130,12 @@ def _rejected(entry: Entry, reply: Reply) -> ProviderError | None:
 
 
 def _pause(error: ProviderError) -> float:
-    """Seconds for which nobody should call the deployment; zero where only the request waits."""
+    """Seconds for which nobody should call the deployment; zero where only the request waits.
+    A 429 that names no time pauses nobody else: it may be a stray one, and where it is not, the
+    limiter sends less."""
     wait = error.retry_after
     if error.error_class is ErrorClass.THROTTLED:
-        return DEFAULT_THROTTLE if wait is None else wait
+        return wait or 0.0
     if error.error_class is ErrorClass.OVERLOADED and wait is not None and wait > LONG_WAIT:
         return wait
     return 0.0

@@ -40,6 +40,7 @@ class Book:
     back_output: int = 0
     answered: int = 0
     answered_ms: int = 0
+    refused: int = 0
     heard: Mapping[str, str] | None = None
     epoch: int = 0
     throttled: int = -1
@@ -93,13 +94,14 @@ class Book:
             "back_output": self.back_output,
             "answered": self.answered,
             "answered_ms": self.answered_ms,
+            "refused": self.refused,
             "told_requests": told.requests or 0,
             "told_tokens": told.tokens or 0,
             "left_requests": -1 if told.requests_left is None else told.requests_left,
             "left_tokens": -1 if told.tokens_left is None else told.tokens_left,
         }
         self.back_requests = self.back_input = self.back_output = 0
-        self.answered = self.answered_ms = 0
+        self.answered = self.answered_ms = self.refused = 0
         self.heard, self.changed = None, False
         return said
 
@@ -130,8 +132,8 @@ def question(
     """The argument of the script, and what is in it.
 
     `scopes`: declared limits (0: none), whether it `adapts`, the holder's own calls in flight
-    (`mine`), permits and tokens to put back, answers since the last time and their
-    milliseconds, and what the provider's headers told (0 and -1: nothing). `asks`: pairs of
+    (`mine`), permits and tokens to put back, answers since the last time, their
+    milliseconds, 429s, and what the provider's headers told (0 and -1: nothing). `asks`: pairs of
     input and output tokens.
     """
     return msgspec.json.encode(

@@ -37,7 +37,9 @@ local FAST, STEP = 0.25, 0.005
 local FACTOR_STEP, LEAST_STEP = 0.005, 0.2
 local CALM = 10000         -- ms without a 429 that double a step
 local LEAST_FACTOR = 0.5   -- of what was declared: 429s that no cut helps against cost no more
-local FIRST_WINDOW, MOST_WINDOW = 16, 1024
+local STRAY = 0.15        -- share of 429s that may come whatever is sent
+local STRAY_CALLS = 64    -- that the share is a mean of
+local FIRST_WINDOW, STRAY_WINDOW, MOST_WINDOW = 16, 8, 1024
 local CROWDED, DRIFT = 2.5, 0.005
 local EXPRESS_SEEN = 60000 -- ms
 local KEPT = 3600000       -- ms that an unused scope is remembered
@@ -93,13 +95,26 @@ local function is_crowded(state, scope, seconds)
   return (state.latency or 0) > CROWDED * (state.quick or 0)
 end
 
+-- Whether 429s are so few among the answers that they may come whatever is sent.
+local function is_stray(state) return (state.refusals or 1) < STRAY end
+
+local function count_refusals(state, scope)
+  local calls = scope.answered + scope.refused
+  if calls == 0 then return end
+  local share = state.refusals or scope.refused / calls
+  state.refusals = share + (scope.refused / calls - share) * math.min(1, calls / STRAY_CALLS)
+end
+
 local function cut(state, knob, value, least)
   local by = now - (state.cut_at or 0) < SOON and DEEP_CUT or CUT
   if knob == 'window' and state.slow ~= 0 then by = HALVE end
   state[knob .. '_knee'], state.cut_at = value, now
   if knob == 'window' then state.slow = 0 end
   state.epoch = math.max(state.epoch, state.throttled) + 1
-  state.pause = math.max(state.pause or 0, now + HOLD)
+  -- Where cuts have helped nothing, neither does waiting for the provider to recover.
+  if value * by >= least or not is_stray(state) then
+    state.pause = math.max(state.pause or 0, now + HOLD)
+  end
   return math.max(least, value * by)
 end
 
@@ -122,7 +137,7 @@ local function adapt_window(state, scope, seconds)
   local crowded = is_crowded(state, scope, seconds)
   local wanted = now - (state.full_at or 0) < 1000
   if (state.throttled or -1) >= state.epoch then
-    state.window = cut(state, 'window', state.window, 1)
+    state.window = cut(state, 'window', state.window, math.min(state.window, is_stray(state) and STRAY_WINDOW or 1))
   elseif crowded then
     if state.slow ~= 0 then state.slow, state.window_knee = 0, state.window end
   elseif wanted and state.slow ~= 0 then
@@ -139,6 +154,7 @@ local function adapt(state, scope, declared)
   local seconds = math.min(1000, now - (state.grown_at or now)) / 1000
   state.factor, state.window = state.factor or 1, state.window or FIRST_WINDOW
   state.grown_at = now
+  count_refusals(state, scope)
   if declared then adapt_factor(state, seconds) else adapt_window(state, scope, seconds) end
 end
 

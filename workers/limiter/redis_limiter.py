@@ -7,6 +7,7 @@ process goes on with its share (`local_share.py`).
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -174,13 +175,14 @@ class RedisLimiter:
         """Nobody calls the line for this long; a longer pause is never cut short. What adds
         nothing to the last pause is not told again."""
         book = self._books.setdefault(key, Book(Buckets(key), adapts=True))
+        book.refused += int(epoch >= 0)
         if seconds <= book.pause and epoch <= book.throttled:
             return
         book.pause_for(seconds)
         book.throttled = max(book.throttled, epoch)
         try:
             await self._pause_script(
-                keys=state_keys(key)[:1], args=(int(seconds * 1000) + 1, epoch)
+                keys=state_keys(key)[:1], args=(math.ceil(seconds * 1000), epoch)
             )
         except RedisError as error:
             log.warning("pause not shared", deployment=key, reason=type(error).__name__)

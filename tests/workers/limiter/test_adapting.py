@@ -155,3 +155,31 @@ def test_less_left_than_believed_lowers_the_bucket(broker_url: str) -> None:
         assert grant.granted == 5
 
     with_limiters(broker_url, test)
+
+
+@pytest.mark.parametrize("in_flight", [64, None])
+def test_429s_that_come_whatever_is_sent_stop_nobody_in_the_end(
+    broker_url: str, in_flight: int | None
+) -> None:
+    """One call of ten is refused, however few there are: when that has been seen, the others are
+    not kept waiting for it."""
+    limit = limits(in_flight=in_flight)
+
+    async def test(one: RedisLimiter, _: RedisLimiter) -> None:
+        held: list[int] = []
+        for number in range(40):
+            while not (grant := await one.acquire([limit], calls(8))).granted:
+                if not grant.full and grant.wait > 0.05:
+                    held.append(number)
+                await asyncio.sleep(max(grant.wait, 0.01))
+            refused = number % 5 == 0 or number % 5 == 2
+            for n in range(grant.granted):
+                if n == 0 and refused:
+                    await one.pause(limit.key, 0.0, grant.epoch)
+                    one.give_back([limit], Return(1))
+                else:
+                    one.give_back([limit], Return(1, latency_ms=20))
+        assert held
+        assert all(number < 20 for number in held)
+
+    with_limiters(broker_url, test)
