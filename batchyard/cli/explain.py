@@ -10,6 +10,7 @@ from rich.text import Text
 from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
 from batchyard.cli.jobview import JobPanel, job_json, when
+from batchyard.cli.means import means_json, means_told
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.reasons import because, chosen, lists, stepped
 from batchyard.cli.show import ago, count, out, plain
@@ -17,6 +18,8 @@ from batchyard.cli.waveview import wave_lines
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
 from core.money import usd_text
+from db.connect import Connection
+from db.scores import Scores, job_scores
 from db.stories import Call, JobStory, Planned, RequestStory, Whereabouts, job_story, request_story
 from db.waits import told
 
@@ -48,11 +51,16 @@ def explain(
         else:
             _print(_request_lines(story))
         return
-    whole = ask_project(home, project, lambda conn, id_: job_story(conn, id_, number))
+
+    async def asked(conn: Connection, id_: int) -> tuple[JobStory, Scores]:
+        return await job_story(conn, id_, number), await job_scores(conn, id_, number)
+
+    whole, scores = ask_project(home, project, asked)
     if as_json:
-        put_json(_job_json(whole))
+        put_json(_job_json(whole) | {"scores": means_json(scores)})
     else:
         out().print(JobPanel(whole.view))
+        _print(means_told(scores))
         _print(_job_lines(whole))
 
 

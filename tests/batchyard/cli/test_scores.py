@@ -61,6 +61,7 @@ def test_a_job_and_its_results_show_their_scores(inn, program, job) -> None:
     assert [one.get("scores") for one in told] == [{"b": 1, "imported": 0.25}, None, None]
     assert [one["count"] for one in plain("job", "--json").json["scores"]] == [1, 1, 1, 1]
     assert "imported: 0.250 (" in plain("job").out
+    assert "imported: 0.250 (" in plain("explain").out
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
