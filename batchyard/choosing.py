@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,8 +75,3 @@ def for_model(table: Table, model: ChoiceModel, wanted: Wanted) -> Labelled:
 def names(values: str) -> tuple[str, ...]:
     """`a, b` as a tuple of names."""
     return tuple(name.strip() for name in values.split(",") if name.strip())
-
-
-def joined(lines: Sequence[str]) -> str:
-    """Lines of a note."""
-    return "\n".join(lines)

@@ -32,7 +32,8 @@ _TEXT: Final = {"words": 1.0, "runs": 1.0, "shape": 0.15, "tags": 0.7}
 _WORDS: Final = {"words": 1.0, "runs": 0.5, "shape": 0.15, "tags": 0.7}
 _TAGS: Final = {"words": 0.5, "runs": 0.5, "shape": 0.1, "tags": 1.0}
 
-# Laxer ones win a cross-validation by chance and lose on new data, on every data set tried.
+# Laxer ones won cross-validations by chance and lost on MMLU's new prompts (.607 against .599);
+# on GSM8K they did better (.662 against .649). The safer side was taken.
 _ALPHAS: Final = (10.0, 30.0, 100.0)
 _INVERSES: Final = (0.1, 0.3)
 _MARGIN: Final = 0.005
