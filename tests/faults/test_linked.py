@@ -3,6 +3,7 @@ and all of it adds up to one job, one budget and one ledger."""
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -146,9 +147,9 @@ def test_a_pilot_teaches_a_router_and_the_rest_goes_by_it(rig: Rig) -> None:
     view = rig.ask(lambda conn: job_view(conn, 1, job))
     [tried] = view.linked
     assert (tried.kind, tried.status, tried.completed) == ("pilot", "completed", 120)
-    assert (
-        "learned version 1 learned of 60 prompts (mean scores: tiny 0.50, vast 1.00)" in view.lesson
-    )
+    # Which half is drawn a little more often is the sample's lot.
+    learned = r"learned version 1 learned of 60 prompts \(mean scores: tiny 0\.[45]\d, vast 1\.00\)"
+    assert re.search(learned, view.lesson)
     assert view.completed == 200
     calls = {share.deployment: share.attempts for share in view.shares}
     assert calls["tiny"] + calls["vast"] == 140, "60 were answered by the pilot"
