@@ -39,14 +39,7 @@ async def lock_waiting_steps(
 
 async def settle_step(conn: Connection, chunk: LeasedChunk, why: str) -> None:
     """The locked chunk's requests end with their best answers."""
-    await take_replies(
-        conn,
-        part=chunk.part,
-        job_id=chunk.job_id,
-        round_=chunk.round,
-        seqs=chunk.seqs,
-        why=why,
-    )
+    await _take(conn, chunk, why)
     await conn.execute(SQL["close"], {"ids": [chunk.id], "reason": why})
 
 
@@ -73,13 +66,18 @@ async def fail_strays(conn: Connection, chunks: list[LeasedChunk], error: str) -
     ids = [chunk.id for chunk in chunks]
     for chunk in chunks:
         if chunk.plan.cascade is not None:
-            await take_replies(
-                conn,
-                part=chunk.part,
-                job_id=chunk.job_id,
-                round_=chunk.round,
-                seqs=chunk.seqs,
-                why=REASON,
-            )
+            await _take(conn, chunk, REASON)
     await conn.execute(SQL["fail"], {"ids": ids, "error": error})
     await conn.execute(SQL["close"], {"ids": ids, "reason": REASON})
+
+
+async def _take(conn: Connection, chunk: LeasedChunk, why: str) -> None:
+    """The best earlier answers become the results of the chunk's requests that have some."""
+    await take_replies(
+        conn,
+        part=chunk.part,
+        job_id=chunk.job_id,
+        round_=chunk.round,
+        seqs=chunk.seqs,
+        why=why,
+    )

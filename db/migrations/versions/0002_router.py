@@ -7,7 +7,7 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-TABLES = "links replies scores scorings waves router_models brakes"
+TABLES = "links replies scores scorings waves router_models"
 COLUMNS = {
     "routes": "intents intent_probability candidates quality cost propensity",
     "results": "step",

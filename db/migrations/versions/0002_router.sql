@@ -93,25 +93,13 @@ BEGIN
     END LOOP;
 END $$;
 
--- How deployments stand, and why work waits.
+-- Whose call failed before a retry or a fallback; drained stands beside a deployment's health.
 
 ALTER TABLE chunks ADD COLUMN came_from SMALLINT;
 
 ALTER TABLE deployment_state ADD COLUMN drained BOOLEAN DEFAULT false NOT NULL;
 UPDATE deployment_state SET status = 'open', cause = NULL, reason = '', drained = true
     WHERE status = 'drained';
-
-CREATE TABLE brakes (
-    deployment TEXT NOT NULL,
-    process_id BIGINT NOT NULL,
-    scope TEXT NOT NULL,
-    what TEXT NOT NULL,
-    most DOUBLE PRECISION NOT NULL,
-    share REAL NOT NULL,
-    until TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT pk_brakes PRIMARY KEY (deployment, process_id, scope, what),
-    CONSTRAINT fk_brakes_process_id_processes FOREIGN KEY(process_id) REFERENCES processes (id) ON DELETE CASCADE
-);
 
 -- Linked jobs: they share their parent's account, part, project, weight and deadline.
 
