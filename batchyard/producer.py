@@ -5,17 +5,23 @@ budget asks for a price that the configuration does not give: without them a fil
 goes in with less than 64 MiB (docs/bench.md). Beat's `unrung` rings for it within a second.
 """
 
-import importlib
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from batchyard.environment import find_yard, how_to_postgres, settings_in_force
 from batchyard.files import base_urls
 from core.deployment import Deployment
+from core.lazy import lazy
 from core.settings import Settings
 from db.connect import open_pool
 from tasks.context import Context
+
+if TYPE_CHECKING:
+    from providers import catalog
+else:
+    catalog = lazy("providers.catalog")
 
 POOL_SIZE = 1
 
@@ -46,11 +52,7 @@ class Catalog(Mapping[str, Deployment]):
 
     def _all(self) -> Mapping[str, Deployment]:
         if self._resolved is None:
-            catalog = importlib.import_module("providers.catalog")
-            resolved: Mapping[str, Deployment] = catalog.resolve_deployments(
-                self._settings, self._base_urls
-            )
-            self._resolved = resolved
+            self._resolved = catalog.resolve_deployments(self._settings, self._base_urls)
         return self._resolved
 
 

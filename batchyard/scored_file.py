@@ -1,16 +1,22 @@
 """Files of scores: a JSON object a line, CSV, or Parquet."""
 
 import csv
-import importlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from core.errors import InputError, LineProblem
+from core.lazy import lazy
 from tasks.lines import open_source, read_lines, unpacked
 from tasks.scores import Given
+
+if TYPE_CHECKING:
+    from batchyard import tables
+else:
+    tables = lazy("batchyard.tables")
 
 _decode = msgspec.json.Decoder(dict).decode
 NEEDED = ("custom_id", "score")
@@ -52,8 +58,7 @@ def _csv(file: str) -> Iterator[Given]:
 
 
 def _parquet(path: Path) -> Iterator[Given]:
-    # Arrow is large, and most files need it not.
-    table = importlib.import_module("batchyard.tables").read_table(path)
+    table = tables.read_table(path)
     _check(str(path), tuple(table))
     columns = [name for name in (*NEEDED, "scorer") if name in table]
     rows = zip(*(table[name] for name in columns), strict=True)

@@ -1,12 +1,17 @@
 """Puts the JSON schemas that a configuration names into it, and looks whether they are some."""
 
-import importlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.checks import REQUEST_SCHEMA
+from core.lazy import lazy
 from core.strict import Problem
+
+if TYPE_CHECKING:
+    from core import answer_schema
+else:
+    answer_schema = lazy("core.answer_schema")
 
 Place = tuple[str | int, ...]
 
@@ -46,10 +51,8 @@ def _read(name: str, folder: Path, place: Place) -> Any | Problem:
 
 
 def _usable(schema: Any, place: Place) -> Any | Problem:
-    # Only here: few configurations have a schema, and a submitting process should stay small.
-    schemas = importlib.import_module("core.answer_schema")
     try:
-        schemas.compiled(json.dumps(schema, sort_keys=True))
-    except (schemas.SchemaError, TypeError) as error:
+        answer_schema.compiled(json.dumps(schema, sort_keys=True))
+    except (answer_schema.SchemaError, TypeError) as error:
         return Problem(place, f"is no usable JSON schema: {error}", "Mend it")
     return schema

@@ -5,44 +5,27 @@ which happens on control workers only.
 """
 
 import asyncio
-import importlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import structlog
 
-from core.size import Size
+from core.lazy import lazy
 from db.connect import Connection
-from db.planning import Predicted, RouteChunk
+from db.planning import RouteChunk
 from routing.targets import Target
 from tasks.context import Context
+from tasks.foreseen import Asked, Foreseen
+from tasks.models import LoadedModel
+
+if TYPE_CHECKING:
+    from tasks import predict
+else:
+    predict = lazy("tasks.predict")
 
 log = structlog.get_logger()
-
-
-class Asked(NamedTuple):
-    """A request that may be called: its body and metadata are JSON."""
-
-    seq: int
-    target: Target
-    size: Size
-    body: bytes
-    metadata: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Foreseen:
-    """By seq the lines in the order to ask them in, where a router said so; the requests that
-    wait for the plan of the whole job; what is kept of the predictions, and why they were
-    followed as they were. `models` are the rows of the models, by route."""
-
-    lines: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    waiting: frozenset[int] = frozenset()
-    predicted: Predicted | None = None
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    models: Mapping[str, int] = field(default_factory=dict)
 
 
 async def foresee(
@@ -56,20 +39,24 @@ async def foresee(
     for one in asked:
         if one.target.router is not None:
             groups[one.target.route].append(one)
-    found: list[tuple[list[Asked], Any]] = []
-    for name, members in groups.items():
-        router = members[0].target.router
-        model = router and await context.models.promoted(conn, chunk.project_id, router.model)
-        if model:
-            found.append((members, model))
-        else:
-            log.warning("no promoted model", route=name, router=router and router.model)
-    if not found:
+    routes: list[predict.Route] = []
+    for members in groups.values():
+        target = members[0].target
+        model = await _promoted(context, conn, chunk.project_id, target)
+        if target.router is not None and model is not None:
+            routes.append(predict.Route(target, target.router, model, members))
+    if not routes:
         return Foreseen()
-    heavy = importlib.import_module("tasks.predict")
-    routes = [
-        heavy.Route(members[0].target, members[0].target.router, model, members)
-        for members, model in found
-    ]
-    seen: Foreseen = await asyncio.to_thread(heavy.foresee, routes, context.deployments, chunk.id)
-    return replace(seen, models={one[0].target.route: model.id for one, model in found})
+    seen = await asyncio.to_thread(predict.foresee, routes, context.deployments, chunk.id)
+    return replace(seen, models={one.target.route: one.model.id for one in routes})
+
+
+async def _promoted(
+    context: Context, conn: Connection, project_id: int, target: Target
+) -> LoadedModel | None:
+    if target.router is None:
+        return None
+    model = await context.models.promoted(conn, project_id, target.router.model)
+    if model is None:
+        log.warning("no promoted model", route=target.route, router=target.router.model)
+    return model

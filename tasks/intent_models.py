@@ -5,15 +5,15 @@ work, which happens on control workers only.
 """
 
 import asyncio
-import importlib
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
 from core.errors import InputError
 from core.intents import OUT_OF_SCOPE, UNCLEAR, IntentFile, IntentsSettings
+from core.lazy import lazy
 from core.settings import Settings
 from db.connect import Connection
 from db.planning import RouteChunk, Unrouted
@@ -21,6 +21,11 @@ from db.router_models import promoted_info
 from routing.asked_intents import Verdict
 from routing.prompt_text import text_of
 from tasks.context import Context
+
+if TYPE_CHECKING:
+    from routing import next_action
+else:
+    next_action = lazy("routing.next_action")
 
 log = structlog.get_logger()
 
@@ -69,13 +74,12 @@ async def classify(
 def _verdicts(
     model: Any, requests: Sequence[Unrouted], level: float, file: IntentFile
 ) -> list[Verdict]:
-    heavy = importlib.import_module("routing.next_action")
     told = model.predict([text_of(request.body).text for request in requests])
     verdicts = []
-    for action in heavy.next_actions(told, level, file):
-        if isinstance(action, heavy.Answer):
+    for action in next_action.next_actions(told, level, file):
+        if isinstance(action, next_action.Answer):
             verdicts.append(Verdict(action.intent, (), (action.probability,)))
-        elif isinstance(action, heavy.Clarify):
+        elif isinstance(action, next_action.Clarify):
             verdicts.append(Verdict(UNCLEAR, action.intents, action.probabilities))
         else:
             rejected = () if action.intent is None else (action.intent,)

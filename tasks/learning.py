@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from core.money import Price
+from core.pilot import Learned
 from db.pilot import Answer
 from routing.choice_model import ChoiceModel
 from routing.labelled import Labelled
 from routing.model_file import dump, load
 from tasks.lessons import teach
-from tasks.pilot import Learned
 from tasks.tags import prompt_and_tags
 
 

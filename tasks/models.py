@@ -5,12 +5,20 @@ need it, and their call workers and producers stay small.
 """
 
 import asyncio
-import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from core.lazy import lazy
 from db.connect import Connection
 from db.router_models import promoted, promoted_id
+
+if TYPE_CHECKING:
+    from routing import intent_model, model_file
+    from tasks import encoder
+else:
+    intent_model = lazy("routing.intent_model")
+    model_file = lazy("routing.model_file")
+    encoder = lazy("tasks.encoder")
 
 MOST = 8
 """Models that are kept; a large one takes some ten megabytes."""
@@ -55,7 +63,7 @@ class Models:
 
 
 def _load(body: bytes) -> Any:
-    model = importlib.import_module("routing.model_file").load(body)
-    if model.kind == "intent":
-        return importlib.import_module("tasks.encoder").with_encoder(model)
+    model = model_file.load(body)
+    if isinstance(model, intent_model.IntentModel):
+        return encoder.with_encoder(model)
     return model

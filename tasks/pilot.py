@@ -6,17 +6,16 @@ scored  ─► the rest is routed: by the model, or where none could be trained 
 """
 
 import asyncio
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from core.errors import ConflictError, InputError
 from core.ids import job_name
+from core.lazy import lazy
 from core.money import Price
-from core.pilot import LEAST_SAMPLE
+from core.pilot import LEAST_SAMPLE, Learned
 from core.settings import Settings
 from db.connect import Connection
 from db.lifecycle import put_event
@@ -25,19 +24,12 @@ from db.router_models import promote, promoted, put_model
 from tasks.context import Context
 from tasks.sample import failed
 
+if TYPE_CHECKING:
+    from tasks import learning
+else:
+    learning = lazy("tasks.learning")
+
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """A model's file and what is told of it; the candidates, the best first; whether it is better
-    than the one in use; of how many prompts it was made."""
-
-    body: bytes
-    info: dict[str, Any]
-    ranked: list[str]
-    better: bool
-    rows: int
 
 
 async def ring_pilots(context: Context) -> int:
@@ -100,9 +92,8 @@ async def _learn(
         return "its route is no longer in the configuration"
     if few:
         return f"too few answers have a score ({', '.join(few)}; {LEAST_SAMPLE} are needed)"
-    heavy = importlib.import_module("tasks.learning")
     try:
-        learned: Learned = await asyncio.to_thread(heavy.learn, given, prices, gold, known)
+        learned = await asyncio.to_thread(learning.learn, given, prices, gold, known)
     except InputError as error:
         return str(error).rstrip(".")
     return learned

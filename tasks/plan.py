@@ -7,12 +7,12 @@ Light enough for every worker: what decides is imported where there is something
 """
 
 import asyncio
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg.errors import LockNotAvailable
 
 from core.ids import job_name
+from core.lazy import lazy
 from core.router import RouterSettings
 from db.connect import Connection
 from db.health import conditions
@@ -34,6 +34,11 @@ from db.waves import (
     release,
 )
 from tasks.context import Context
+
+if TYPE_CHECKING:
+    from tasks import wave
+else:
+    wave = lazy("tasks.wave")
 
 SAMPLE = 5_000
 """Answers, about, whose true costs correct what is expected of the others."""
@@ -76,8 +81,7 @@ async def _plan(context: Context, conn: Connection, job_id: int) -> tuple[str, s
     if job is None:
         return "", f"{job_name(job_id)} is gone"
     router, price = await _router(context, conn, job, plans[waiting[0].plan_id].route)
-    heavy = importlib.import_module("tasks.wave")
-    seen = heavy.Seen(
+    seen = wave.Seen(
         job=job,
         waiting=waiting,
         plans=plans,
@@ -90,14 +94,14 @@ async def _plan(context: Context, conn: Connection, job_id: int) -> tuple[str, s
         router=router,
         price=price,
     )
-    decided = await asyncio.to_thread(heavy.decide, seen)
+    decided = await asyncio.to_thread(wave.decide, seen)
     if not decided.touched:
         if out or job.reserved_nusd:
             return "", f"{job_name(job_id)} waits for money that is promised to calls under way"
         await exhaust(conn, job_id, [one.id for one in waiting])
         return "finish", f"the budget of {job_name(job_id)} has room for no request that is left"
     counts = await read_counts(conn, decided.touched)
-    released = await asyncio.to_thread(heavy.released, seen, decided, counts)
+    released = await asyncio.to_thread(wave.released, seen, decided, counts)
     chunks = [(await put_plan(conn, one.plan), one) for one in released]
     await release(conn, job_id, job.part, chunks, decided.kept, decided.empty)
     await put_wave(conn, job_id, job.waves + 1, decided.body)

@@ -16,7 +16,7 @@ from db.planning import Predicted
 from routing.orders import Orders, Seen, costs_now, order
 from routing.packing import pack, pack_usd, spread
 from routing.targets import Target
-from tasks.foresight import Asked, Foreseen
+from tasks.foreseen import Asked, Foreseen
 from tasks.models import LoadedModel
 from tasks.tags import prompt_and_tags
 

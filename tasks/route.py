@@ -38,7 +38,8 @@ from routing.targets import Target, resolve_target
 from tasks.answers import check_schema
 from tasks.bounds import bound_nusd
 from tasks.context import Context
-from tasks.foresight import Asked, Foreseen, foresee
+from tasks.foreseen import Asked, Foreseen
+from tasks.foresight import foresee
 from tasks.intents import understand
 
 log = structlog.get_logger()

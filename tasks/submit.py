@@ -1,18 +1,19 @@
 """Submit: a file of lines becomes a job, its requests and its route chunks, or nothing at all."""
 
 import difflib
-import importlib
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from core.deadline import Deadline
 from core.errors import BatchyardError, ConfigError, InputError, LineProblem, NotFoundError
 from core.ids import DEFAULT_PROJECT
+from core.lazy import lazy
 from core.pilot import PilotOptions
 from core.settings import ProjectSettings, Settings, configured_name
 from core.strict import NAME_PATTERN, suggest
@@ -39,6 +40,11 @@ from tasks.intake import Intake, empty_row
 from tasks.intents import link_intents
 from tasks.lines import Source, estimate_lines, is_file, read_lines, source_name
 from tasks.router_check import check_pilot, check_routers
+
+if TYPE_CHECKING:
+    from tasks import sample
+else:
+    sample = lazy("tasks.sample")
 
 MAX_PROBLEMS = 100
 SPOOL = 4 * 2**20
@@ -194,8 +200,6 @@ class _Taking:
         options = self._options
         if options.pilot is None:
             return
-        # Only here: what counts tokens has no place in memory beside a large file.
-        sample = importlib.import_module("tasks.sample")
         await sample.link_pilot(
             self._ctx,
             conn,

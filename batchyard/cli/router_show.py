@@ -1,9 +1,8 @@
 """`batchyard router show`."""
 
-import importlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.text import Text
@@ -16,10 +15,16 @@ from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import out, plain
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
+from core.lazy import lazy
 from db.connect import Connection
 from db.lessons import newest_job, sample_requests
 from db.router_models import ModelLine, show_model
 from tasks.tags import prompt_and_tags
+
+if TYPE_CHECKING:
+    from routing import drift
+else:
+    drift = lazy("routing.drift")
 
 SAMPLE = 1000
 """Requests of a job that are looked at."""
@@ -58,8 +63,7 @@ def show(
             return line, None
         sample = await sample_requests(conn, project_id, number, SAMPLE)
         pairs = [prompt_and_tags(*one) for one in sample]
-        index = importlib.import_module("routing.drift").drift
-        return line, Drift(number, index(then, *map(list, zip(*pairs, strict=True))))
+        return line, Drift(number, drift.drift(then, *map(list, zip(*pairs, strict=True))))
 
     line, drifted = ask_project(Home.from_env(), project, asked)
     if as_json:
@@ -78,10 +82,9 @@ class Drift(NamedTuple):
 
 
 def _drift(drifted: Drift) -> Iterator[Text]:
-    verdict = importlib.import_module("routing.drift").verdict
     yield Text(f"drift, {job_name(drifted.job)} against the training", style="bold")
     for name, index in drifted.by_name.items():
-        yield Text(f"  {name}: {index:.3f}, {verdict(index)}")
+        yield Text(f"  {name}: {index:.3f}, {drift.verdict(index)}")
 
 
 def _lines(line: ModelLine) -> Iterator[Text]:

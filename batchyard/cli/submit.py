@@ -1,9 +1,8 @@
 """`batchyard submit`."""
 
-import importlib
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,11 +16,17 @@ from batchyard.options import scoring_options, submit_options
 from batchyard.producer import open_producer
 from core.errors import InputError
 from core.ids import DEFAULT_PROJECT, job_name
+from core.lazy import lazy
 from core.money import usd_about, usd_text
 from tasks.lines import estimate_lines
 from tasks.outlook import Outlook, outlook
 from tasks.submit import SubmitOptions
 from tasks.submit import submit as submit_step
+
+if TYPE_CHECKING:
+    from batchyard.cli import watch
+else:
+    watch = lazy("batchyard.cli.watch")
 
 RouteOption = Annotated[
     str | None,
@@ -169,9 +174,7 @@ def _hand_in(file: str, options: SubmitOptions) -> tuple[int, Outlook]:
 
 def _watch(project: str, number: int, *, as_json: bool) -> None:
     sys.stdout.flush()
-    # Only now: what draws tables has no place in memory beside a large file.
-    watching = importlib.import_module("batchyard.cli.watch")
-    watching.watch_job(Home.from_env(), project, number, as_json=as_json)
+    watch.watch_job(Home.from_env(), project, number, as_json=as_json)
 
 
 def _pairs(given: list[str]) -> dict[str, str]:
