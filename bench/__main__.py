@@ -1,6 +1,6 @@
-"""`python -m bench BENCH`: claims, fairness, limits, peers, prompt-cpu, router-cascade,
-router-desk, router-savings or volume; without a name the two that take a minute each: prompt-cpu
-and claims."""
+"""`python -m bench BENCH`: claims, fairness, limits, peers, prompt-cpu, router-budgets,
+router-cascade, router-desk, router-savings or volume; without a name the two that take a minute
+each: prompt-cpu and claims."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from bench import (
     limits,
     peers,
     prompt_cpu,
+    router_budgets,
     router_cascade,
     router_desk,
     router_savings,
@@ -28,6 +29,7 @@ def main() -> int:
     peers.add_arguments(benches.add_parser("peers", help=peers.HELP))
     volume.add_arguments(benches.add_parser("volume", help=volume.HELP))
     fairness.add_arguments(benches.add_parser("fairness", help=fairness.HELP))
+    router_budgets.add_arguments(benches.add_parser("router-budgets", help=router_budgets.HELP))
     router_cascade.add_arguments(benches.add_parser("router-cascade", help=router_cascade.HELP))
     router_desk.add_arguments(benches.add_parser("router-desk", help=router_desk.HELP))
     router_savings.add_arguments(benches.add_parser("router-savings", help=router_savings.HELP))

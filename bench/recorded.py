@@ -12,15 +12,20 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from batchyard.choosing import Sample, train_on
+from batchyard.recognise import Wanted, recognise
+from batchyard.tables import read_table, rows_of, take_rows
 from db.audit import audit
 from db.connect import only_row
 from db.results import stream_results
 from db.router_models import promote, put_model
 from routing.choice_model import ChoiceModel
+from routing.choice_training import train_choice
 from routing.labelled import Labelled
 from routing.model_file import dump
 from tasks.context import Context
@@ -31,6 +36,38 @@ SHARP = 1000
 RESAMPLES = 1000
 LONGEST = 600.0
 ENDED = b"select ended_at is not null from jobs where id = %(job)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """A table of judged prompts, cut in two: a `model` that learned of the `trained` half, and the
+    rest, `data`, without rows that lack a score."""
+
+    model: ChoiceModel
+    trained: Labelled
+    data: Labelled
+
+
+def halves(
+    path: Path, wanted: Wanted, seed: int, *, most: int | None = None, answers: bool = False
+) -> Halves:
+    """Cuts the file's rows in two halves by the seed, the second to `most` rows; the model learns
+    to judge `answers`, too, where that is asked for (minutes, for many candidates). Raises
+    InputError."""
+    table = read_table(path)
+    order = np.random.default_rng(seed).permutation(rows_of(table)).tolist()
+    half = len(order) // 2
+    end = len(order) if most is None else half + most
+    learned = take_rows(table, sorted(order[:half]))
+    trained = recognise(learned, wanted).data
+    model = (
+        train_on(learned, wanted, Sample())[0]
+        if answers
+        else train_choice(trained, wanted.metadata)
+    )
+    data = recognise(take_rows(table, sorted(order[half:end])), wanted).data
+    whole = np.flatnonzero(~np.isnan(data.quality).any(axis=1))
+    return Halves(model, trained, data.take(whole))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +96,7 @@ class Row:
         interval."""
         both = [row for row in self.scores if row in other.scores]
         apart = [self.scores[row] - other.scores[row] for row in both]
-        return float(np.mean(apart)), *_interval(apart)
+        return float(np.mean(apart)), *interval(apart)
 
 
 def name_of(column: str) -> str:
@@ -128,12 +165,17 @@ async def store(ctx: Context, model: ChoiceModel, name: str) -> None:
         await promote(conn, 1, name, version)
 
 
+def line_of(data: Labelled, row: int) -> dict[str, Any]:
+    """A row as a line of input; `user` is what the provider finds its answers by."""
+    tags = dict(data.metadata[row])
+    return {
+        "custom_id": str(row), "prompt": data.prompts[row], "user": str(row), "metadata": tags,
+    }  # fmt: skip
+
+
 async def play(ctx: Context, data: Labelled, route: str) -> Row:
     """The route's job on all rows of the data."""
-    lines = [
-        {"custom_id": str(row), "prompt": prompt, "user": str(row), "metadata": dict(tags)}
-        for row, (prompt, tags) in enumerate(zip(data.prompts, data.metadata, strict=True))
-    ]
+    lines = [line_of(data, row) for row in range(len(data))]
     began = time.perf_counter()
     job = await submit(ctx, lines, SubmitOptions(route=route))
     await until_ended(ctx, job)
@@ -141,8 +183,20 @@ async def play(ctx: Context, data: Labelled, route: str) -> Row:
     return await judged(ctx, data, job, route, seconds)
 
 
-async def judged(ctx: Context, data: Labelled, job: int, route: str, seconds: float) -> Row:
-    """What came out of a job whose custom_ids are numbers of rows; others are left out."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out of a job: the scores by row, US dollars and calls altogether, how many were
+    answered by which step, whether the audit found nothing."""
+
+    scores: dict[int, float]
+    usd: float
+    calls: int
+    steps: Counter[str]
+    audit_ok: bool
+
+
+async def outcome(ctx: Context, data: Labelled, job: int) -> Outcome:
+    """Of a job whose custom_ids are numbers of rows; others have no score."""
     places = {name_of(one): place for place, one in enumerate(data.candidates)}
     scores: dict[int, float] = {}
     cost, calls, steps = 0.0, 0, Counter[str]()
@@ -158,16 +212,24 @@ async def judged(ctx: Context, data: Labelled, job: int, route: str, seconds: fl
                     scores[row] = float(data.quality[row, place])
                     steps[str(told.get("cascade", {"step": 1})["step"])] += 1
         report = await audit(conn, 1, job)
-    quality = list(scores.values())
-    low, high = _interval(quality)
-    usd = 1000 * cost / len(data)
-    shares = {step: round(count / len(quality), 3) for step, count in sorted(steps.items())}
-    mean = float(np.mean(quality))
-    mix = mix_at(data, usd)
-    return Row(route, mean, low, high, usd, mix, shares, calls, seconds, report.ok, scores)
+    return Outcome(scores, cost, calls, steps, report.ok)
 
 
-def _interval(quality: Sequence[float]) -> tuple[float, float]:
+async def judged(ctx: Context, data: Labelled, job: int, route: str, seconds: float) -> Row:
+    """What came out of the route's job on all rows of the data."""
+    found = await outcome(ctx, data, job)
+    quality = list(found.scores.values())
+    low, high = interval(quality)
+    usd = 1000 * found.usd / len(data)
+    shares = {step: round(count / len(quality), 3) for step, count in sorted(found.steps.items())}
+    mean, mix = float(np.mean(quality)), mix_at(data, usd)
+    return Row(
+        route, mean, low, high, usd, mix, shares, found.calls, seconds, found.audit_ok, found.scores
+    )
+
+
+def interval(quality: Sequence[float]) -> tuple[float, float]:
+    """95 % of their mean, by bootstrap."""
     drawn = np.random.default_rng(0).choice(np.array(quality), (RESAMPLES, len(quality)))
     low, high = np.quantile(drawn.mean(axis=1), (0.025, 0.975)).tolist()
     return low, high

@@ -14,12 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from batchyard.choosing import Sample, train_on
-from batchyard.recognise import Wanted, recognise
-from batchyard.tables import read_table, rows_of, take_rows
-from bench.recorded import Row, as_table, name_of, play, store, yard_of
+from batchyard.recognise import Wanted
+from bench.recorded import Row, as_table, halves, name_of, play, store, yard_of
 from bench.yards import BenchYard, fresh_yard, open_context
 from routing.choice_model import ChoiceModel
 from routing.labelled import Labelled
@@ -43,19 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints; 1 where the audit found something."""
-    table = read_table(arguments.data)
-    order = np.random.default_rng(arguments.seed).permutation(rows_of(table))
-    half = len(order) // 2
     wanted = Wanted(candidates=tuple(arguments.candidates.split(",")))
-    model, _ = train_on(take_rows(table, sorted(order[:half].tolist())), wanted, Sample())
-    data = recognise(take_rows(table, sorted(order[half:].tolist())), wanted).data
-    data = data.take(np.flatnonzero(~np.isnan(data.quality).any(axis=1)))
+    cut = halves(arguments.data, wanted, arguments.seed, answers=True)
+    data, model = cut.data, cut.model
     config = yard_of(data, _routes(data, arguments.compare), {})
     with fresh_yard(config, workers=1, flower=False) as yard:
         rows = asyncio.run(_measure(yard, data, model))
     figures = {
         "requests": len(data),
-        "trained_on": half,
+        "trained_on": len(cut.trained),
         "routes": [row.told() for row in rows],
         "scoring_ms": _scoring_cpu(data, model),
         "load": os.getloadavg()[0],

@@ -20,11 +20,21 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 
-from batchyard.choosing import Sample, names, train_on
+from batchyard.choosing import names
 from batchyard.prices_file import read_prices
-from batchyard.recognise import Wanted, recognise
-from batchyard.tables import read_table, rows_of, take_rows
-from bench.recorded import Row, as_table, judged, mix_at, name_of, play, store, until_ended, yard_of
+from batchyard.recognise import Wanted
+from bench.recorded import (
+    Row,
+    as_table,
+    halves,
+    judged,
+    mix_at,
+    name_of,
+    play,
+    store,
+    until_ended,
+    yard_of,
+)
 from bench.yards import BenchYard, fresh_yard, open_context
 from db.audit import audit
 from db.results import stream_results
@@ -58,19 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints; 1 where the audit found something."""
-    table = read_table(arguments.data)
-    order = np.random.default_rng(arguments.seed).permutation(rows_of(table))
-    half = len(order) // 2
     wanted = Wanted(
         candidates=names(arguments.candidates),
         metadata=names(arguments.metadata),
         prices=None if arguments.prices is None else read_prices(arguments.prices),
     )
-    model, seen = train_on(take_rows(table, sorted(order[:half].tolist())), wanted, Sample())
-    rest = sorted(order[half : half + arguments.requests].tolist())
-    data = recognise(take_rows(table, rest), wanted).data
-    data = data.take(np.flatnonzero(~np.isnan(data.quality).any(axis=1)))
-    config = yard_of(data, _routes(seen.data), _verdicts(len(data)))
+    cut = halves(arguments.data, wanted, arguments.seed, most=arguments.requests)
+    data, model = cut.data, cut.model
+    config = yard_of(data, _routes(cut.trained), _verdicts(len(data)))
     config["deployments"][JUDGE] = {
         "provider": "sim",
         "model": JUDGE,
@@ -80,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows, mixed = asyncio.run(_measure(yard, data, model))
     figures = {
         "requests": len(data),
-        "trained_on": half,
+        "trained_on": len(cut.trained),
         "costs": data.costs,
         "routes": [row.told() for row in rows],
         "mixed": mixed,
