@@ -25,7 +25,7 @@ from db.waves import job_waves
 from routing.choice_training import train_choice
 from routing.model_file import dump
 from tasks.context import Context
-from tasks.lifecycle import cancel, pause
+from tasks.lifecycle import cancel, delete, pause
 from tasks.plan import plan, ring_plans
 from tasks.route import route
 from tasks.submit import SubmitOptions, submit
@@ -281,3 +281,17 @@ def test_a_deadline_leaves_no_more_to_one_than_it_can_do(inn: Any) -> None:
     [told] = waves(inn, job)[:1]
     assert told["shares"].get("large", 0) <= 10
     assert told["call_prices"]["large"] > 0
+
+
+def test_a_job_that_is_cancelled_between_two_waves_can_be_deleted_with_all_of_its_plan(
+    inn: Any,
+) -> None:
+    job = routed(inn, budget_nusd=60_000_000)
+    planned(inn, job)
+    inn.run(lambda ctx: cancel(ctx, 1, job))
+    inn.ask(lambda conn, _: end_job(conn, job))
+    assert inn.rows("select status from jobs where id = %s", job) == [("cancelled",)]
+    clean(inn, job)
+    inn.run(lambda ctx: delete(ctx, 1, job))
+    for table in ("waves", "routes", "chunks", "requests"):
+        assert inn.rows(f"select count(*) from {table} where job_id = %s", job) == [(0,)], table
