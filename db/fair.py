@@ -2,12 +2,21 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from core.plan import USUAL
 from db.connect import Connection, statements
 
 SQL = statements("fair")
+
+MOST_URGENT: Final = 8.0
+"""How many times its weight a job may get among its project's jobs to keep its deadline."""
+
+MOST_URGENT_PROJECT: Final = 2.0
+"""The same for its project among projects: what others are due is not for a deadline to take."""
+
+Gone = tuple[str, int]
+"""A deployment, and a job of which nothing waits there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,32 +36,33 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A job with planned chunks on a deployment, as it stands among others. The `reached` ones
-    are None for a newcomer; `limited` says that a budget limits it, `head` is its first chunk,
-    `seconds` are left to its deadline."""
+class NextJob:
+    """A job whose turn comes next on a deployment. Weights are those of now: heavier where a
+    deadline would not be kept otherwise. `head` is the size of its next chunk when that was last
+    looked at; `limited` says that a budget limits it."""
 
     job: int
     project: int
     project_weight: float
     job_weight: float
-    project_reached: float | None
+    project_reached: float
     project_clock: float
-    job_reached: float | None
+    job_reached: float
+    head: int
     limited: bool
-    head: Planned
-    seconds: float | None
-    open: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A row of turns: `job` 0 for a project, both 0 for the deployment's clock."""
+    """A row of turns: `job` 0 for a project, both 0 for the deployment's clock; `head` is the
+    size of a job's next chunk."""
 
+    home: str
     project: int
     job: int
     reached: float
     clock: float = 0.0
+    head: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +76,40 @@ class Bound:
     last: float
 
 
-async def backlog(conn: Connection, home: str, plans: Collection[int]) -> list[Waiting]:
-    """Every job that has something planned on the deployment, by one of the plans, and may
-    run."""
-    params = {"home": home, "plans": [*plans]}
-    rows = await (await conn.execute(SQL["backlog"], params)).fetchall()
-    return [_waiting(*row) for row in rows]
+async def clocks_of(conn: Connection, homes: Collection[str]) -> dict[str, float]:
+    """The deployments' clocks of projects, of those that have served a chunk."""
+    return dict(await (await conn.execute(SQL["clocks"], {"homes": [*homes]})).fetchall())
 
 
-def _waiting(job: int, *row: Any) -> Waiting:
-    fields = [job, *row[:7], Planned(job, *row[7:14]), *row[14:]]
-    return Waiting(*fields)
+async def let_in(conn: Connection, home: str, plans: Collection[int], *, clock: float) -> None:
+    """Gives the jobs a turn that are planned on the deployment by one of the plans and have none
+    yet; `clock` is the deployment's."""
+    await conn.execute(SQL["arrive"], {"home": home, "plans": [*plans], "clock": clock})
 
 
-async def clock_of(conn: Connection, home: str) -> float:
-    """The deployment's clock of projects; 0 before its first chunk."""
-    row = await (await conn.execute(SQL["clock"], {"home": home})).fetchone()
-    return float(row[0]) if row else 0.0
+async def next_jobs(
+    conn: Connection,
+    home: str,
+    *,
+    rate: float,
+    room: int,
+    seen: Collection[int] = (),
+) -> list[NextJob]:
+    """The jobs that come first among those that wait on the deployment, without the `seen` ones:
+    as many as fill a room for so many requests, with one chunk each. `rate` in requests a second
+    is what the deployment does, 0 where nobody knows.
+
+    A job gets `open / seconds left / its share of the rate` times its weight, from 1 to
+    MOST_URGENT, and its project as much of that as MOST_URGENT_PROJECT allows."""
+    params = {
+        "home": home,
+        "rate": rate,
+        "room": room,
+        "seen": [*seen],
+        "most_job": MOST_URGENT,
+        "most_project": MOST_URGENT_PROJECT,
+    }
+    return [NextJob(*row) for row in await (await conn.execute(SQL["next"], params)).fetchall()]
 
 
 async def heads(
@@ -95,27 +122,26 @@ async def heads(
 
 
 async def keep_turns(
-    conn: Connection,
-    home: str,
-    rows: Iterable[Reached],
-    waiting: Iterable[tuple[int, int]],
+    conn: Connection, homes: Collection[str], rows: Iterable[Reached], gone: Iterable[Gone]
 ) -> None:
-    """Writes the rows, and forgets all but what goes on waiting: (project, job) each, job 0 for
-    a project."""
+    """Writes the rows, and forgets who does not wait at these deployments any more: the `gone`,
+    and whoever is stopped, paused or at its end."""
     listed = list(rows)
     await conn.execute(
         SQL["keep"],
         {
-            "home": home,
+            "homes": [row.home for row in listed],
             "projects": [row.project for row in listed],
             "jobs": [row.job for row in listed],
             "reached": [row.reached for row in listed],
             "clocks": [row.clock for row in listed],
+            "heads": [row.head for row in listed],
         },
     )
-    projects, jobs = zip(*pairs, strict=True) if (pairs := [*waiting]) else ((), ())
-    params = {"home": home, "projects": [*projects], "jobs": [*jobs]}
-    await conn.execute(SQL["forget"], params)
+    gone_homes, jobs = zip(*pairs, strict=True) if (pairs := [*gone]) else ((), ())
+    params = {"homes": [*homes], "gone_homes": [*gone_homes], "gone": [*jobs]}
+    if (await conn.execute(SQL["forget"], params)).rowcount:
+        await conn.execute(SQL["forget_projects"], params)
 
 
 async def bound_turns(conn: Connection, deployments: list[str]) -> list[Bound]:

@@ -71,6 +71,8 @@ dispatches = Table(
 # last chunk of every job that waits there ended among its project's jobs, and (job_id 0) of
 # every such project among projects, with the clock of its jobs. Project 0 stands for the
 # deployment itself: the clock of its projects, and in `clock` the last turn of its bound chunks.
+# `head` is how large a job's next chunk was when it was last looked at: who comes next is told by
+# it, without a look at everybody's chunks.
 turns = Table(
     "turns",
     metadata,
@@ -79,6 +81,7 @@ turns = Table(
     Column("job_id", BigInteger, nullable=False),
     Column("reached", Double, nullable=False),
     Column("clock", Double, nullable=False, server_default=ZERO),
+    Column("head", Integer, nullable=False, server_default=ZERO),
     PrimaryKeyConstraint("deployment", "project_id", "job_id"),
     postgresql_with={"fillfactor": "50"},
 )

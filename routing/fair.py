@@ -13,13 +13,7 @@ paid for the time before it came. Whoever waits keeps its place, however small t
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar, cast
-
-MOST_URGENT: Final = 8.0
-"""How many times its weight a job may get among its project's jobs to keep its deadline."""
-
-MOST_URGENT_PROJECT: Final = 2.0
-"""The same for its project among projects: what others are due is not for a deadline to take."""
+from typing import Generic, Protocol, TypeVar, cast
 
 
 class Sized(Protocol):
@@ -94,14 +88,26 @@ class FairQueue(Generic[T]):
     ) -> None:
         self.clock = clock
         self._taken = 0
+        self._newcomers = clock
         self._lines: dict[int, _Line[T]] = {}
         self._groups: dict[int, _Group[T]] = {}
+        self.add(projects, jobs, chunks)
+
+    def add(
+        self,
+        projects: Mapping[int, ProjectTurn],
+        jobs: Mapping[int, JobTurn],
+        chunks: Mapping[int, Iterable[T]],
+    ) -> None:
+        """More that waits, as it stood when the pass began. To be iterated anew, when all that
+        there was has been offered."""
         for id_, project in projects.items():
-            start = clock if project.reached is None else project.reached
-            self._groups[id_] = _Group(project, start)
+            if id_ not in self._groups:
+                start = self._newcomers if project.reached is None else project.reached
+                self._groups[id_] = _Group(project, start)
         for id_, job in jobs.items():
-            clock_ = projects[job.project].clock
-            start = clock_ if job.reached is None else job.reached
+            clock = self._groups[job.project].turn.clock
+            start = clock if job.reached is None else job.reached
             self._lines[id_] = _Line(job, start, chunks[id_])
 
     def __iter__(self) -> Iterator[tuple[int, T]]:
@@ -143,6 +149,10 @@ class FairQueue(Generic[T]):
         """Where the job's last chunk ended among its project's jobs."""
         return self._lines[job].start
 
+    def job_head(self, job: int) -> T | None:
+        """The job's next chunk, None where all in sight were offered."""
+        return self._lines[job].head
+
     def project_reached(self, project: int) -> float:
         """Where the project's last chunk ended among projects."""
         return self._groups[project].start
@@ -150,13 +160,3 @@ class FairQueue(Generic[T]):
     def project_clock(self, project: int) -> float:
         """The clock of the project's jobs."""
         return self._groups[project].clock
-
-
-def urgency(open_requests: int, seconds: float, rate: float) -> float:
-    """How many times its fair share (`rate`, requests a second) a job needs to end within
-    `seconds`: from 1, where the share is enough, to MOST_URGENT. Where nothing is known of the
-    rate there is no haste."""
-    if open_requests <= 0 or rate <= 0:
-        return 1.0
-    needed = open_requests / max(seconds, 1.0)
-    return min(max(needed / rate, 1.0), MOST_URGENT)

@@ -23,11 +23,11 @@ from db.dispatch import (
     stuck_chunks,
     unbind,
 )
-from db.fair import Planned
+from db.fair import Planned, clocks_of
 from db.vitals import Vital, read_vitals
 from routing.policies import POLICIES, Ask, Choice, Line, choose, deal, reach
 from tasks.bounds import bounds_of, same_bounds
-from tasks.fair import ClaimTurns, FairOrder
+from tasks.fair import ClaimTurns, FairOrder, keep_orders
 from tasks.health import OPEN
 
 HORIZON = 30.0
@@ -141,11 +141,7 @@ class Binder:
     async def bind(self) -> int:
         """Binds what there is room for; how many chunks. Those that stand at different
         deployments take turns, request by request."""
-        orders = [
-            order
-            for home, plans in (await planned_work(self._conn)).items()
-            if (order := await self._open(home, plans)) is not None
-        ]
+        orders = await self._orders()
         if not orders:
             return 0
         claims = await ClaimTurns.read(self._conn, [*self._lines])
@@ -154,40 +150,53 @@ class Binder:
         heap = [(0, number) for number in range(len(orders))]
         while heap:
             served, number = heap[0]
+            order = orders[number]
             # An order learns what was taken when it is asked for the next one.
             chunk = next(offers[number], None)
-            if chunk is None or not self._has_room(orders[number].home):
+            if not self._has_room(order.home):
                 heapq.heappop(heap)
-                continue
-            if pieces := self._choose(orders[number], chunk, claims):
+            elif chunk is None:
+                offers[number] = iter(order)
+                if not await self._look(order):
+                    heapq.heappop(heap)
+            elif pieces := self._choose(order, chunk, claims):
                 chosen.extend(pieces)
                 served += sum(one.chunk.size for one in pieces)
                 heapq.heapreplace(heap, (served, number))
-        for order in orders:
-            await order.keep(self._conn)
+        await keep_orders(self._conn, orders)
         if not chosen:
             return 0
         await claims.keep(self._conn)
         return await bind(self._conn, await self._bounded(await self._cut(chosen)))
 
-    async def _open(self, home: str, plans: dict[int, Plan]) -> FairOrder | None:
-        """The order of what stands at a deployment, as much of it as may find room; None where
-        nothing can. What waits for a closed deployment by its plan is not looked at, or it would
-        stand in the way of the rest."""
-        near = {id_: reach(plan, home, self._lines) for id_, plan in plans.items()}
-        able = {id_: names for id_, names in near.items() if names}
-        if not able:
-            return None
-        self._plans.update(plans)
-        rate = self._lines[home].rate if home in self._lines else 0.0
-        order = await FairOrder.open(self._conn, home, able, rate=rate)
-        names = self._within[home] = {name for one in able.values() for name in one}
-        room = sum(max(0, self._lines[name].room) for name in names)
+    async def _orders(self) -> list[FairOrder]:
+        """The orders of what stands at each deployment, as much of it as may find room. What
+        waits for a closed deployment by its plan is not looked at, or it would stand in the way
+        of the rest."""
+        able: dict[str, set[int]] = {}
+        for home, plans in (await planned_work(self._conn)).items():
+            near = {id_: reach(plan, home, self._lines) for id_, plan in plans.items()}
+            if any(near.values()):
+                self._plans.update(plans)
+                able[home] = {id_ for id_, names in near.items() if names}
+                self._within[home] = {name for names in near.values() for name in names}
+        clocks = await clocks_of(self._conn, able) if able else {}
+        orders = []
+        for home, ids in able.items():
+            rate = self._lines[home].rate if home in self._lines else 0.0
+            order = FairOrder(home, ids, clock=clocks.get(home, 0.0), rate=rate)
+            await self._look(order)
+            orders.append(order)
+        return orders
+
+    async def _look(self, order: FairOrder) -> bool:
+        """Whether there is something more in the order for the room that there is."""
+        room = sum(max(0, self._lines[name].room) for name in self._within[order.home])
         chunks = await order.look(self._conn, min(max(room, CHUNK), MOST_AT_ONCE))
-        weighed = [one.id for one in chunks if plans[one.plan_id].choose == "cheapest"]
+        weighed = [one.id for one in chunks if self._plans[one.plan_id].choose == "cheapest"]
         if weighed:
             self._means.update(await mean_sizes(self._conn, weighed))
-        return order
+        return bool(chunks)
 
     def _has_room(self, home: str) -> bool:
         """Whether anything that stands there may find room."""

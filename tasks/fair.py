@@ -6,71 +6,77 @@ lanes claim it is decided by `ClaimTurns`: about half a minute of work may be bo
 newcomer takes its place beside what is sent now, not behind what was bound last.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import repeat
 
 from db.connect import Connection
 from db.fair import (
+    Gone,
+    NextJob,
     Planned,
     Reached,
-    Waiting,
-    backlog,
     bound_turns,
-    clock_of,
     heads,
     keep_last_turns,
     keep_turns,
     last_turns,
+    let_in,
+    next_jobs,
 )
-from routing.fair import MOST_URGENT_PROJECT, FairQueue, JobTurn, ProjectTurn, urgency
+from routing.fair import FairQueue, JobTurn, ProjectTurn
 
 DEEPEST = 2_000
-"""Chunks that one pass looks at, besides every job's first."""
+"""Chunks that one look takes in, besides every job's first."""
+
+SLACK = 800
+"""Requests beyond the room for which jobs are read at once: some chunks are cut or passed by."""
+
+FURTHER = 4
+"""How many times as far each next look goes."""
 
 
 class FairOrder:
     """The planned chunks of one home deployment in fair order. `look` for as many as there is
-    room for and iterate; `take` what is bound, then `keep` the turns in the same transaction."""
+    room for and iterate, and again while there is room left; `take` what is bound, and keep
+    where the turns stand (`keep_orders`) in the same transaction."""
 
     def __init__(
-        self,
-        home: str,
-        plans: Collection[int],
-        clock: float,
-        waiting: list[Waiting],
-        rate: float,
+        self, home: str, plans: Collection[int], *, clock: float = 0.0, rate: float = 0.0
     ) -> None:
+        """What waits at `home` by one of the plans. The deployment's `rate` in requests a second
+        tells which deadlines need haste; its `clock` is that of `clocks_of`."""
         self.home = home
         self._plans = plans
         self._clock = clock
-        self._waiting = {one.job: one for one in waiting}
-        self._jobs, self._projects = _turns(waiting, rate)
+        self._rate = rate
+        self._sight = 0
+        self._jobs: dict[int, NextJob] = {}
+        self._chunks: dict[int, list[Planned]] = {}
         self._asked: dict[int, int] = {}
-        self._chunks: dict[int, list[Planned]] = defaultdict(list)
         self._taken: Counter[int] = Counter()
         self._offered = 0
-        self._queue = self._make(self._chunks)
-
-    @classmethod
-    async def open(
-        cls, conn: Connection, home: str, plans: Collection[int], *, rate: float = 0.0
-    ) -> "FairOrder":
-        """Who waits on `home` by one of the plans; the deployment's `rate` in requests a second
-        tells which deadlines need haste."""
-        clock, waiting = await clock_of(conn, home), await backlog(conn, home, plans)
-        return cls(home, plans, clock, waiting, rate)
+        self._queue: FairQueue[Planned] = FairQueue(clock, {}, {}, {})
 
     async def look(self, conn: Connection, room: int) -> list[Planned]:
-        """The chunks that come into question for about `room` requests."""
-        self._asked = self._depths(room)
-        for chunk in await heads(conn, self.home, self._plans, self._asked):
-            self._chunks[chunk.job].append(chunk)
-        for job, one in self._waiting.items():
-            if job not in self._asked:
-                self._chunks[job].append(one.head)
-        self._queue = self._make(self._chunks)
-        return [chunk for chunks in self._chunks.values() for chunk in chunks]
+        """The chunks that come into question for about `room` requests; again, those of the jobs
+        that come next. None when all have been looked at."""
+        if not self._sight:
+            await let_in(conn, self.home, self._plans, clock=self._clock)
+        elif sum(one.head for one in self._jobs.values()) < self._sight:
+            return []
+        self._sight = max(FURTHER * self._sight, room + SLACK)
+        found = await next_jobs(conn, self.home, rate=self._rate, room=self._sight, seen=self._jobs)
+        depths = self._depths(found, room)
+        chunks: dict[int, list[Planned]] = {job: [] for job in depths}
+        for chunk in await heads(conn, self.home, self._plans, depths):
+            chunks[chunk.job].append(chunk)
+        self._jobs.update((one.job, one) for one in found)
+        self._asked.update(depths)
+        self._chunks.update(chunks)
+        self._queue.add(*_turns(found), chunks)
+        return [chunk for ones in chunks.values() for chunk in ones]
 
     def __iter__(self) -> Iterator[Planned]:
         for job, chunk in self._queue:
@@ -88,74 +94,77 @@ class FairOrder:
 
     def limited(self, job: int) -> bool:
         """Whether a budget limits the job."""
-        return self._waiting[job].limited
+        return self._jobs[job].limited
 
     def weight(self, job: int) -> float:
         """The job's weight times its project's. Not divided by the others', so that it means
         the same in every dispatch."""
-        turn = self._jobs[job]
-        return self._projects[turn.project].weight * turn.weight
+        return self._jobs[job].project_weight * self._jobs[job].job_weight
 
-    async def keep(self, conn: Connection) -> None:
-        """For the next dispatch: where everybody's turns stand now."""
-        still = {job for job in self._waiting if not self._drained(job)}
-        projects = {self._jobs[job].project for job in still}
-        rows = [Reached(0, 0, self._queue.clock)]
-        for id_ in projects:
-            reached, clock = self._queue.project_reached(id_), self._queue.project_clock(id_)
-            rows.append(Reached(id_, 0, reached, clock))
-        for job in still:
-            turn, reached = self._jobs[job], self._queue.job_reached(job)
-            if turn.reached != reached:
-                rows.append(Reached(turn.project, job, reached))
-        waiting = [(id_, 0) for id_ in projects]
-        waiting += [(self._jobs[job].project, job) for job in still]
-        await keep_turns(conn, self.home, rows, waiting)
+    def reached(self) -> Iterator[Reached]:
+        """Where turns stand now that did not stand there before."""
+        queue = self._queue
+        yield Reached(self.home, 0, 0, queue.clock)
+        waiting = [one for one in self._jobs.values() if not self._drained(one.job)]
+        for project in {one.project for one in waiting}:
+            reached, clock = queue.project_reached(project), queue.project_clock(project)
+            yield Reached(self.home, project, 0, reached, clock)
+        for one in waiting:
+            next_ = queue.job_head(one.job)
+            head = next_.size if next_ else self._chunks[one.job][-1].size
+            reached = queue.job_reached(one.job)
+            if (reached, head) != (one.job_reached, one.head):
+                yield Reached(self.home, one.project, one.job, reached, head=head)
+
+    def gone(self) -> Iterator[Gone]:
+        """Who waits here no more."""
+        return ((self.home, job) for job in self._jobs if self._drained(job))
 
     def _drained(self, job: int) -> bool:
-        """Whether all that the job had planned here is bound."""
-        return self._taken[job] == len(self._chunks[job]) < self._asked.get(job, 0)
+        """Whether all that the job had planned here, if anything, is bound."""
+        return self._taken[job] == len(self._chunks[job]) < self._asked[job]
 
-    def _make(self, chunks: dict[int, list[Planned]]) -> FairQueue[Planned]:
-        return FairQueue(self._clock, self._projects, self._jobs, chunks)
-
-    def _depths(self, room: int) -> dict[int, int]:
+    def _depths(self, found: list[NextJob], room: int) -> dict[int, int]:
         """How many chunks to look at of the jobs whose turn it is: as many as would be served
         if all were like the first, and some more. Of the others the first one is enough."""
-        alike = {job: repeat(one.head) for job, one in self._waiting.items()}
+        alike = {one.job: repeat(_Alike(max(1, one.head))) for one in found}
         depths: Counter[int] = Counter()
-        trial = FairQueue(self._clock, self._projects, self._jobs, alike)
+        trial = FairQueue(self._clock, *_turns(found), alike)
         for job, chunk in trial:
             if room <= 0 or depths.total() >= DEEPEST:
                 break
             trial.take(chunk.size)
             depths[job] += 1
             room -= chunk.size
-        return {job: 2 * depth + 1 for job, depth in depths.items()}
+        return {one.job: 2 * depths[one.job] + 1 for one in found}
 
 
-def _turns(
-    waiting: list[Waiting], rate: float
-) -> tuple[dict[int, JobTurn], dict[int, ProjectTurn]]:
-    """Everybody's weights, heavier where a deadline would not be kept otherwise."""
-    weights = {one.project: one.project_weight for one in waiting}
-    sums: dict[int, float] = defaultdict(float)
-    for one in waiting:
-        sums[one.project] += one.job_weight
-    jobs: dict[int, JobTurn] = {}
-    projects: dict[int, ProjectTurn] = {}
-    haste: dict[int, float] = defaultdict(lambda: 1.0)
-    for one in waiting:
-        times = 1.0
-        if one.seconds is not None:
-            share = one.project_weight / sum(weights.values()) * one.job_weight
-            times = urgency(one.open, one.seconds, rate * share / sums[one.project])
-        haste[one.project] = max(haste[one.project], min(times, MOST_URGENT_PROJECT))
-        jobs[one.job] = JobTurn(one.project, one.job_weight * times, one.job_reached)
-        projects[one.project] = ProjectTurn(
-            one.project_weight * haste[one.project], one.project_reached, one.project_clock
-        )
-    return jobs, projects
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """A chunk of which only the size is known."""
+
+    size: int
+
+
+def _turns(found: Iterable[NextJob]) -> tuple[dict[int, ProjectTurn], dict[int, JobTurn]]:
+    """Where the jobs and their projects stand."""
+    projects = {
+        one.project: ProjectTurn(one.project_weight, one.project_reached, one.project_clock)
+        for one in found
+    }
+    return projects, {
+        one.job: JobTurn(one.project, one.job_weight, one.job_reached) for one in found
+    }
+
+
+async def keep_orders(conn: Connection, orders: Collection[FairOrder]) -> None:
+    """For the next dispatch: where everybody's turns stand, and who waits no more."""
+    await keep_turns(
+        conn,
+        [order.home for order in orders],
+        [row for order in orders for row in order.reached()],
+        [one for order in orders for one in order.gone()],
+    )
 
 
 class ClaimTurns:

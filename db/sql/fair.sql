@@ -1,39 +1,83 @@
--- Fair order: who waits for a deployment, where everybody's turns stand, and keeping that.
+-- Fair order: whose turn it is at a deployment, where everybody's turns stand, and keeping that.
 
--- name: backlog
--- Jobs with chunks planned by one of the plans, the first of them, and what is needed to see
--- whether a deadline will be kept. One look into the index of planned chunks a job and plan.
-select j.id, j.project_id, p.weight, j.weight, g.reached, coalesce(g.clock, 0), t.reached,
-  a.limit_nusd is not null or b.limit_nusd is not null, head.id, head.size, head.plan_id,
-  head.candidate, head.excluded, head.among, head.waited, extract(epoch from j.deadline - now())::float8,
-  j.total - coalesce(done.requests, 0)
-from jobs j
-join projects p on p.id = j.project_id
-join accounts a on a.id = j.account_id
-join accounts b on b.id = j.project_account_id
-cross join lateral (
-  select c.* from unnest(%(plans)s::bigint[]) as u (plan_id)
+-- name: arrive
+-- Newcomers begin at the clock: the jobs of which something is planned here by one of the plans
+-- and that have no turn yet, and their projects.
+with new as (
+  select j.id, j.project_id, c.size
+  from jobs j
   cross join lateral (
-    select id, size, plan_id, candidate, excluded, among,
-      extract(epoch from now() - not_before)::float8 as waited
-    from chunks
-    where deployment = %(home)s and plan_id = u.plan_id and job_id = j.id
+    select size from chunks
+    where deployment = %(home)s and plan_id = any(%(plans)s::bigint[]) and job_id = j.id
       and status = 'planned'
-    order by id limit 1
+    limit 1
   ) c
-  order by c.id limit 1
-) head
-left join turns t on t.deployment = %(home)s and t.project_id = j.project_id and t.job_id = j.id
-left join turns g on g.deployment = %(home)s and g.project_id = j.project_id and g.job_id = 0
-left join lateral (
-  select sum(completed + failed + out_of_scope + needs_clarification)::bigint as requests
-  from job_counters
-  where job_id = j.id and j.deadline is not null
-) done on true
-where j.ended_at is null and j.stop is null and not j.paused;
+  where j.ended_at is null and j.stop is null and not j.paused and not exists (
+    select from turns t
+    where t.deployment = %(home)s and t.project_id = j.project_id and t.job_id = j.id)
+)
+insert into turns (deployment, project_id, job_id, reached, head)
+select %(home)s, n.project_id, n.id, coalesce(g.clock, 0), n.size
+from new n
+left join turns g on g.deployment = %(home)s and g.project_id = n.project_id and g.job_id = 0
+union all
+select %(home)s, p.project_id, 0, %(clock)s::float8, 0
+from (select distinct project_id from new) p
+where not exists (select from turns g
+  where g.deployment = %(home)s and g.project_id = p.project_id and g.job_id = 0);
 
--- name: clock
-select reached from turns where deployment = %(home)s and project_id = 0 and job_id = 0;
+-- name: next
+-- The jobs whose turn comes next among those that wait: each project's by the ends of their next
+-- chunks, the projects by where they stand when those are served, until there is no room. For
+-- this a job's next chunk is as large as it was when it was last looked at, so that only the jobs
+-- that are returned need be looked for among the chunks. A job that may come too late for its
+-- deadline is heavier by what its share of the deployment's rate falls short of its need.
+with waits as materialized (
+  select j.id, j.project_id, j.account_id, j.project_account_id, p.weight as project_weight,
+    j.weight, t.reached, t.head, j.total, extract(epoch from j.deadline - now())::float8 as seconds
+  from turns t
+  join jobs j on j.id = t.job_id
+  join projects p on p.id = t.project_id
+  where t.deployment = %(home)s and t.job_id > 0
+    and j.ended_at is null and j.stop is null and not j.paused
+), shares as (
+  select w.*, %(rate)s::float8 * w.weight / sum(w.weight) over (partition by w.project_id)
+    * w.project_weight / (select sum(weight) from projects
+      where id in (select project_id from waits)) as share
+  from waits w
+), hasty as (
+  select s.*, case when seconds is null or share = 0 or share * greatest(seconds, 1) >= total then 1
+    else least(%(most_job)s::float8, greatest(1, (total - coalesce((
+      select sum(completed + failed + out_of_scope + needs_clarification)
+      from job_counters where job_id = s.id), 0)) / (share * greatest(seconds, 1)))) end as times
+  from shares s
+), ends as (
+  select h.id, h.project_id, h.account_id, h.project_account_id, h.reached, h.head,
+    h.weight * h.times as weight,
+    h.project_weight * least(%(most_project)s::float8, max(h.times) over (partition by h.project_id))
+      as project_weight,
+    g.reached as project_reached, g.clock as project_clock,
+    h.reached + h.head / (h.weight * h.times) as job_end
+  from hasty h
+  join turns g on g.deployment = %(home)s and g.project_id = h.project_id and g.job_id = 0
+), merged as (
+  select e.*, e.project_reached + sum(e.head) over (
+    partition by e.project_id order by e.job_end, e.id) / e.project_weight as project_end
+  from ends e
+), lined as (
+  select m.*, sum(head) over (order by project_end, project_id, job_end, id) - head as before
+  from merged m
+)
+select l.id, l.project_id, l.project_weight, l.weight, l.project_reached, l.project_clock,
+  l.reached, l.head, a.limit_nusd is not null or b.limit_nusd is not null
+from lined l
+join accounts a on a.id = l.account_id
+join accounts b on b.id = l.project_account_id
+where l.before < %(room)s and l.id <> all(%(seen)s::bigint[]);
+
+-- name: clocks
+select deployment, reached from turns
+where deployment = any(%(homes)s::text[]) and project_id = 0 and job_id = 0;
 
 -- name: heads
 -- The first planned chunks of some jobs, as many as are asked for.
@@ -54,20 +98,32 @@ cross join lateral (
 order by q.job_id, c.id;
 
 -- name: keep
-insert into turns as t (deployment, project_id, job_id, reached, clock)
-select %(home)s, u.* from
-  unnest(%(projects)s::bigint[], %(jobs)s::bigint[], %(reached)s::float8[], %(clocks)s::float8[])
-    as u
+insert into turns as t (deployment, project_id, job_id, reached, clock, head)
+select * from unnest(%(homes)s::text[], %(projects)s::bigint[], %(jobs)s::bigint[],
+  %(reached)s::float8[], %(clocks)s::float8[], %(heads)s::int[])
 on conflict (deployment, project_id, job_id)
-do update set reached = excluded.reached,
+do update set reached = excluded.reached, head = excluded.head,
   clock = case when t.project_id = 0 then t.clock else excluded.clock end;
 
 -- name: forget
--- Those that do not wait any more: should they come back, they are newcomers.
+-- Those that do not wait any more, as was seen or as their jobs say: should they come back, they
+-- are newcomers.
+with gone as (
+  select * from unnest(%(gone_homes)s::text[], %(gone)s::bigint[]) as u (deployment, job_id)
+  union
+  select t.deployment, t.job_id
+  from turns t
+  left join jobs j on j.id = t.job_id and j.ended_at is null and j.stop is null and not j.paused
+  where t.deployment = any(%(homes)s::text[]) and t.job_id > 0 and j.id is null
+)
+delete from turns t using gone
+where t.deployment = gone.deployment and t.job_id = gone.job_id and t.project_id > 0;
+
+-- name: forget_projects
 delete from turns t
-where deployment = %(home)s and project_id > 0 and not exists (
-  select from unnest(%(projects)s::bigint[], %(jobs)s::bigint[]) as u (project_id, job_id)
-  where u.project_id = t.project_id and u.job_id = t.job_id);
+where t.deployment = any(%(homes)s::text[]) and t.job_id = 0 and t.project_id > 0 and not exists (
+  select from turns u
+  where u.deployment = t.deployment and u.project_id = t.project_id and u.job_id > 0);
 
 -- name: bound
 -- By deployment and job, what is bound and not yet sent: how far the job's service has come, and

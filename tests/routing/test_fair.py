@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing.fair import MOST_URGENT, FairQueue, JobTurn, ProjectTurn, urgency
+from routing.fair import FairQueue, JobTurn, ProjectTurn
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,16 @@ def test_a_heavier_weight_counts_from_now_on() -> None:
     assert gained[2] / gained[1] == pytest.approx(3, rel=0.02)
 
 
-def test_urgency_is_what_a_share_falls_short_by_up_to_the_cap() -> None:
-    assert urgency(1000, seconds=100, rate=20) == 1
-    assert urgency(1000, seconds=100, rate=5) == 2
-    assert urgency(10**6, seconds=100, rate=5) == MOST_URGENT
-    assert urgency(1000, seconds=-5, rate=200) == 5
-    assert urgency(1000, seconds=100, rate=0) == 1
-    assert urgency(0, seconds=100, rate=1) == 1
+def test_what_is_added_in_mid_pass_keeps_the_place_it_had_when_the_pass_began() -> None:
+    queue = FairQueue(5.0, {1: ProjectTurn(1, 5.0, 3.0)}, {1: JobTurn(1, 1)}, {1: [Chunk(10)]})
+    for _ in queue:
+        queue.take(10)
+    assert (queue.job_reached(1), queue.job_head(1)) == (13.0, None)
+    queue.add({1: ProjectTurn(1, 5.0, 3.0)}, {2: JobTurn(1, 2)}, {2: [Chunk(4), Chunk(6)]})
+    queue.add({2: ProjectTurn(1)}, {3: JobTurn(2, 1)}, {3: [Chunk(2)]})
+    offered = []
+    for job, chunk in queue:
+        offered.append((job, chunk.size))
+        queue.take(chunk.size)
+    assert offered == [(3, 2), (2, 4), (2, 6)]
+    assert (queue.job_reached(2), queue.project_reached(2)) == (8.0, 7.0)

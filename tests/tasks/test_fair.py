@@ -130,6 +130,38 @@ def test_a_deadline_takes_no_more_than_twice_its_projects_share_from_others(play
     play(story)
 
 
+def test_what_cannot_go_anywhere_does_not_hide_what_comes_behind_it(play) -> None:
+    """Only the jobs whose turn comes next are looked at; many of them may have to stay."""
+
+    async def story(kit: Kit) -> None:
+        stuck = [await waiting_job(kit, 300, size=100) for _ in range(12)]
+        given_up = b"update chunks set excluded = 1, candidate = 1 where job_id = any(%s)"
+        await kit.conn.execute(given_up, (stuck,))
+        behind = await waiting_job(kit, 50)
+        assert await serve(kit, room=20, rounds=1) == {behind: 20}
+
+    play(story)
+
+
+def test_whose_chunks_are_gone_is_forgotten_when_its_turn_comes(play) -> None:
+    async def story(kit: Kit) -> None:
+        moved = await waiting_job(kit, 500)
+        stays = await waiting_job(kit, 500)
+        await serve(kit, room=40, rounds=1)
+        leave = b"update chunks set status = 'leased' where job_id = %s and status = 'planned'"
+        await kit.conn.execute(leave, (moved,))
+        served = await serve(kit, room=40, rounds=2)
+        assert served == {stays: 80}
+        assert await kit.rows("select job_id from turns where job_id > 0") == [(stays,)]
+        # It comes back as a newcomer, that has saved nothing up.
+        back = b"update chunks set status = 'planned' where job_id = %s and owner is null"
+        await kit.conn.execute(back, (moved,))
+        served = await serve(kit, room=40, rounds=2)
+        assert abs(served[moved] - served[stays]) <= 20
+
+    play(story)
+
+
 def test_who_does_not_wait_any_more_is_forgotten(play) -> None:
     async def story(kit: Kit) -> None:
         await waiting_job(kit, 30)
