@@ -151,11 +151,13 @@ async def refuse_duplicates(conn: Connection, part: int, job_id: int) -> int:
 
 
 class Handed(NamedTuple):
-    """A job just handed in, and (target, body) of its first good requests."""
+    """A job just handed in, how many of its requests a pilot tries, and (target, body) of its
+    first good requests."""
 
     total: int
     refused: int
     limit_nusd: int | None
+    pilot: int | None
     sample: list[tuple[str, str]]
 
 
@@ -165,9 +167,9 @@ async def handed_in(conn: Connection, project_id: int, job_id: int, sample: int)
     job = await (await conn.execute(SQL["handed_in"], where)).fetchone()
     if job is None:
         return None
-    part, total, limit_nusd, refused = job
+    part, total, limit_nusd, refused, pilot = job
     rows = await (await conn.execute(SQL["sample"], {**where, "part": part})).fetchall()
-    return Handed(total, refused, limit_nusd, [(target, body) for target, body in rows])
+    return Handed(total, refused, limit_nusd, pilot, [(target, body) for target, body in rows])
 
 
 async def put_route_chunks(conn: Connection, part: int, job_id: int, total: int) -> int:

@@ -1,6 +1,6 @@
 """What a job that was just handed in may come to: said at submit, when it can still be mended."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -23,13 +23,15 @@ class _Asked(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """`refused` lines failed at once. Under a budget: `output` is the limit in tokens that
-    requests without one of their own get (None where each of the sample has its own), and
-    `bound_nusd` about what all cost at most, at the dearest of their candidates and without
-    second attempts; None without a budget."""
+    """`refused` lines failed at once, `pilot` requests are tried on every candidate first.
+
+    Under a budget: `output` is the limit in tokens that requests without one of their own get
+    (None where each of the sample has its own), and `bound_nusd` about what all cost at most, at
+    the dearest of their candidates and without second attempts; None without a budget."""
 
     total: int
     refused: int
+    pilot: int | None = None
     output: int | None = None
     bound_nusd: int | None = None
 
@@ -40,7 +42,7 @@ async def outlook(ctx: Context, project: str, job_id: int) -> Outlook:
         job = await handed_in(conn, await find_project(conn, project), job_id, SAMPLE)
     if job is None:
         raise NotFoundError(f"There is no job_{job_id} here. `batchyard jobs` lists them")
-    told = Outlook(total=job.total, refused=job.refused)
+    told = Outlook(total=job.total, refused=job.refused, pilot=job.pilot)
     if job.limit_nusd is None or not job.sample:
         return told
     return _with_bound(ctx, job, told)
@@ -61,9 +63,8 @@ def _with_bound(ctx: Context, job: Handed, told: Outlook) -> Outlook:
         output = (own or target.max_output) * (asked.n or 1)
         size = len(body.encode())
         bound += max(price.cost(size, output) for price in prices if price is not None)
-    return Outlook(
-        total=told.total,
-        refused=told.refused,
+    return replace(
+        told,
         output=max(outputs, default=None),
         bound_nusd=bound * (told.total - told.refused) // len(job.sample),
     )

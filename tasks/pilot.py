@@ -22,7 +22,6 @@ from db.lifecycle import put_event
 from db.pilot import Answer, Over, alone, answers, due_pilots, find_over, hold, take_over
 from db.router_models import promote, promoted, put_model
 from tasks.context import Context
-from tasks.sample import failed
 
 if TYPE_CHECKING:
     from tasks import learning
@@ -104,12 +103,12 @@ async def _keep(
 ) -> tuple[str, str]:
     """Stores what was learned, and promotes it if it is better; the event and its sentence."""
     if isinstance(learned, str):
-        return "pilot_failed", failed(learned)
+        return "pilot_failed", _failed(learned)
     info = {**learned.info, "pilot": job_name(over.pilot_id)}
     try:
         version = await put_model(conn, over.project_id, model, "choice", learned.body, info)
     except ConflictError as error:
-        return "pilot_failed", failed(str(error))
+        return "pilot_failed", _failed(str(error))
     if learned.better:
         await promote(conn, over.project_id, model, version)
     scores = ", ".join(f"{name} {mean:.2f}" for name, mean in learned.info["quality"].items())
@@ -131,3 +130,10 @@ def _taken(given: Iterable[Answer], order: Sequence[str]) -> dict[int, int]:
         if one.completed and (there is None or place < rank.get(there.candidate, len(rank))):
             best[one.seq] = one
     return {seq: one.linked_seq for seq, one in best.items()}
+
+
+def _failed(why: str) -> str:
+    """What is said of a pilot that taught nothing."""
+    return (
+        f"the pilot taught nothing: {why}. The job goes on in the order of its route's candidates"
+    )

@@ -6,8 +6,11 @@ As many as a share of the budget covers at most, so that the pilot never spends 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from math import ceil
 
+from core.errors import InputError
 from core.ids import job_name
+from core.money import usd_about
 from core.pilot import LEAST_SAMPLE, PilotOptions
 from core.size import Size
 from db.connect import Connection
@@ -25,6 +28,8 @@ from tasks.tags import prompt_and_tags
 
 POOL = 10
 MOST_VALUES = 20
+NO_BOUND = 1 << 62
+"""Nano-dollars above any budget."""
 
 
 async def link_pilot(
@@ -37,25 +42,22 @@ async def link_pilot(
     route: str,
     budget_nusd: int | None,
     scorer: str | None,
-) -> int | None:
+) -> int:
     """Samples a job's requests into a linked job that it waits for, in the transaction of the
-    submit; the linked job's id. None where the sample would be too small: then the job goes on
-    without, which its history tells."""
+    submit; the linked job's id. Raises InputError where the sample would be too small: whoever
+    asks for a pilot does not want the job without one."""
     limit = POOL * options.requests
     drawn = await pool(conn, part, job_id, route, limit=limit, seed=job_id)
     chosen = [
         drawn[at] for at in stratified(_strata(drawn, options.gold), options.requests, job_id)
     ]
-    why = f"only {len(chosen)} requests go by the route {route}"
-    if budget_nusd is not None and len(chosen) >= LEAST_SAMPLE:
-        chosen = _affordable(context, route, chosen, int(budget_nusd * options.share))
-        why = (
-            f"{options.share:.0%} of the budget covers {len(chosen)} requests on all candidates "
-            "for certain. Give requests a max_tokens, or the pilot a larger share"
-        )
     if len(chosen) < LEAST_SAMPLE:
-        await put_event(conn, job_id, "pilot_failed", {"message": failed(why)})
-        return None
+        raise InputError(
+            f"Only {len(chosen)} requests go by the route {route}, and a pilot takes at least "
+            f"{LEAST_SAMPLE}. Leave out --pilot, or send more"
+        )
+    if budget_nusd is not None:
+        chosen = _affordable(context, route, chosen, budget_nusd, options)
     names = context.settings.routes[route].candidates
     rows = [(one.seq + 1, _row(one, name)) for one in chosen for name in names]
     new = NewLinked(
@@ -76,13 +78,6 @@ async def link_pilot(
     told = {"requests": len(chosen), "asked_for": options.requests, "gold": options.gold}
     await put_event(conn, job_id, "pilot", {**told, "by": job_name(new.id)})
     return new.id
-
-
-def failed(why: str) -> str:
-    """What is said of a pilot that taught nothing."""
-    return (
-        f"the pilot taught nothing: {why}. The job goes on in the order of its route's candidates"
-    )
 
 
 def _strata(drawn: Sequence[Drawn], gold: str) -> list[tuple[str, ...]]:
@@ -107,21 +102,44 @@ def telling(tags: Sequence[Mapping[str, str]], gold: str) -> list[str]:
 
 
 def _affordable(
-    context: Context, route: str, chosen: Sequence[Drawn], room_nusd: int
+    context: Context,
+    route: str,
+    chosen: Sequence[Drawn],
+    budget_nusd: int,
+    options: PilotOptions,
 ) -> list[Drawn]:
-    """As many of these as cost no more than that on all candidates; the others go by lot."""
+    """As many of these as cost no more than the pilot's share on all candidates; the others go
+    by lot. Raises InputError where they would be too few."""
     target = resolve_target(route, context.settings)
     output = target.max_output if target else 0
     bounds = [
         _bound(context, route, counted.size(output))
         for counted in count_many([one.body.encode() for one in chosen])
     ]
+    room = int(budget_nusd * options.share)
     kept, spent = [], 0
     for at in sorted(range(len(chosen)), key=lambda one: blake2b(str(one).encode()).digest()):
-        if spent + bounds[at] <= room_nusd:
+        if spent + bounds[at] <= room:
             spent += bounds[at]
             kept.append(at)
+    if len(kept) < LEAST_SAMPLE:
+        raise InputError(
+            f"{options.share:.0%} of the budget covers a pilot of {len(kept)} requests for "
+            f"certain, and {LEAST_SAMPLE} are the least. {_remedy(bounds, options.share)}"
+        )
     return [chosen[at] for at in sorted(kept)]
+
+
+def _remedy(bounds: Sequence[int], share: float) -> str:
+    """What would make room for a pilot of all requests with such bounds."""
+    whole = sum(bounds)
+    if whole >= NO_BOUND:
+        return "A candidate has no price, so a pilot has no bound: give it one under deployments"
+    enough = usd_about(ceil(1.05 * whole / share))
+    return (
+        f"All {len(bounds)} may cost ${usd_about(whole)} on all candidates: give a budget of "
+        f"${enough}, a larger --pilot-share, or the requests a smaller max_tokens"
+    )
 
 
 def _bound(context: Context, route: str, size: Size) -> int:
@@ -129,7 +147,7 @@ def _bound(context: Context, route: str, size: Size) -> int:
     more than any budget."""
     lines = [context.settings.lines(name)[0] for name in context.settings.routes[route].candidates]
     bounds = [bound_nusd(size, context.deployments[line], limited=True) for line in lines]
-    return sum(1 << 62 if bound is None else bound for bound in bounds)
+    return sum(NO_BOUND if bound is None else bound for bound in bounds)
 
 
 def _row(one: Drawn, candidate: str) -> Row:

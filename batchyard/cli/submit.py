@@ -125,28 +125,34 @@ def _go(file: str, options: SubmitOptions, *, watch: bool, as_json: bool) -> Non
         put_json({"id": job_name(number), **_ahead_json(ahead)})
     else:
         put_line(job_name(number))
-        _say(job_name(number), ahead, options.budget_nusd, watch=watch)
+        _say(job_name(number), ahead, options, watch=watch)
     if watch:
         _watch(options.project, number, as_json=as_json)
 
 
 def _ahead_json(ahead: Outlook) -> dict[str, object]:
     told: dict[str, object] = {"requests": ahead.total, "refused": ahead.refused}
+    if ahead.pilot is not None:
+        told["pilot"] = ahead.pilot
     if ahead.bound_nusd is not None:
         told |= {"default_output": ahead.output, "bound_usd": usd_text(ahead.bound_nusd)}
     return told
 
 
-def _say(job: str, ahead: Outlook, budget_nusd: int | None, *, watch: bool) -> None:
+def _say(job: str, ahead: Outlook, options: SubmitOptions, *, watch: bool) -> None:
     """What people should know before they go on."""
     if ahead.refused:
         lines = "1 line was" if ahead.refused == 1 else f"{ahead.refused:,} lines were"
         put_note(f"{lines} refused: batchyard errors {job}")
     if ahead.output is not None:
         put_note(f"requests without max_tokens may answer with up to {ahead.output:,} tokens")
-    if ahead.bound_nusd is not None and budget_nusd is not None:
+    if ahead.pilot is not None and options.pilot is not None:
+        less = f" of the {options.pilot.requests:,} asked for, as its share of the budget covers"
+        whole = ahead.pilot >= options.pilot.requests
+        put_note(f"a pilot tries {ahead.pilot:,} requests first{'' if whole else less}")
+    if ahead.bound_nusd is not None and options.budget_nusd is not None:
         most = f"all calls together cost at most about ${usd_about(ahead.bound_nusd)}"
-        over = ahead.bound_nusd > budget_nusd
+        over = ahead.bound_nusd > options.budget_nusd
         put_note(f"{most}{'; the budget may end the job before its last request' if over else ''}")
     if not watch:
         requests = "1 request" if ahead.total == 1 else f"{ahead.total:,} requests"

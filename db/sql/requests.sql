@@ -76,7 +76,8 @@ group by s.seq / %(size)s::int order by s.seq / %(size)s::int;
 -- name: handed_in
 -- A job just handed in: the lines refused are its only failures so far.
 select j.part, j.total, a.limit_nusd, coalesce((
-  select sum(failed) from job_counters where job_id = j.id and deployment = ''), 0)::int
+  select sum(failed) from job_counters where job_id = j.id and deployment = ''), 0)::int,
+  (select (data ->> 'requests')::int from job_events where job_id = j.id and kind = 'pilot')
 from jobs j join accounts a on a.id = j.account_id
 where j.project_id = %(project_id)s and j.id = %(job_id)s;
 

@@ -1,6 +1,7 @@
 """A sample is tried on every candidate, a router learns of it, and the rest is routed by that."""
 
 import json
+import re
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.money import Price
+from core.money import Price, to_nusd
 from core.pilot import PilotOptions
 from core.settings import Settings
 from db.finish import end_job
@@ -164,11 +165,26 @@ def test_a_budget_bounds_the_pilot_to_its_share(inn) -> None:
     assert 0 < bounds <= 0.2 * 10**9
 
 
-def test_a_budget_that_covers_no_pilot_is_told_and_the_job_goes_on(inn) -> None:
-    job_id = start(inn, budget_nusd=10**7)
-    assert inn.rows("select count(*) from jobs") == [(1,)]
-    assert "covers 0 requests on all candidates" in inn.ask(job_view, job_id).lesson
-    assert inn.rows("select status from chunks") == [("ready",)]
+def test_a_budget_that_covers_no_pilot_is_refused_with_one_that_would(inn) -> None:
+    with pytest.raises(InputError, match="a pilot of 0 requests for certain") as told:
+        start(inn, budget_nusd=10**7)
+    assert inn.rows("select count(*) from jobs") == [(0,)]
+    enough = re.search(r"a budget of \$([\d.]+),", str(told.value))
+    assert enough is not None
+    job_id = start(inn, budget_nusd=to_nusd(Decimal(enough[1])))
+    assert inn.ask(job_view, job_id).linked[0].total == 200
+
+
+def test_too_few_requests_for_a_pilot_are_refused(inn) -> None:
+    with pytest.raises(InputError, match="Only 0 requests go by the route smart"):
+        within(
+            inn,
+            lambda ctx: submit(
+                ctx,
+                [{"prompt": "a", "model": "small", "metadata": {"label": "a"}}] * 30,
+                SubmitOptions(route="smart", pilot=OPTIONS, gold="label"),
+            ),
+        )
 
 
 def test_a_pilot_needs_a_router_and_a_size(inn) -> None:
