@@ -17,7 +17,7 @@ from core.work import Entry
 from db.audit import audit
 from db.connect import Connection
 from db.dispatch import Binding, bind
-from db.finish import end_job
+from db.finish import drop_unsent, end_job
 from db.lease import claim
 from db.processes import register
 from db.router_models import promote, put_model
@@ -127,20 +127,28 @@ class Desk:
         await bind(self._conn, [Binding(*row, "", 1.0) for row in await rows.fetchall()])
 
 
-def run(inn: Any, job: int, cost: Callable[[Entry], int], config: Settings | None = None) -> int:
-    """Plans and answers, turn by turn, until the job has ended; how many calls."""
+def run(
+    inn: Any,
+    job: int,
+    cost: Callable[[Entry], int],
+    config: Settings | None = None,
+    *,
+    turns: int | None = None,
+) -> int:
+    """Plans and answers, turn by turn, so many or until the job has ended; how many calls."""
 
     async def story(ctx: Context) -> int:
         calls = 0
         async with ctx.pool.connection() as conn:
             owner = await register(conn, kind="worker", host="test", pid=1, lease=60.0)
             desk = Desk(conn, owner)
-            for _ in range(300):
+            for _ in range(turns or 300):
                 await plan(at(ctx, config), job)
                 calls += await desk.answer(cost)
                 if await end_job(conn, job):
                     return calls
-        raise AssertionError("the job does not end")
+        assert turns, "the job does not end"
+        return calls
 
     return int(inn.run(story))
 
@@ -295,3 +303,16 @@ def test_a_job_that_is_cancelled_between_two_waves_can_be_deleted_with_all_of_it
     inn.run(lambda ctx: delete(ctx, 1, job))
     for table in ("waves", "routes", "chunks", "requests"):
         assert inn.rows(f"select count(*) from {table} where job_id = %s", job) == [(0,)], table
+
+
+def test_a_deadline_that_comes_between_two_waves_ends_the_job_with_what_it_has(inn: Any) -> None:
+    job = routed(inn, budget_nusd=60_000_000)
+    gone = run(inn, job, half, turns=3)
+    assert 0 < gone < 120
+    inn.rows("update jobs set deadline = now() where id = %s", job)
+    inn.ask(lambda conn, _: drop_unsent(conn))
+    assert planned(inn, job) == f"job_{job} needs no wave now"
+    assert inn.ask(lambda conn, _: end_job(conn, job)) == "expired"
+    facts = inn.ask(audit, job).facts
+    assert (facts["completed"], facts["expired"]) == (gone, 120 - gone)
+    clean(inn, job)
