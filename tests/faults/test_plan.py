@@ -1,4 +1,4 @@
-"""A job that is decided as a whole, on a running yard whose control worker is killed in mid-plan."""
+"""A job that is decided as a whole, on a running yard: its control worker dies in mid-plan."""
 
 import json
 from collections.abc import Iterator
