@@ -22,6 +22,9 @@ log = structlog.get_logger()
 EVERY = 2.0
 RATE_SECONDS = 10.0
 """How far back the rate of calls looks."""
+LEAST_RATE = 0.001
+"""Calls a second below which a rate has ebbed away: a mean alone never gets there, and becomes
+smaller than a `real` can hold within a quarter of an hour."""
 MEMORY_CALLS = 32
 """How many answers make up a mean, roughly."""
 FORGET_AFTER = 60.0
@@ -67,7 +70,8 @@ class _Pulse:
         self.output.follow(sum(meters.output_tokens.counts), meters.output_tokens.sum)
         calls = sum(meters.latency.counts) + _failed(meters)
         weight = 1 - math.exp(-seconds / RATE_SECONDS)
-        self.rate += ((calls - self.calls) / seconds - self.rate) * weight
+        rate = self.rate + ((calls - self.calls) / seconds - self.rate) * weight
+        self.rate = rate if rate >= LEAST_RATE else 0.0
         self.calls = calls
 
 

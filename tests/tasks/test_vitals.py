@@ -36,6 +36,23 @@ def test_means_follow_the_calls_and_the_rate_ebbs_when_they_end() -> None:
     assert idle.rate < 1
 
 
+def test_a_call_after_a_long_rest_can_be_written_down(inn: Any) -> None:
+    meters = Meters()
+    vitals = Vitals(meters, now=0.0)
+    meters.of("small").latency.add(300)
+    for second in range(2, 1802, 2):
+        vitals.read(float(second))
+    meters.flying["small"] = 1
+
+    async def story(ctx: Any) -> dict[str, Vital]:
+        async with ctx.pool.connection() as conn:
+            kit = await Kit.open(conn)
+            await put_vitals(conn, kit.owner, vitals.read(1804.0))
+            return await read_vitals(conn)
+
+    assert inn.run(story)["small"] == Vital("small", 1, 1)
+
+
 def test_processes_are_summed_and_the_dead_are_not_heard(inn: Any) -> None:
     async def story(ctx: Any) -> dict[str, Vital]:
         async with ctx.pool.connection() as conn:
