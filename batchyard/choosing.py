@@ -12,6 +12,7 @@ from core.errors import InputError
 from routing.acceptance_training import train_acceptance
 from routing.choice_model import ChoiceModel
 from routing.choice_training import train_choice
+from routing.drift import portrait
 from routing.labelled import Labelled
 
 
@@ -48,6 +49,7 @@ def train_on(table: Table, wanted: Wanted, sample: Sample) -> tuple[ChoiceModel,
         **told,
         "cpu_s": round(time.process_time() - began, 2),
         "data": _digest(seen),
+        "portrait": portrait(seen.data.prompts, seen.data.metadata, wanted.metadata),
     }
     return replace(model, info=info, acceptance=acceptance), seen
 

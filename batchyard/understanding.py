@@ -15,6 +15,7 @@ from core.errors import InputError
 from core.intents import IntentFile
 from providers.config_problems import problems_of
 from providers.intent_files import read_intents
+from routing.drift import INTENT, portrait
 from routing.intent_figures import measure_intents
 from routing.intent_model import IntentModel
 from routing.intent_training import Examples, IntentData, train_intents
@@ -75,7 +76,12 @@ def train_from(sources: Sources) -> tuple[IntentModel, tuple[str, ...]]:
         model = train_intents(data, encoder, sources.seed)
     except ValueError as error:
         raise InputError(f"Nothing to train on: {error}.") from error
-    info = {**model.info, "cpu_s": round(time.process_time() - began, 2)}
+    told = [{INTENT: label} for label in found.train.labels]
+    info = {
+        **model.info,
+        "cpu_s": round(time.process_time() - began, 2),
+        "portrait": portrait(found.train.texts, told, [INTENT]),
+    }
     return replace(model, info=info), _lines(model)
 
 

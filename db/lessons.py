@@ -99,3 +99,11 @@ async def _lessons(
     params = {**where, "part": part, "scorer": scorer or names[0], "limit": limit}
     cursor = await conn.execute(SQL["lessons"], params)
     return [Lesson._make((*one, gold)) for one in await cursor.fetchall()]
+
+
+async def told_intents(conn: Connection, project_id: int, job_id: int) -> dict[str, int]:
+    """How many of a job's requests were told to be about what; `out_of_scope` and
+    `needs_clarification` are those that ended so. Empty where nobody told."""
+    where = {"project_id": project_id, "job_id": job_id}
+    rows = await (await conn.execute(SQL["intents"], where)).fetchall()
+    return {str(name): int(count) for name, count in rows if name}

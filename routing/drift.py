@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
+INTENT: Final = "intent"
+"""The column of what prompts are about, in the portrait of a model of intents."""
 SLIGHT: Final = 0.1
 LARGE: Final = 0.25
 _LEAST: Final = 1e-3

@@ -17,7 +17,7 @@ from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
 from core.lazy import lazy
 from db.connect import Connection
-from db.lessons import newest_job, sample_requests
+from db.lessons import newest_job, sample_requests, told_intents
 from db.router_models import ModelLine, show_model
 from tasks.tags import prompt_and_tags
 
@@ -58,16 +58,17 @@ def show(
     async def asked(conn: Connection, project_id: int) -> tuple[ModelLine, Drift | None]:
         line = await show_model(conn, project_id, model, version)
         number = job_number(job) if job else await newest_job(conn, project_id)
-        then = line.info.get("portrait")
-        if then is None or number is None:
+        if "portrait" not in line.info or number is None:
             return line, None
-        sample = await sample_requests(conn, project_id, number, SAMPLE)
-        pairs = [prompt_and_tags(*one) for one in sample]
-        return line, Drift(number, drift.drift(then, *map(list, zip(*pairs, strict=True))))
+        return line, await _look(conn, project_id, line, number)
 
     line, drifted = ask_project(Home.from_env(), project, asked)
     if as_json:
-        told = drifted and {"job": job_name(drifted.job), "index": drifted.by_name}
+        told = drifted and {
+            "job": job_name(drifted.job),
+            "index": drifted.by_name,
+            "ended": drifted.ended,
+        }
         put_json(model_json(line) | {"drift": told})
         return
     for text in (*_lines(line), *(_drift(drifted) if drifted else ())):
@@ -75,16 +76,39 @@ def show(
 
 
 class Drift(NamedTuple):
-    """How far a job's requests are from those of a training, by what was compared."""
+    """How far a job's requests are from those of a training, by what was compared; which shares
+    of them ended without a call, where intents are told apart."""
 
     job: int
     by_name: dict[str, float]
+    ended: dict[str, float]
+
+
+async def _look(conn: Connection, project_id: int, line: ModelLine, job: int) -> Drift:
+    sample = await sample_requests(conn, project_id, job, SAMPLE)
+    pairs = [prompt_and_tags(*one) for one in sample]
+    then = line.info["portrait"]
+    index = drift.drift(then, *map(list, zip(*pairs, strict=True)))
+    if drift.INTENT not in index:
+        return Drift(job, index, {})
+    told = await told_intents(conn, project_id, job)
+    shares = {name: count / sum(told.values()) for name, count in told.items()}
+    ended = {
+        "out of scope": shares.get("out_of_scope", 0.0),
+        "asked about": shares.pop("needs_clarification", 0.0),
+    }
+    del index[drift.INTENT]  # what requests say of themselves is not what the model told
+    if told:
+        index[drift.INTENT] = drift.stability(then["tags"][drift.INTENT], shares)
+    return Drift(job, index, ended if told else {})
 
 
 def _drift(drifted: Drift) -> Iterator[Text]:
     yield Text(f"drift, {job_name(drifted.job)} against the training", style="bold")
     for name, index in drifted.by_name.items():
         yield Text(f"  {name}: {index:.3f}, {drift.verdict(index)}")
+    for name, share in drifted.ended.items():
+        yield Text(f"  {name}: {share:.1%} of its requests")
 
 
 def _lines(line: ModelLine) -> Iterator[Text]:
@@ -93,7 +117,8 @@ def _lines(line: ModelLine) -> Iterator[Text]:
         title.append("  promoted", style="green")
     yield title
     yield Text(f"made {when(line.created_at)}, {plain(line.size)} bytes", style="dim")
-    width = max((len(name) for name in line.info), default=0)
-    for name, value in line.info.items():
-        told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        yield Text(f"  {name:<{width}}  {told}")
+    told = {name: value for name, value in line.info.items() if name != "portrait"}
+    width = max(map(len, told), default=0)
+    for name, value in told.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield Text(f"  {name:<{width}}  {text}")

@@ -42,6 +42,16 @@ join requests q on q.part = j.part and q.job_id = j.id
 where j.project_id = %(project_id)s and j.id = %(job_id)s
 order by q.seq limit %(count)s;
 
+-- name: intents
+-- What a job's requests were told to be about, and how many ended by that without a call.
+select coalesce(u.intent, ''), count(*) from jobs j
+join routes r on r.part = j.part and r.job_id = j.id cross join lateral unnest(r.intents) as u (intent)
+where j.project_id = %(project_id)s and j.id = %(job_id)s group by 1
+union all
+select r.status, count(*) from jobs j join results r on r.part = j.part and r.job_id = j.id
+where j.project_id = %(project_id)s and j.id = %(job_id)s
+  and r.status in ('out_of_scope', 'needs_clarification') group by 1;
+
 -- name: newest
 select max(id) from jobs where project_id = %(project_id)s and kind = 'live';
 

@@ -94,3 +94,29 @@ def test_what_cannot_be_trained_is_told(program: Any, options: tuple[str, ...], 
     done = program("router", "train", "--task", "intent", *options)
     assert done.code == 2
     assert said in done.err
+
+
+def test_a_job_is_compared_with_what_its_intents_were_trained_on(
+    inn: Any, program: Any, tmp_path: Path
+) -> None:
+    where = {"BATCHYARD_DATABASE_URL": inn.database_url}
+    data = table(tmp_path / "train.jsonl", 20, 0)
+    inn.submit(["a"])
+    program("router", "train", "--task", "intent", "--data", str(data), "--name", "said", **where)
+    texts, labels = spoken(10, 1)
+    job = inn.submit([{"prompt": text} for text in texts])
+    shown = ("router", "show", "said", "--json")
+    assert set(program(*shown, **where).json["drift"]["index"]) == {"length"}
+    at = {"part": inn.part(job), "job_id": job, "round": 1}
+    [(chunk,)] = inn.rows("select id from chunks where job_id = %s", job)
+    told = list(labels[:20])
+    inn.put(
+        "routes", **at, chunk_id=chunk, seqs=list(range(20)), plan_ids=[1] * 20,
+        tokens=[1] * 20, reasons="{}", intents=told, intent_probability=[0.9] * 20,
+    )  # fmt: skip
+    for seq in range(20, 30):
+        inn.put("results", **at, seq=seq, status="out_of_scope", commit_id=1)
+    drifted = program(*shown, **where).json["drift"]
+    assert drifted["ended"] == {"out of scope": 1 / 3, "asked about": 0}
+    assert drifted["index"]["intent"] > 0.25
+    assert "out of scope: 33.3% of its requests" in program("router", "show", "said", **where).out
