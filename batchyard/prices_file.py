@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from core.errors import InputError
+from providers.yaml_text import load_yaml
 from routing.model_state import Array
 
 ANSWER_TOKENS: Final = 200  # of an answer that is not there to be counted
@@ -36,7 +37,7 @@ def read_prices(path: Path) -> dict[str, CallPrice]:
     """Prices from YAML or JSON: `candidate: {input: 0.2, output: 0.6}` in US dollars per
     million tokens, `{call: 0.001}` per call. Raises InputError."""
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        told = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(told, dict) or not told:

@@ -24,7 +24,8 @@ from batchyard.embedded.valkey import EmbeddedValkey
 from batchyard.environment import outside
 from batchyard.files import put_base_urls, put_environment, settings_file, write_private
 from batchyard.watching import metrics_address
-from core.settings import ProviderSettings, Settings
+from core.provider import ProviderSettings
+from core.settings import Settings
 from providers.secrets import SECRET_NAME, key_names
 from providers.simulator.profile import load_profile
 from workers.address import keeps_limits

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.cascade import CascadeSettings, check_cascade
 from core.checks import Checks, Policy
@@ -22,6 +22,15 @@ class CheckSettings(Strict):
     truncated: Policy = "accept"
     invalid: Policy | None = None
     json_schema: dict[str, Any] | Literal["request"] | None = None
+
+    @model_validator(mode="after")
+    def _schema_counts(self) -> "CheckSettings":
+        if self.json_schema is not None and self.invalid == "accept":
+            fix = "Write invalid: next (or retry, or fail), or leave the schema out"
+            raise SettingsError(
+                Problem(("json_schema",), "counts for nothing: what is invalid is accepted", fix)
+            )
+        return self
 
     def resolved(self) -> Checks:
         """As plans carry them."""
@@ -64,6 +73,17 @@ class RouteSettings(Strict):
     max_output: int = Field(default=4096, gt=0)
     max_attempts: int = Field(default=6, ge=1, le=100)
     checks: CheckSettings = CheckSettings()
+
+    @field_validator("candidates", "too_long", "refused")
+    @classmethod
+    def _names_each_once(cls, value: list[str]) -> list[str]:
+        again = [place for place, name in enumerate(value) if name in value[:place]]
+        if again:
+            fix = "Name each deployment once; weights and limits say how much it gets"
+            raise SettingsError(
+                *(Problem((place,), f"{value[place]} is there already", fix) for place in again)
+            )
+        return value
 
     @model_validator(mode="after")
     def _has_the_router_it_goes_by(self) -> "RouteSettings":

@@ -14,41 +14,18 @@ Shape::
 
 import hashlib
 import json
-import re
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from core.plan import MOST_CANDIDATES
+from core.provider import LimitSettings, ProviderSettings
 from core.route import RouteSettings
-from core.strict import Name, Problem, SettingsError, Strict, suggest
+from core.strict import Name, Problem, SettingsError, Strict, is_host, suggest
 
 LINE_MARK: Final = "#"
 """Between a deployment's name and the number of its line; no name can hold it."""
-
-_REFERENCE: Final = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)")
-# A server and a path: no user and password, which logs would show, and no query.
-_ADDRESS: Final = re.compile(
-    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[^?#@\s]*)?"
-)
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_CREDENTIAL_HEADERS: Final = frozenset(
-    {"authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"}
-)
-
-
-def _reference(value: str) -> str:
-    if not _REFERENCE.fullmatch(value):
-        raise SettingsError(
-            Problem(
-                (),
-                "is not a reference to a key",
-                "Put the key in the environment and write api_key: env:NAME, "
-                "or in a file and write api_key: file:/path",
-            )
-        )
-    return value
 
 
 def configured_name(line: str) -> str:
@@ -64,146 +41,6 @@ def key_scope(provider: str, number: int) -> str:
 def project_scope(project: str) -> str:
     """What the limits of a project are called by."""
     return f"project:{project}"
-
-
-class LimitSettings(Strict):
-    """Requests and tokens per minute, and calls at once. Tokens are counted together (`tpm`),
-    or input and output apart where the provider does so. What is not declared is not limited:
-    for a deployment, it is learnt from what the provider says and from its 429s."""
-
-    rpm: int | None = Field(default=None, gt=0)
-    tpm: int | None = Field(default=None, gt=0)
-    input_tpm: int | None = Field(default=None, gt=0)
-    output_tpm: int | None = Field(default=None, gt=0)
-    in_flight: int | None = Field(default=None, gt=0)
-
-
-class KeySettings(Strict):
-    """One of a provider's keys, by reference, and what its account allows over all models
-    together."""
-
-    key: str
-    limits: LimitSettings = LimitSettings()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_short_for_a_key(cls, value: Any) -> Any:
-        return {"key": value} if isinstance(value, str) else value
-
-    @field_validator("key")
-    @classmethod
-    def _is_a_reference(cls, value: str) -> str:
-        return _reference(value)
-
-
-class HealthSettings(Strict):
-    """How a server of your own is watched: with a GET, without a key, every so many seconds.
-    `path` is the path on the server, such as /health; without one it is `/models` below the
-    `base_url`. `true` and `false` are short for `{on: true}` and `{on: false}`."""
-
-    on: bool = True
-    path: str | None = Field(default=None, pattern=r"^/[^?#@\s]*$")
-    every: float = Field(default=10.0, ge=1, le=3600)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_on_or_off(cls, value: Any) -> Any:
-        return {"on": value} if isinstance(value, bool) else value
-
-
-class ProviderSettings(Strict):
-    """Who serves. `simulator` and `local` are started by `batchyard up` itself, unless a
-    `base_url` says where one listens already.
-
-    `base_url` is what stands before `/chat/completions`; without one, kind `openai` is
-    OpenAI itself. `api_key` is a reference: `env:NAME` or `file:/path`. `keys` are several of
-    them, of which each makes a line of every deployment. `timeout` is in seconds for a whole
-    call. `headers` go with every call and hold no secret. A key is sent
-    over plain http only to this machine, or where `plain_http` allows it. `profile` is what
-    a simulator simulates. `quota_wait` (seconds) is how long a used-up quota parks a deployment
-    where the provider names no time. `health` watches a server of your own; `local` ones are
-    watched unless it is false.
-    """
-
-    kind: Literal["openai", "simulator", "local"] = "openai"
-    base_url: str | None = None
-    api_key: str | None = None
-    keys: list[KeySettings] = Field(default_factory=list)
-    timeout: float = Field(default=120.0, gt=0, le=900)
-    headers: dict[str, str] = Field(default_factory=dict)
-    plain_http: bool = False
-    profile: dict[str, Any] = Field(default_factory=dict)
-    quota_wait: float = Field(default=600.0, gt=0, le=86_400)
-    health: HealthSettings | None = None
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not _ADDRESS.fullmatch(value):
-            raise SettingsError(
-                Problem((), "is not an address of a server", "Write e.g. https://host:8000/v1")
-            )
-        if value.rstrip("/").endswith("/chat/completions"):
-            raise SettingsError(
-                Problem((), "names a single endpoint", "Leave /chat/completions off")
-            )
-        return value.rstrip("/")
-
-    @field_validator("api_key")
-    @classmethod
-    def _is_a_reference(cls, value: str | None) -> str | None:
-        return None if value is None else _reference(value)
-
-    @model_validator(mode="after")
-    def _has_each_key_once(self) -> "ProviderSettings":
-        if self.keys and self.api_key is not None:
-            fix = "List all of them under keys"
-            raise SettingsError(Problem(("api_key",), "stands beside keys", fix))
-        seen: set[str] = set()
-        for position, one in enumerate(self.keys):
-            if one.key in seen:
-                place = ("keys", position)
-                raise SettingsError(Problem(place, "is there already", "Name each key once"))
-            seen.add(one.key)
-        return self
-
-    @property
-    def watch(self) -> HealthSettings | None:
-        """How its server is watched; None where it is not."""
-        if self.health is None:
-            return HealthSettings() if self.kind == "local" else None
-        return self.health if self.health.on else None
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        """Where its keys are found; empty for a provider that needs none."""
-        if self.api_key is not None:
-            return (self.api_key,)
-        return tuple(one.key for one in self.keys)
-
-    @field_validator("headers")
-    @classmethod
-    def _headers_hold_no_secret(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
-            if name.lower() in _CREDENTIAL_HEADERS:
-                raise SettingsError(
-                    Problem((name,), "carries a credential", "Use api_key: env:NAME instead")
-                )
-            if not _HEADER_NAME.fullmatch(name) or not (text.isascii() and text.isprintable()):
-                raise SettingsError(
-                    Problem((name,), "cannot be sent as a header", "Use plain ASCII on one line")
-                )
-        return value
-
-    @model_validator(mode="after")
-    def _profile_is_a_simulators(self) -> "ProviderSettings":
-        if self.profile and self.kind != "simulator":
-            raise SettingsError(
-                Problem(("profile",), "only a simulator has a profile", "Use kind: simulator")
-            )
-        return self
 
 
 class PriceSettings(Strict):
@@ -242,7 +79,18 @@ class MetricsSettings(Strict):
     """Where `/metrics` listens: on loopback, so that only this machine sees it. `host` is an
     address of this machine, 0.0.0.0 for all of them."""
 
-    host: str = Field(default="127.0.0.1", min_length=1)
+    host: str = "127.0.0.1"
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, value: str) -> str:
+        if not is_host(value):
+            fix = (
+                "Write an address of this machine, e.g. 127.0.0.1, or 0.0.0.0 for all of them; "
+                "each process finds a port by itself"
+            )
+            raise SettingsError(Problem((), f"{value!r} is not a host", fix))
+        return value
 
 
 class YardSettings(Strict):
@@ -273,9 +121,9 @@ class YardSettings(Strict):
 class Settings(Strict):
     """The whole tree."""
 
-    providers: dict[Name, ProviderSettings]
-    deployments: dict[Name, DeploymentSettings]
-    routes: dict[Name, RouteSettings]
+    providers: dict[Name, ProviderSettings] = Field(min_length=1)
+    deployments: dict[Name, DeploymentSettings] = Field(min_length=1)
+    routes: dict[Name, RouteSettings] = Field(min_length=1)
     projects: dict[Name, ProjectSettings] = Field(default_factory=dict)
     yard: YardSettings = YardSettings()
 
@@ -302,9 +150,26 @@ class Settings(Strict):
             if candidate not in self.deployments
         ]
         problems += [found for name in self.routes for found in self._strange_intents(name)]
+        if not problems:
+            problems = [found for name in self.routes for found in self._nothing_to_spread(name)]
         if problems:
             raise SettingsError(*problems)
         return self
+
+    def _nothing_to_spread(self, name: str) -> list[Problem]:
+        """Where `spread` over the first candidate's model would spread nothing at all."""
+        route = self.routes[name]
+        first, *others = route.candidates
+        model = self.deployments[first].model
+        alone = all(self.deployments[one].model != model for one in others)
+        if route.choose != "spread" or not others or not alone or len(self.lines(first)) > 1:
+            return []
+        text = f"has nothing to spread over: only {first} serves {model}, with one key"
+        fix = (
+            "It spreads over the keys and endpoints of one model; over several models, write "
+            "choose: least_busy or weighted"
+        )
+        return [Problem(("routes", name, "choose"), text, fix)]
 
     def _strange_intents(self, route: str) -> list[Problem]:
         """What a route's intents name and is not there."""
@@ -355,7 +220,7 @@ class Settings(Strict):
         keys = [
             key_scope(name, number)
             for name, provider in self.providers.items()
-            for number, one in enumerate(provider.keys, 1)
+            for number, one in enumerate(provider.keys or (), 1)
             if one.limits != LimitSettings()
         ]
         projects = [

@@ -9,14 +9,8 @@ from core.deployment import Deployment, HealthCheck
 from core.errors import ConfigError
 from core.money import Price
 from core.ports import Buckets
-from core.settings import (
-    DeploymentSettings,
-    LimitSettings,
-    ProviderSettings,
-    Settings,
-    key_scope,
-    project_scope,
-)
+from core.provider import LimitSettings, ProviderSettings
+from core.settings import DeploymentSettings, Settings, key_scope, project_scope
 from providers.configuration import OPENAI_URL
 from providers.prices import context_of, price_of
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import yaml
 from pydantic import ValidationError
+from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from core.errors import ConfigError
@@ -15,9 +16,9 @@ from core.strict import Problem
 from providers.config_problems import problems_of
 from providers.intent_files import inline_intents
 from providers.schema_files import inline_schemas
+from providers.yaml_text import MERGE_KEY, Loader, reason
 
 _SHOWN: Final = 10
-_MERGE_KEY: Final = "<<"
 
 Place = tuple[str | int, ...]
 Check = Callable[[Settings], list[Problem]]
@@ -72,12 +73,12 @@ def _read(path: Path) -> str:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path} cannot be read: {error}. Make it a readable UTF-8 file"
+            f"{path} cannot be read: {reason(error)}. Make it a readable UTF-8 file"
         ) from error
 
 
 def _parse(path: Path, text: str) -> tuple[Node, object]:
-    loader = yaml.SafeLoader(text)
+    loader = Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -88,15 +89,28 @@ def _parse(path: Path, text: str) -> tuple[Node, object]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        what = error.problem or "this is not YAML"
-        raise ConfigError(
-            f"{path.name}{line}: {what}. Check the indentation, and quote texts that hold "
-            "a colon or begin with a special character"
-        ) from error
+        raise ConfigError(f"{path.name}{line}: {_wrong(error)}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path.name}: {error}. Save the file as plain UTF-8 text") from error
     finally:
         loader.dispose()
+
+
+def _wrong(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong with the YAML, and the fix."""
+    what = error.problem or "this is not YAML"
+    if "'\\t'" in what:
+        return "a tab stands where spaces belong. Indent with spaces"
+    if "another document" in what:
+        return "a second document begins here. Keep one, without a line of ---"
+    if isinstance(error, ConstructorError) and "constructor" in what:
+        return "a tag (!…) stands here. Leave it out: values are plain"
+    if "alias" in what:
+        return f"{what}. Put texts that begin with * in quotes"
+    return (
+        f"{what}. Check the indentation, and quote texts that hold a colon or begin with a "
+        "special character"
+    )
 
 
 def _visit(node: Node, place: Place, lines: dict[Place, int], seen: set[int]) -> list[Problem]:
@@ -123,7 +137,7 @@ def _visit_mapping(
         name = key.value if isinstance(key, ScalarNode) else str(key.value)
         line = key.start_mark.line + 1
         here = (*place, name)
-        if name in first and name != _MERGE_KEY:
+        if name in first and name != MERGE_KEY:
             fix = f"It stands on line {first[name]} already; keep one of them"
             problems.append(Problem(here, f"is there again on line {line}", fix))
         first.setdefault(name, line)

@@ -10,6 +10,7 @@ from core.errors import InputError
 from core.intents import IntentFile
 from core.strict import Problem
 from providers.config_problems import problems_of
+from providers.yaml_text import load_yaml, reason
 
 Place = tuple[str | int, ...]
 
@@ -22,7 +23,7 @@ def read_intents(path: Path) -> IntentFile:
         try:
             return IntentFile.model_validate(found)
         except ValidationError as error:
-            problems = problems_of(error)
+            problems = problems_of(error, IntentFile)
     lines = []
     for one in problems:
         where = ".".join(str(step) for step in one.path)
@@ -49,10 +50,10 @@ def inline_intents(data: dict[str, Any], folder: Path) -> list[Problem]:
 
 def _read(path: Path, place: Place) -> dict[str, Any] | Problem:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         fix = "Name a readable file, from this file's folder"
-        return Problem(place, f"{path} cannot be read: {error}", fix)
+        return Problem(place, f"{path} cannot be read: {reason(error)}", fix)
     except yaml.YAMLError as error:
         return Problem(place, f"{path} is not YAML: {error}", "Mend the file")
     if not isinstance(found, dict):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from core.checks import REQUEST_SCHEMA
 from core.lazy import lazy
 from core.strict import Problem
+from providers.yaml_text import reason
 
 if TYPE_CHECKING:
     from core import answer_schema
@@ -30,6 +31,9 @@ def inline_schemas(data: dict[str, Any], folder: Path) -> list[Problem]:
             continue
         place = ("routes", str(name), "checks", "json_schema")
         found = _read(schema, folder, place) if isinstance(schema, str) else schema
+        if not isinstance(found, dict | Problem):
+            fix = "Name a file, write the schema in place, or write request for the request's own"
+            found = Problem(place, "is not a JSON schema", fix)
         if not isinstance(found, Problem):
             found = _usable(found, place)
         if isinstance(found, Problem):
@@ -40,12 +44,15 @@ def inline_schemas(data: dict[str, Any], folder: Path) -> list[Problem]:
 
 
 def _read(name: str, folder: Path, place: Place) -> Any | Problem:
+    if not name.strip():
+        fix = "Name a file, write the schema in place, or leave json_schema out"
+        return Problem(place, "is empty", fix)
     path = folder / name
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         fix = "Name a readable file, from this file's folder, or write the schema in place"
-        return Problem(place, f"{path} cannot be read: {error}", fix)
+        return Problem(place, f"{path} cannot be read: {reason(error)}", fix)
     except ValueError as error:
         return Problem(place, f"{path} is not JSON: {error}", "Mend the file")
 

@@ -24,6 +24,7 @@ import msgspec
 import yaml
 
 from core.errors import ConfigError
+from providers.yaml_text import load_yaml
 
 ANY_MODEL = "*"
 MAX_PRICE_DIGITS = 9
@@ -273,7 +274,7 @@ def load_profiles(path: str | Path) -> dict[str, Profile]:
     """
     file = Path(path)
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        data = load_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the simulator profile {file}: {error}") from error
     except yaml.YAMLError as error:

@@ -235,7 +235,7 @@ def _changed(old: str, new: str) -> str:
             "provider:\n",
             ("provider: there is no such setting. Did you mean providers?"),
         ),
-        ("routes:\n", "route:\n", "batchyard.yaml:1: routes: is missing. Add routes"),
+        ("routes:\n", "route:\n", "route: there is no such setting. Did you mean routes?"),
         (
             "{kind: openai, api",
             "{kind: opnai, api",
@@ -251,7 +251,7 @@ def _changed(old: str, new: str) -> str:
             "[smal, mini]",
             ("routes.default.candidates.0: smal is not under deployments. Did you mean small?"),
         ),
-        ("[small, mini]", "[]", "routes.default.candidates: a list does not fit"),
+        ("[small, mini]", "[]", "routes.default.candidates: is empty"),
         (
             "choose: cheapest",
             "choose: cheap",
@@ -295,7 +295,7 @@ def _changed(old: str, new: str) -> str:
                 "already; keep one of them"
             ),
         ),
-        ("routes:\n", "routes:\n\t", "batchyard.yaml:10: found character"),
+        ("routes:\n", "routes:\n\t", "batchyard.yaml:10: a tab stands where spaces belong"),
         ("[small, mini]", "[small, mini", "batchyard.yaml:10: "),
     ],
 )
@@ -429,7 +429,7 @@ def test_a_schema_that_is_none_is_refused_with_its_place(file: Path) -> None:
             "router.usd_per_1k: stands beside quality. Give the one",
         ),
         ("choose: threshold, router: {model: a, qualty: 1}", "Did you mean quality?"),
-        ("choose: threshold, router: {model: a, explore: 0.9}", "less than or equal to 0.5"),
+        ("choose: threshold, router: {model: a, explore: 0.9}", "at most 0.5"),
     ],
 )
 def test_a_wrong_policy_is_told_with_its_remedy(file: Path, rules: str, told: str) -> None:

@@ -53,7 +53,7 @@ class Yard:
     def run(self, work: Callable[[Context], Awaitable[Any]], **rules: Any) -> Any:
         tree = {
             "providers": {"lab": {"base_url": "http://127.0.0.1:1/v1"}},
-            "deployments": {name: {"provider": "lab", "model": name} for name in NAMES},
+            "deployments": {name: {"provider": "lab", "model": YARD[name].model} for name in NAMES},
             "routes": {"default": {"candidates": ["first"]} | rules},
         }
 

@@ -1,6 +1,7 @@
 """What the broker is asked for fits what the settings allow."""
 
-from core.settings import ProviderSettings, YardSettings
+from core.provider import ProviderSettings
+from core.settings import YardSettings
 from workers.broker import VISIBILITY_TIMEOUT
 
 # https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout

@@ -179,7 +179,8 @@ def test_a_finding_says_its_line_and_what_would_fit(program):
     )
     said = program("config", "check", "bad.yaml")
     place = "bad.yaml:5: providers.lab.timeout: "
-    assert said.err == f"error: {place}'soon' does not fit. It must be a valid number\n"
+    told = "'soon' is not a number of seconds. Write e.g. 0.5, without a unit"
+    assert said.err == f"error: {place}{told}\n"
     file.write_text(file.read_text().replace("soon", "5"))
     assert (
         "bad.yaml:3: providers.lab.base_url: would send"
