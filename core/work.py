@@ -72,6 +72,12 @@ class LeasedChunk:
         )
 
     @property
+    def others(self) -> bool:
+        """Whether a candidate is left that has not given up on its requests, beside its own."""
+        left = self.plan.mask(self.among) & ~self.excluded
+        return bool(left >> self.candidate & 1 and left & ~(1 << self.candidate))
+
+    @property
     def last_called(self) -> str:
         """The deployment of its requests' last calls; empty before the first."""
         return "" if self.came_from is None else self.plan.candidates[self.came_from]
@@ -189,8 +195,9 @@ class Window:
     """The intent to send the next `size` entries of a chunk: money and cursor in one.
 
     After the commit `granted` says how many may be sent; `stopped` that the job takes no
-    more, `short` that its budget has no room just now, or that it is paused, and `dear` that
-    its budget will have none, so that the answers of earlier steps have to do.
+    more, `short` that its budget has no room just now, or that it is paused. Where its budget
+    will have none, `dear` says that the answers of earlier steps have to do, `replan` that its
+    job is decided as a whole and has other candidates for it.
     """
 
     chunk: LeasedChunk
@@ -199,6 +206,7 @@ class Window:
     stopped: bool = False
     short: bool = False
     dear: bool = False
+    replan: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -208,7 +216,8 @@ class GiveBack:
     `unsent` entries at the end of what was intended were never sent after all: the cursor
     goes back by as many and their money is released. With `drop` the rest is not put back
     (the job was stopped); with `settle` neither: its requests' best earlier answers become
-    their results, for the reason that stands in `reason`.
+    their results, for the reason that stands in `reason`. With `replan` it waits for the next
+    wave of its job, and is not for the chunk's candidate any more.
     """
 
     chunk: LeasedChunk
@@ -217,6 +226,7 @@ class GiveBack:
     reason: str = ""
     drop: bool = False
     settle: bool = False
+    replan: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -73,16 +73,16 @@ async def _commit(
                 await conn.execute(SQL["count"], row)
         # Answers are not waited for inside a pipeline: should the connection break just then, the
         # driver waits for ever.
-        grants, spent, dear = await _grant(conn, batch, mine, held, books)
-        cursors = _cursors(mine, grants)
+        granted = await _grant(conn, batch, mine, held, books)
+        cursors = _cursors(mine, granted.counts)
         async with conn.pipeline():
             moved = await _move_on(conn, mine, live, held, cursors)
             await _take_earlier(conn, mine, cursors, owner)
             await post(conn, books)
         drained, lean = await _drained(conn, cursors)
-    if spent:
-        await conn.execute(SQL["drop"], {"job_ids": spent})
-    _apply(batch, mine, grants, held, cursors, dear)
+    if granted.spent:
+        await conn.execute(SQL["drop"], {"job_ids": granted.spent})
+    _apply(batch, mine, granted, held, cursors)
     return Report({chunk.id for chunk in _chunks(batch)} - set(held), drained, moved, lean)
 
 
@@ -171,12 +171,22 @@ async def _settle_late(conn: Connection, stale: list[Settled]) -> list[tuple[Set
     return late
 
 
+@dataclass(slots=True)
+class Granted:
+    """How many entries each of our windows (by its index) may send; those whose requests have
+    earlier answers that have to do instead, and those that their job's plan has others for; the
+    jobs that are stopped, because their budget is spent."""
+
+    counts: dict[int, int] = field(default_factory=dict)
+    dear: set[int] = field(default_factory=set)
+    replan: set[int] = field(default_factory=set)
+    spent: list[int] = field(default_factory=list)
+
+
 async def _grant(
     conn: Connection, batch: Batch, mine: Batch, held: dict[int, Halt], books: Books
-) -> tuple[dict[int, int], list[int], set[int]]:
-    """How many entries each of our windows (by its index) may send; reserves exactly those.
-    Also the jobs that are stopped here, because their budget is spent, and the windows whose
-    requests have earlier answers that have to do instead.
+) -> Granted:
+    """What our windows may send; reserves exactly that.
 
     Where there is a limit, all accounts of the commit are locked here and at once: one more
     that came later would not be in the order of ids.
@@ -186,19 +196,21 @@ async def _grant(
         accounts = {account for chunk in _chunks(batch) for account in chunk.accounts}
         cursor = await conn.execute(SQL["lock_accounts"], {"ids": sorted(accounts)})
         books.know(await cursor.fetchall())
-    grants: dict[int, int] = {}
+    granted = Granted()
     blocked: set[int] = set()
-    dear: set[int] = set()
     for index, window in open_windows:
-        grants[index] = books.reserve(window)
-        if grants[index] == 0 and books.hopeless(window):
+        granted.counts[index] = books.reserve(window)
+        if granted.counts[index] == 0 and books.hopeless(window):
             if window.chunk.escalated:
-                dear.add(index)
+                granted.dear.add(index)
+            elif window.chunk.plan.choose == "optimize" and window.chunk.others:
+                granted.replan.add(index)
             else:
                 blocked.add(window.chunk.job_id)
     if blocked:
-        await conn.execute(SQL["exhaust"], {"job_ids": sorted(blocked)})
-    return grants, sorted(blocked), dear
+        granted.spent = sorted(blocked)
+        await conn.execute(SQL["exhaust"], {"job_ids": granted.spent})
+    return granted
 
 
 @dataclass(slots=True)
@@ -253,7 +265,9 @@ async def _move_on(
         for back in mine.back
         if not (back.drop or back.settle) and held[back.chunk.id] is not Halt.STOPPED
     ]
-    whole = {back.chunk.id for back in backs if cursors[back.chunk.id].sent == 0}
+    whole = {
+        back.chunk.id for back in backs if cursors[back.chunk.id].sent == 0 and not back.replan
+    }
     ids = [id_ for id_ in sorted(cursors) if id_ not in whole]
     if ids:
         await conn.execute(
@@ -267,7 +281,8 @@ async def _move_on(
     for back in backs:
         id_ = back.chunk.id
         name = "give_back_whole" if id_ in whole else "give_back_rest"
-        await conn.execute(SQL[name], {"id": id_, "delay": back.delay, "reason": back.reason})
+        params = {"id": id_, "delay": back.delay, "reason": back.reason, "replan": back.replan}
+        await conn.execute(SQL[name], params)
     return bool(moves or backs)
 
 
@@ -316,10 +331,9 @@ def apply_cursor(chunk: LeasedChunk, moved: int, settled: int) -> None:
 def _apply(
     batch: Batch,
     mine: Batch,
-    grants: dict[int, int],
+    granted: Granted,
     held: dict[int, Halt],
     cursors: dict[int, Cursor],
-    dear: set[int],
 ) -> None:
     """Brings the memory in step with what was committed."""
     for cursor in cursors.values():
@@ -328,6 +342,7 @@ def _apply(
     for window in batch.windows:
         window.granted, window.stopped, window.short = 0, True, False
     for index, window in enumerate(mine.windows):
-        window.granted, window.dear = grants.get(index, 0), index in dear
+        window.granted = granted.counts.get(index, 0)
+        window.dear, window.replan = index in granted.dear, index in granted.replan
         window.stopped = held[window.chunk.id] is Halt.STOPPED
         window.short = not window.stopped and window.granted < window.size

@@ -38,6 +38,7 @@ POLL = 0.25
 LOOK_EVERY = 1.0
 SHORT_DELAY = 0.5
 TOO_DEAR = "the rest of the budget could not cover the next candidate"
+NO_ROOM = "the rest of the budget could not cover it at its candidate"
 
 
 class Slice(Protocol):
@@ -249,6 +250,8 @@ class Track:
         self._backlog = deque(e for e in self._backlog if e.chunk is not window.chunk)
         if window.dear:
             return GiveBack(window.chunk, reason=TOO_DEAR, settle=True)
+        if window.replan:
+            return GiveBack(window.chunk, reason=NO_ROOM, replan=True)
         return GiveBack(
             window.chunk,
             delay=SHORT_DELAY,

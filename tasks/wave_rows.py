@@ -118,7 +118,8 @@ class Requests:
         self.outputs = np.concatenate([ints(one.outputs) for one in waiting])
 
     def bounds(self, deployment: Deployment) -> Floats:
-        """What each costs there at most, in dollars: `tasks/bounds.py` for many at once."""
+        """What each costs there at most, in dollars: `tasks/bounds.py` for many at once, in whole
+        nano-dollars as there, so that what fits here is granted there."""
         price = deployment.price
         if price is None:
             return np.zeros(len(self.seqs))
@@ -127,7 +128,9 @@ class Requests:
         rates: list[Price | PriceTier] = [price, *price.tiers]
         into = max(float(one.input_per_mtok) for one in rates)
         out = max(float(one.output_per_mtok) for one in rates)
-        return (text * into + self.outputs * out) / 1e6 + float(price.per_request)
+        nusd = (text * into + self.outputs * out) * 1e3 + float(price.per_request) * 1e9
+        # Binary fractions may lie a little above a whole number that they stand for.
+        return np.ceil(nusd - 1e-6) / 1e9
 
 
 def ints(body: bytes) -> Ints:

@@ -90,15 +90,17 @@ update chunks c set owner = null, sent = 0,
 from jobs j where c.id = %(id)s and j.id = c.job_id;
 
 -- name: give_back_rest
+-- Or it waits for the plan of its job, where the money had no room for it at its candidate.
 with rest as (
-  insert into chunks (job_id, part, round, plan_id, candidate, came_from, excluded, among,
+  insert into chunks (job_id, part, round, kind, plan_id, candidate, came_from, excluded, among,
     deployment, size, seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds, status,
     not_before, turn, reason, choice)
-  select job_id, part, round, plan_id, candidate, came_from, excluded, among, deployment,
-    size - sent,
+  select job_id, part, round, case when %(replan)s then 'plan' else kind end, plan_id, candidate,
+    came_from, case when %(replan)s then excluded | 1::bigint << candidate else excluded end, among,
+    case when %(replan)s then '' else deployment end, size - sent,
     seqs[sent + 1:], tries[sent + 1:], calls[sent + 1:], tokens[sent + 1:],
     text_bytes[sent + 1:], overheads[sent + 1:], outputs[sent + 1:], bounds[sent + 1:],
-    case when (select paused from jobs where id = job_id) then 'planned'
+    case when %(replan)s or (select paused from jobs where id = job_id) then 'planned'
       when %(delay)s > 0 then 'waiting' else 'ready' end,
     now() + %(delay)s * interval '1 second', turn, %(reason)s, choice
   from chunks where id = %(id)s and sent < size

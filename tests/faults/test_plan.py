@@ -1,6 +1,8 @@
-"""A job that is decided as a whole, on a running yard: its control worker dies in mid-plan."""
+"""A job that is decided as a whole, on a running yard: its control worker dies in mid-plan, and its
+money goes."""
 
 import json
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -117,3 +119,26 @@ def test_a_control_worker_that_dies_in_mid_plan_plans_nothing_twice(rig: Rig) ->
     assert calls.attempts == {"ok": TOTAL}
     assert sum(waves(rig, job)) == TOTAL
     assert rig.account(job)[0] <= BUDGET * 1e9
+
+
+def test_what_no_longer_fits_at_its_candidate_is_answered_by_a_cheaper_one(rig: Rig) -> None:
+    workers = rig.names("worker-call")
+    rig.send(signal.SIGSTOP, *workers)
+    try:
+        job = submit(rig)
+        wait_until(lambda: waves(rig, job) != [], "a wave")
+        room = rig.one(
+            "select min(bound) - 1 from chunks, unnest(bounds) as bound"
+            " where job_id = %(job)s and deployment = 'large'",
+            job=job,
+        )
+        limit = "update accounts set limit_nusd = %(room)s where id = %(account)s returning id"
+        account = rig.one("select account_id from jobs where id = %(job)s", job=job)
+        rig.sql(limit, room=room, account=account)
+    finally:
+        rig.send(signal.SIGCONT, *workers)
+    assert rig.wait_end(job) == "completed"
+    check_whole(rig, job, TOTAL)
+    by = rig.sql("select distinct deployment from attempts where job_id = %(job)s", job=job)
+    assert by == [("small",)]
+    assert rig.account(job)[0] <= room

@@ -13,7 +13,7 @@ import pytest
 
 from core.money import Price
 from core.settings import Settings
-from core.work import Entry
+from core.work import Entry, GiveBack, Window
 from db.audit import audit
 from db.connect import Connection
 from db.dispatch import Binding, bind
@@ -315,4 +315,53 @@ def test_a_deadline_that_comes_between_two_waves_ends_the_job_with_what_it_has(i
     assert inn.ask(lambda conn, _: end_job(conn, job)) == "expired"
     facts = inn.ask(audit, job).facts
     assert (facts["completed"], facts["expired"]) == (gone, 120 - gone)
+    clean(inn, job)
+
+
+def too_dear(inn: Any, job: int) -> tuple[Window, list[int]]:
+    """What goes to `large` may cost more there than the budget has. The window that was asked for,
+    and the requests."""
+
+    async def story(ctx: Context) -> tuple[Window, list[int]]:
+        async with ctx.pool.connection() as conn:
+            kit = Kit(conn, await register(conn, kind="worker", host="test", pid=1, lease=60.0))
+            [(id_, size), *_] = await kit.rows(
+                "select id, size from chunks where job_id = %(job)s and kind = 'call'"
+                " and status = 'planned' and deployment = 'large' order by id",
+                job=job,
+            )
+            await bind(conn, [Binding(id_, 0, "large", "", 0.0, [10**12] * size)])
+            [chunk] = await claim(conn, "large", owner=kit.owner, room=1)
+            window = Window(chunk, 64)
+            await kit.commit(windows=[window])
+            await kit.commit(back=[GiveBack(chunk, replan=window.replan, drop=window.stopped)])
+            return window, chunk.seqs
+
+    found: tuple[Window, list[int]] = inn.run(story)
+    return found
+
+
+def test_what_does_not_fit_at_its_candidate_goes_to_one_that_it_fits(inn: Any) -> None:
+    job = routed(inn, budget_nusd=60_000_000)
+    planned(inn, job)
+    window, seqs = too_dear(inn, job)
+    assert (window.granted, window.replan, window.stopped) == (0, True, False)
+    clean(inn, job)
+    assert run(inn, job, half) == 120
+    assert inn.rows("select status from jobs where id = %s", job) == [("completed",)]
+    by = "select distinct deployment from results where job_id = %s and seq = any(%s)"
+    assert inn.rows(by, job, seqs) == [("small",)]
+    clean(inn, job)
+
+
+def test_what_fits_nowhere_ends_the_job(inn: Any) -> None:
+    job = routed(inn, budget_nusd=60_000_000)
+    planned(inn, job)
+    # `small` has given up on them.
+    inn.rows("update chunks set excluded = 2 where job_id = %s and kind = 'call'", job)
+    window, _ = too_dear(inn, job)
+    assert not window.replan
+    assert inn.rows("select stop from jobs where id = %s", job) == [("budget_exhausted",)]
+    inn.ask(lambda conn, _: drop_unsent(conn))
+    assert inn.ask(lambda conn, _: end_job(conn, job)) == "budget_exhausted"
     clean(inn, job)
