@@ -16,6 +16,8 @@ from db.planning import RouteChunk
 from db.requests import Row
 
 SQL = statements("linked")
+LOOKED_AT = 4
+"""Waiting chunks of a job that are looked at, a second."""
 
 
 class LinkedKind(StrEnum):
@@ -170,7 +172,7 @@ async def ask_more(
     asked: Sequence[tuple[int, Row]],
 ) -> None:
     """Adds requests to a linked job, each beside the seq of the chunk's that it answers for. The
-    chunk waits for the linked job's end."""
+    chunk waits until all of them have come to an end."""
     seqs = [seq for seq, _ in asked]
     linked_seqs = list(range(into.total, into.total + len(asked)))
     rows = [(seq + 1, row) for seq, row in asked]
@@ -187,3 +189,9 @@ async def said(conn: Connection, chunk: RouteChunk, kind: LinkedKind) -> dict[in
     has no answer."""
     where = {"part": chunk.part, "job_id": chunk.job_id, "kind": kind, "seqs": chunk.seqs}
     return dict(await (await conn.execute(SQL["said"], where)).fetchall())
+
+
+async def let_answered_go(conn: Connection, kind: LinkedKind) -> int:
+    """Lets route chunks go on whose requests have all been answered for in linked jobs of the
+    kind; how many."""
+    return (await conn.execute(SQL["let_answered_go"], {"kind": kind, "most": LOOKED_AT})).rowcount

@@ -2,7 +2,7 @@
 
 A trained model tells at once (tasks/intent_models.py). Or a deployment is asked through the yard,
 in a job linked to the requests' own: a small request each, under the same limits, budget and
-ledger. The chunk waits for that job's end.
+ledger. The chunk waits until all of its own requests' have come to an end.
 """
 
 import json

@@ -91,6 +91,27 @@ from generate_series(%(first)s::int, %(first)s::int + %(count)s::int - 1) as s (
 -- The route chunk waits for the linked job of that kind.
 update chunks set status = 'waiting', reason = %(kind)s where id = %(chunk_id)s;
 
+-- name: let_answered_go
+-- Route chunks whose own requests' intents have all been told need not wait for the others'. Looked
+-- at are the first few of each job: questions are asked in about the same order.
+with held as (
+  select c.id, c.job_id, c.part, c.seqs,
+    row_number() over (partition by c.job_id order by c.id) as place
+  from chunks c join jobs j on j.id = c.job_id
+  where c.kind = 'route' and c.status = 'waiting' and c.reason = %(kind)s
+    and j.ended_at is null and j.stop is null
+), answered as (
+  select c.id from chunks c join held on held.id = c.id
+  where held.place <= %(most)s and c.status = 'waiting' and not exists (
+    select from links l
+    where l.job_id = held.job_id and l.kind = %(kind)s and l.seq = any(held.seqs)
+      and not exists (select from results r
+        where r.part = held.part and r.job_id = l.linked_id and r.seq = l.linked_seq))
+  for update of c skip locked
+)
+update chunks c set status = 'ready', reason = '', not_before = now()
+from answered where c.id = answered.id;
+
 -- name: said
 -- What was asked for these requests in linked jobs of a kind: the answer's body, null where there
 -- is none.

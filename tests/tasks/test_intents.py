@@ -15,6 +15,7 @@ from tasks.context import Context
 from tasks.lifecycle import cancel
 from tasks.route import route
 from tasks.submit import SubmitOptions, submit
+from tasks.unrung import unrung
 from tests.conftest import SETTINGS
 
 FILE = {"intents": {"card": {"route": "cards"}, "loan": {}}}
@@ -144,6 +145,38 @@ def test_where_the_model_cannot_be_asked_requests_are_answered_as_they_are(inn) 
 
     within(inn, config, stop)
     assert planned(inn, job_id) == dict.fromkeys(range(5), "free")
+
+
+def test_a_chunk_goes_on_as_soon_as_its_own_intents_are_told(inn) -> None:
+    config = settings()
+
+    async def asked(ctx: Context) -> int:
+        lines = ({"prompt": f"a card {n}"} for n in range(2005))
+        job_id = await submit(ctx, lines, SubmitOptions(route="bank"))
+        await route(ctx, job_id)
+        return job_id
+
+    job_id = within(inn, config, asked)
+    linked = job_id + 1
+    said = json.dumps({"choices": [{"message": {"content": '{"intent": "card"}'}}]})
+    told = (
+        "insert into results (part, job_id, seq, round, status, body, commit_id)"
+        " select %s, %s, s, 1, 'completed', %s, 0 from generate_series(%s::int, %s) s"
+    )
+    part = inn.part(job_id)
+    inn.rows(told, part, linked, said, 0, 1998)
+    inn.bell.rung.clear()
+    within(inn, config, unrung)
+    assert ("route", (job_id,)) not in inn.bell.rung
+    inn.rows(told, part, linked, said, 1999, 1999)
+    within(inn, config, unrung)
+    assert ("route", (job_id,)) in inn.bell.rung
+    within(inn, config, lambda ctx: route(ctx, job_id))
+    assert planned(inn, job_id) == dict.fromkeys(range(2000), "small")
+    inn.bell.rung.clear()
+    within(inn, config, unrung)
+    assert ("route", (job_id,)) not in inn.bell.rung, "five are not told yet"
+    assert f"5 requests wait for job_{linked} (intent)" in inn.ask(job_view, job_id).why
 
 
 def test_it_takes_questions_until_all_are_asked(inn) -> None:
