@@ -1,4 +1,4 @@
-"""Unrung: asks for what nobody rang for: the routing and the scoring of jobs, what pilots teach, the
+"""Unrung: asks for what nobody rang for: the routing and scoring of jobs, what pilots teach, the
 next waves of jobs that are planned as a whole. Lets go what waited for intents that are told.
 
 Rung every second: a process that submits knows no broker, and a bell may be lost.
