@@ -29,6 +29,6 @@ def block(rows: Iterable[str]) -> bytes:
     return (lines + "\n").encode("utf-8", "replace") if lines else b""
 
 
-def array(values: Iterable[int]) -> str:
-    """An array literal of integers, for a parameter whose type the statement says."""
+def array(values: Iterable[int | float]) -> str:
+    """An array literal of numbers, for a parameter whose type the statement says."""
     return "{" + ",".join(map(str, values)) + "}"

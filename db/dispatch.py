@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from core.plan import Plan
 from core.size import Size
 from db.connect import Connection, statements
@@ -36,8 +38,7 @@ class Stuck:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True, gc=False):
     """Where a chunk goes, why (JSON), and its turn to be claimed; `bounds` in nano-dollars where
     they change."""
 
@@ -90,13 +91,21 @@ async def read_sizes(conn: Connection, ids: list[int]) -> dict[int, list[Size]]:
 
 async def bind(conn: Connection, bindings: list[Binding]) -> int:
     """Binds planned chunks; how many there were still to bind."""
+    places: dict[tuple[int, str, str], int] = {}
+    numbers = [
+        places.setdefault((one.candidate, one.deployment, one.choice), len(places) + 1)
+        for one in bindings
+    ]
+    bounded = [(one.id, one.bounds) for one in bindings if one.bounds is not None]
     params = {
-        "ids": [one.id for one in bindings],
-        "candidates": [one.candidate for one in bindings],
-        "deployments": [one.deployment for one in bindings],
-        "choices": [one.choice for one in bindings],
-        "turns": [one.turn for one in bindings],
-        "bounds": [None if one.bounds is None else array(one.bounds) for one in bindings],
+        "ids": array(one.id for one in bindings),
+        "places": array(numbers),
+        "turns": array(one.turn for one in bindings),
+        "candidates": [candidate for candidate, _, _ in places],
+        "deployments": [deployment for _, deployment, _ in places],
+        "choices": [choice for _, _, choice in places],
+        "bounded": array(id_ for id_, _ in bounded),
+        "bounds": [array(bounds) for _, bounds in bounded],
     }
     return (await conn.execute(SQL["bind"], params)).rowcount
 

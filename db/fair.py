@@ -4,8 +4,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from core.plan import USUAL
 from db.connect import Connection, statements
+from db.copytext import array
 
 SQL = statements("fair")
 
@@ -19,8 +22,7 @@ Gone = tuple[str, int]
 """A deployment, and a job of which nothing waits there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True, gc=False):
     """A chunk that may be bound: its plan, the candidate that its bounds hold for, those (bits)
     that have given up on it, the list of its plan that it goes by, and for how many seconds it
     has been due."""
@@ -35,8 +37,7 @@ class Planned:
     waited: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class NextJob:
+class NextJob(msgspec.Struct, frozen=True, gc=False):
     """A job whose turn comes next on a deployment. Weights are those of now: heavier where a
     deadline would not be kept otherwise. `head` is the size of its next chunk when that was last
     looked at; `limited` says that a budget limits it."""
@@ -52,8 +53,7 @@ class NextJob:
     limited: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(msgspec.Struct, frozen=True, gc=False):
     """A row of turns: `job` 0 for a project, both 0 for the deployment's clock; `head` is the
     size of a job's next chunk."""
 
@@ -105,7 +105,7 @@ async def next_jobs(
         "home": home,
         "rate": rate,
         "room": room,
-        "seen": [*seen],
+        "seen": array(seen),
         "most_job": MOST_URGENT,
         "most_project": MOST_URGENT_PROJECT,
     }
@@ -117,7 +117,8 @@ async def heads(
 ) -> list[Planned]:
     """The first chunks of the jobs that are planned on the deployment by one of the plans, as
     many as asked for of each."""
-    params = {"home": home, "plans": [*plans], "jobs": [*depths], "depths": [*depths.values()]}
+    jobs, deep = array(depths), array(depths.values())
+    params = {"home": home, "plans": [*plans], "jobs": jobs, "depths": deep}
     return [Planned(*row) for row in await (await conn.execute(SQL["heads"], params)).fetchall()]
 
 
@@ -126,20 +127,23 @@ async def keep_turns(
 ) -> None:
     """Writes the rows, and forgets who does not wait at these deployments any more: the `gone`,
     and whoever is stopped, paused or at its end."""
-    listed = list(rows)
-    await conn.execute(
-        SQL["keep"],
-        {
-            "homes": [row.home for row in listed],
-            "projects": [row.project for row in listed],
-            "jobs": [row.job for row in listed],
-            "reached": [row.reached for row in listed],
-            "clocks": [row.clock for row in listed],
-            "heads": [row.head for row in listed],
-        },
-    )
-    gone_homes, jobs = zip(*pairs, strict=True) if (pairs := [*gone]) else ((), ())
-    params = {"homes": [*homes], "gone_homes": [*gone_homes], "gone": [*jobs]}
+    listed, leaving = list(rows), list(gone)
+    places = {home: place for place, home in enumerate(homes, 1)}
+    kept = {
+        "homes": [*places],
+        "places": array(places[row.home] for row in listed),
+        "projects": array(row.project for row in listed),
+        "jobs": array(row.job for row in listed),
+        "reached": array(row.reached for row in listed),
+        "clocks": array(row.clock for row in listed),
+        "heads": array(row.head for row in listed),
+    }
+    await conn.execute(SQL["keep"], kept)
+    params = {
+        "homes": [*places],
+        "gone_homes": [home for home, _ in leaving],
+        "gone": array(job for _, job in leaving),
+    }
     if (await conn.execute(SQL["forget"], params)).rowcount:
         await conn.execute(SQL["forget_projects"], params)
 

@@ -2,9 +2,10 @@
 their bounds and turns."""
 
 import heapq
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from core.deployment import Deployment
 from core.plan import Plan, indexes
@@ -29,6 +30,8 @@ from routing.policies import POLICIES, Ask, Choice, Line, choose, deal, reach
 from tasks.bounds import bounds_of, same_bounds
 from tasks.fair import ClaimTurns, FairOrder, keep_orders
 from tasks.health import OPEN
+
+_encode = msgspec.json.Encoder().encode
 
 HORIZON = 30.0
 CHUNK = 200
@@ -236,7 +239,7 @@ class Binder:
         first = 1
         for choice, count in deal(plan, ask, self._lines, few=few):
             name = plan.candidates[choice.candidate]
-            piece = replace(chunk, size=count)
+            piece = chunk if count == chunk.size else replace(chunk, size=count)
             turn = claims.next(name, piece, order.weight(chunk.job))
             binding = Binding(chunk.id, choice.candidate, name, told(choice), turn)
             pieces.append(_Chosen(piece, limited, binding, first))
@@ -283,8 +286,7 @@ class Binder:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
+class _Chosen(msgspec.Struct, frozen=True, gc=False):
     """A chunk, whether a budget limits it, and where it goes; a piece of a chunk begins with its
     entry `first`, counted from 1."""
 
@@ -303,4 +305,4 @@ class _Chosen:
 def told(choice: Choice) -> str:
     """A choice and its reasons, as they are kept with the chunk."""
     reasons = {"by": choice.policy, "saw": choice.saw, "closed": choice.closed}
-    return json.dumps({key: value for key, value in reasons.items() if value})
+    return _encode({key: value for key, value in reasons.items() if value}).decode()

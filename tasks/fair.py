@@ -54,6 +54,7 @@ class FairOrder:
         self._sight = 0
         self._jobs: dict[int, NextJob] = {}
         self._chunks: dict[int, list[Planned]] = {}
+        self._in_sight: dict[int, int] = {}
         self._asked: dict[int, int] = {}
         self._taken: Counter[int] = Counter()
         self._offered = 0
@@ -75,6 +76,7 @@ class FairOrder:
         self._jobs.update((one.job, one) for one in found)
         self._asked.update(depths)
         self._chunks.update(chunks)
+        self._in_sight.update((job, sum(c.size for c in ones)) for job, ones in chunks.items())
         self._queue.add(*_turns(found), chunks)
         return [chunk for ones in chunks.values() for chunk in ones]
 
@@ -90,7 +92,7 @@ class FairOrder:
 
     def in_sight(self, job: int) -> int:
         """The job's requests among the chunks that were looked at."""
-        return sum(chunk.size for chunk in self._chunks[job])
+        return self._in_sight[job]
 
     def limited(self, job: int) -> bool:
         """Whether a budget limits the job."""

@@ -52,16 +52,18 @@ where id = any(%(ids)s::bigint[]);
 
 -- name: bind
 -- What was paused meanwhile stays; what waits for its time at the same deployment goes on waiting.
--- Bounds are given, as arrays in text, only where they change.
-update chunks c set candidate = u.candidate, deployment = u.deployment, choice = u.choice,
-  turn = u.turn, bounds = coalesce(u.bounds::bigint[], c.bounds),
-  not_before = case when c.deployment = u.deployment then greatest(c.not_before, now())
+-- Where they go is given once for all that go there alike; bounds, as arrays in text, only where
+-- they change.
+update chunks c set candidate = p.candidate, deployment = p.deployment, choice = p.choice,
+  turn = u.turn, bounds = coalesce(b.bounds::bigint[], c.bounds),
+  not_before = case when c.deployment = p.deployment then greatest(c.not_before, now())
     else now() end,
-  status = case when c.deployment = u.deployment and c.not_before > now() then 'waiting'
+  status = case when c.deployment = p.deployment and c.not_before > now() then 'waiting'
     else 'ready' end
-from unnest(%(ids)s::bigint[], %(candidates)s::smallint[], %(deployments)s::text[],
-  %(choices)s::text[], %(turns)s::float8[], %(bounds)s::text[])
-  as u (id, candidate, deployment, choice, turn, bounds)
+from unnest(%(ids)s::bigint[], %(places)s::bigint[], %(turns)s::float8[]) as u (id, place, turn)
+join unnest(%(candidates)s::smallint[], %(deployments)s::text[], %(choices)s::text[])
+  with ordinality as p (candidate, deployment, choice, place) using (place)
+left join unnest(%(bounded)s::bigint[], %(bounds)s::text[]) as b (id, bounds) on b.id = u.id
 where c.id = u.id and c.status = 'planned';
 
 -- name: new_ids

@@ -99,8 +99,9 @@ order by q.job_id, c.id;
 
 -- name: keep
 insert into turns as t (deployment, project_id, job_id, reached, clock, head)
-select * from unnest(%(homes)s::text[], %(projects)s::bigint[], %(jobs)s::bigint[],
-  %(reached)s::float8[], %(clocks)s::float8[], %(heads)s::int[])
+select (%(homes)s::text[])[u.place], u.project_id, u.job_id, u.reached, u.clock, u.head
+from unnest(%(places)s::int[], %(projects)s::bigint[], %(jobs)s::bigint[], %(reached)s::float8[],
+  %(clocks)s::float8[], %(heads)s::int[]) as u (place, project_id, job_id, reached, clock, head)
 on conflict (deployment, project_id, job_id)
 do update set reached = excluded.reached, head = excluded.head,
   clock = case when t.project_id = 0 then t.clock else excluded.clock end;
