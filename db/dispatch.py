@@ -80,6 +80,13 @@ async def mean_sizes(conn: Connection, ids: list[int]) -> dict[int, tuple[float,
     return {row[0]: (row[1] or 0.0, row[2] or 0.0) for row in await cursor.fetchall()}
 
 
+async def waiting_means(conn: Connection, deployments: list[str]) -> dict[str, tuple[float, float]]:
+    """By deployment about what a request is that waits for it: its tokens, and its output limit.
+    Nothing is said where nothing waits anywhere."""
+    cursor = await conn.execute(SQL["waiting_means"], {"deployments": deployments})
+    return {name: (tokens, outputs) for name, tokens, outputs in await cursor.fetchall()}
+
+
 async def read_sizes(conn: Connection, ids: list[int]) -> dict[int, list[Size]]:
     """By chunk what bounds the costs of its requests."""
     cursor = await conn.execute(SQL["sizes"], {"ids": ids})

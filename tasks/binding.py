@@ -23,6 +23,7 @@ from db.dispatch import (
     split,
     stuck_chunks,
     unbind,
+    waiting_means,
 )
 from db.fair import Planned, clocks_of
 from db.vitals import Vital, read_vitals
@@ -30,13 +31,10 @@ from routing.policies import POLICIES, Ask, Choice, Line, choose, deal, reach
 from tasks.bounds import bounds_of, same_bounds
 from tasks.fair import ClaimTurns, FairOrder, keep_orders
 from tasks.health import OPEN
+from tasks.horizon import CHUNK, HORIZON, Mean, ahead_of, counts_tokens
 
 _encode = msgspec.json.Encoder().encode
 
-HORIZON = 30.0
-CHUNK = 200
-LEAST_AHEAD = 2 * CHUNK
-"""Requests that are bound ahead to a deployment of which nobody knows what it can do."""
 FEW = 4 * CHUNK
 """Requests of a job, for each of its candidates, that are dealt out one by one."""
 RETURN_AFTER = 30.0
@@ -56,10 +54,13 @@ async def look(
 ) -> dict[str, Line]:
     """The deployments as they are now, by name."""
     vitals = await read_vitals(conn)
+    counting = [name for name, deployment in deployments.items() if counts_tokens(deployment)]
+    means = await waiting_means(conn, counting) if counting else {}
     lines = {}
     for name, deployment in deployments.items():
         vital = vitals.get(name, Vital(name))
-        ahead, bound = _ahead(deployment, vital.rate), work[name].total
+        mean = Mean(*means[name]) if name in means else None
+        ahead, bound = ahead_of(deployment, vital, mean), work[name].total
         condition = standing.get(name, OPEN)
         tried = condition.status is DeploymentStatus.PROBING
         binds = condition.binds and not (tried and bound)
@@ -81,14 +82,6 @@ async def look(
             spare=max(0, min(CHUNK, ahead) + ahead - bound) if bound >= ahead and not tried else 0,
         )
     return lines
-
-
-def _ahead(deployment: Deployment, rate: float) -> int:
-    """Requests that may be bound to the deployment at once: what it sends in half a minute at
-    its present rate, and never more than its limit grants in that time."""
-    ahead = max(LEAST_AHEAD, 4 * (deployment.buckets.in_flight or 0), round(HORIZON * rate))
-    rpm = deployment.buckets.rpm
-    return ahead if rpm is None else max(1, min(ahead, round(HORIZON * rpm / 60)))
 
 
 class Binder:

@@ -46,6 +46,24 @@ select id, (select avg(t) from unnest(tokens) as t)::float8,
   (select avg(t) from unnest(outputs) as t)::float8
 from chunks where id = any(%(ids)s::bigint[]);
 
+-- name: waiting_means
+-- Mean tokens in, and mean limit of tokens out, of a few chunks that wait at each deployment, and
+-- where none do, of a few that wait anywhere: it may be somebody's next candidate.
+select u.deployment, avg(t.tokens)::float8, avg(t.outputs)::float8
+from unnest(%(deployments)s::text[]) as u (deployment)
+cross join lateral (
+  (select tokens, outputs from chunks
+    where deployment = u.deployment and status = 'planned' limit 3)
+  union all
+  (select tokens, outputs from chunks
+    where deployment = u.deployment and status in ('ready', 'waiting') and kind = 'call' limit 3)
+  union all
+  (select tokens, outputs from chunks where status = 'planned' and deployment > '' limit 3)
+  limit 3
+) c
+cross join lateral unnest(c.tokens, c.outputs) as t (tokens, outputs)
+group by u.deployment;
+
 -- name: sizes
 select id, tokens, text_bytes, overheads, outputs from chunks
 where id = any(%(ids)s::bigint[]);

@@ -28,7 +28,8 @@ from db.record import Report, commit
 from db.replies import read_replies
 from db.takeover import write_off
 from routing.policies import Line
-from tasks.binding import CHUNK, Binder
+from tasks.binding import Binder
+from tasks.horizon import CHUNK
 
 PLAN = Plan(route="default", candidates=("small", "large"), max_output=100, max_attempts=6)
 BOUND = 1000

@@ -258,6 +258,25 @@ def test_a_slow_limit_gets_half_a_minute_of_a_chunk_and_the_rest_stays_free(
     assert yard.rows("select seqs from chunks where status = 'ready'") == [([0, 1, 2, 3, 4, 5],)]
 
 
+def test_a_low_limit_of_tokens_gets_half_a_minute_of_them(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is not the first candidate, and nothing stands there by its plan."""
+    for name in ("first", "dear"):
+        slow = replace(YARD[name], buckets=Buckets(name, None, 10_000, None), counts_asked=True)
+        monkeypatch.setitem(YARD, name, slow)
+    lines = [{"prompt": "hi", "max_tokens": 990}] * 150
+
+    async def work(ctx: Context) -> None:
+        await route(ctx, await submit(ctx, lines, SubmitOptions()))
+
+    yard.run(work, candidates=["first", "dear"], choose="least_busy")
+    for _ in range(3):
+        yard.dispatch()
+    # About a thousand tokens each, and 5,000 in half a minute.
+    assert yard.bound() == {"first": 5, "dear": 5}
+
+
 def test_what_a_slow_deployment_did_not_send_in_a_minute_goes_to_one_with_room(yard: Yard) -> None:
     yard.plan(400, candidates=["first", "dear"], choose="fastest")
     yard.close("dear", seconds=600)
