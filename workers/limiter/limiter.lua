@@ -30,9 +30,11 @@
 local SPAN = 1.0           -- seconds of its rate that a bucket holds
 local WORTH = 0.05         -- seconds of a rate that are worth waking for
 local CUT, DEEP_CUT, HALVE = 0.9, 0.75, 0.5
+local WINDOW_CUT = 0.95   -- a few calls fewer at once are enough where that is the limit
 local SOON = 3000          -- ms; a cut so soon after the last one is a deep one
 local HOLD = 250           -- ms; after a cut, for the provider's own bucket to recover
 local NEAR = 0.9           -- of the knee, where growth turns slow
+local WINDOW_NEAR = 0.97   -- calls at once are counted exactly: the way back leads nearer to it
 local FAST, STEP = 0.25, 0.005
 local FACTOR_STEP, LEAST_STEP = 0.005, 0.2
 local CALM = 10000         -- ms without a 429 that double a step
@@ -106,13 +108,16 @@ local function count_refusals(state, scope)
 end
 
 local function cut(state, knob, value, least)
-  local by = now - (state.cut_at or 0) < SOON and DEEP_CUT or CUT
-  if knob == 'window' and state.slow ~= 0 then by = HALVE end
+  local windowed, soon = knob == 'window', now - (state.cut_at or 0) < SOON
+  local by = soon and DEEP_CUT or windowed and WINDOW_CUT or CUT
+  if windowed and state.slow ~= 0 then soon, by = true, HALVE end
   state[knob .. '_knee'], state.cut_at = value, now
   if knob == 'window' then state.slow = 0 end
   state.epoch = math.max(state.epoch, state.throttled) + 1
-  -- Where cuts have helped nothing, neither does waiting for the provider to recover.
-  if value * by >= least or not is_stray(state) then
+  -- Where cuts have helped nothing, neither does waiting for the provider to recover. Nor has it
+  -- anything to recover from where calls at once are the limit, which the cut alone keeps: that
+  -- it is another limit shows in the next 429 soon after.
+  if (soon or not windowed) and (value * by >= least or not is_stray(state)) then
     state.pause = math.max(state.pause or 0, now + HOLD)
   end
   return math.max(least, value * by)
@@ -121,7 +126,8 @@ end
 -- What a knob has grown to; `step` is what it gains a second at the slowest. The longer there
 -- was no 429, the larger the steps: a provider that has recovered is found within a minute.
 local function grown(state, knob, value, seconds, step)
-  if value < NEAR * (state[knob .. '_knee'] or 0) then return value * (1 + FAST * seconds) end
+  local near = knob == 'window' and WINDOW_NEAR or NEAR
+  if value < near * (state[knob .. '_knee'] or 0) then return value * (1 + FAST * seconds) end
   return value + step * (1 + (now - (state.cut_at or now)) / CALM) * seconds
 end
 

@@ -5,10 +5,12 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
+from redis.asyncio import Redis
 
 from core.ports import Ask, Buckets, Return
 from tests.workers.limiter.kit import calls, limits, with_limiters
 from workers.limiter.redis_limiter import RedisLimiter
+from workers.limiter.usage import PREFIX
 
 LATENCY = 0.05
 
@@ -105,6 +107,25 @@ def test_the_calls_under_way_when_a_429_came_cut_nothing_more(broker_url: str) -
         again = await two.acquire([limit], calls(100))
         assert again.granted == 90
         assert again.epoch == grant.epoch + 1
+
+    with_limiters(broker_url, test)
+
+
+def test_a_429_after_a_calm_takes_little_from_a_window_and_stops_nobody(broker_url: str) -> None:
+    limit = limits()
+
+    async def test(one: RedisLimiter, two: RedisLimiter) -> None:
+        await one.acquire([limit], calls(1))
+        async with Redis.from_url(broker_url) as server:
+            calm = {"window": 100, "slow": 0, "cut_at": 1, "window_knee": 100}
+            await server.hset(f"{PREFIX}{limit.key}:state", mapping=calm)
+        epoch = (await one.acquire([limit], calls(1))).epoch
+        await two.pause(limit.key, 0.0, epoch)
+        assert (await one.acquire([limit], calls(200))).granted == 93
+        await two.pause(limit.key, 0.0, epoch + 1)
+        soon = await two.acquire([limit], calls(1))
+        assert not soon.granted
+        assert soon.wait > 0.1
 
     with_limiters(broker_url, test)
 
