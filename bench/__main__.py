@@ -1,6 +1,6 @@
 """`python -m bench BENCH`: claims, fairness, limits, peers, prompt-cpu, router-budgets,
-router-cascade, router-desk, router-savings or volume; without a name the two that take a minute
-each: prompt-cpu and claims."""
+router-cascade, router-desk, router-overhead, router-savings or volume; without a name the two that
+take a minute each: prompt-cpu and claims."""
 
 import argparse
 import sys
@@ -14,6 +14,7 @@ from bench import (
     router_budgets,
     router_cascade,
     router_desk,
+    router_overhead,
     router_savings,
     volume,
 )
@@ -32,6 +33,7 @@ def main() -> int:
     router_budgets.add_arguments(benches.add_parser("router-budgets", help=router_budgets.HELP))
     router_cascade.add_arguments(benches.add_parser("router-cascade", help=router_cascade.HELP))
     router_desk.add_arguments(benches.add_parser("router-desk", help=router_desk.HELP))
+    router_overhead.add_arguments(benches.add_parser("router-overhead", help=router_overhead.HELP))
     router_savings.add_arguments(benches.add_parser("router-savings", help=router_savings.HELP))
     arguments = parser.parse_args()
     if arguments.bench is not None:
