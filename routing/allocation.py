@@ -19,6 +19,9 @@ from routing.prices import JITTER, Limits, NoRoomError, Problem, solve
 
 MOST_CANDIDATES: Final = 127
 _EPSILON: Final = 1e-12
+TIE: Final = 3e-4
+"""What is as good but cheaper, or as cheap but better, wins: a mean cost weighs so many mean
+qualities, and the other way round. Above the jitter for all but the closest prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,7 @@ class _Stated:
         worth = np.where(may, quality, 0.0).astype(np.float64) / self._quality_unit
         price = np.where(may, cost, 0.0).astype(np.float64) / self._cost_unit
         self._gain, self._side = (-price, -worth) if aims else (worth, price)
+        self._gain -= TIE * self._side
         self._gain += np.random.default_rng(1).random(may.shape) * JITTER
 
     @property

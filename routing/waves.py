@@ -26,6 +26,7 @@ PLENTY: Final = 500
 """Largest bounds that have to be left after a wave for it to need no care."""
 
 _ROOM: Final = 1.02
+_NOTHING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ def plan_wave(left: Left, money: Money | None, aim: Aim, size: int) -> Wave:
     kept = 0.0 if by_guarantee or not serial else float(least[paid].min())
     found, why = _decide(some, may[paid], money, aim, kept)
     choice[paid] = found.choice
+    if money is not None and not serial and _ample(some, found, money, aim):
+        size = MOST_WAVE
     if not serial or money is None:
         rows = paid[:size]
     else:
@@ -126,6 +129,13 @@ def _is_scarce(left: Left, may: NDArray[np.bool_], money: Money, size: int) -> b
     """Whether single bounds count beside what will be left after the wave."""
     largest = float(np.where(may, left.bounds, 0.0).max())
     return min(money.free, money.likely) * (1 - size / len(may)) < PLENTY * largest
+
+
+def _ample(left: Left, found: Allocation, money: Money, aim: Aim) -> bool:
+    """Whether the best for all can be paid whatever it costs: then a later wave knows no better."""
+    limited = aim.quality is not None or aim.money is not None or aim.calls is not None
+    bounds = left.bounds[np.arange(len(found.choice)), found.choice]
+    return not limited and found.price <= _NOTHING and float(bounds.sum()) <= money.free
 
 
 def _affordable(

@@ -1,6 +1,6 @@
 """Learning of a pilot: its scored answers become a model of choice (`tasks/lessons.py`).
 
-Imports numpy and scikit-learn; `tasks/pilot.py` loads this module when a pilot is over.
+Imports numpy and scikit-learn, and runs in a process of its own (`tasks/taught.py`).
 """
 
 from collections.abc import Mapping, Sequence

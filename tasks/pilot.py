@@ -5,15 +5,12 @@ ended,  ─► train ─► keep, promote if better ─► sampled requests take
 scored  ─► the rest is routed: by the model, or where none could be trained in the route's order
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import structlog
 
 from core.errors import ConflictError, InputError
 from core.ids import job_name
-from core.lazy import lazy
 from core.money import Price
 from core.pilot import LEAST_SAMPLE, Learned
 from core.settings import Settings
@@ -22,11 +19,7 @@ from db.lifecycle import put_event
 from db.pilot import Answer, Over, alone, answers, due_pilots, find_over, hold, take_over
 from db.router_models import promote, promoted, put_model
 from tasks.context import Context
-
-if TYPE_CHECKING:
-    from tasks import learning
-else:
-    learning = lazy("tasks.learning")
+from tasks.teacher import Lessons, learn
 
 log = structlog.get_logger()
 
@@ -92,7 +85,7 @@ async def _learn(
     if few:
         return f"too few answers have a score ({', '.join(few)}; {LEAST_SAMPLE} are needed)"
     try:
-        learned = await asyncio.to_thread(learning.learn, given, prices, gold, known)
+        learned = await learn(Lessons(given, prices, gold, known))
     except InputError as error:
         return str(error).rstrip(".")
     return learned

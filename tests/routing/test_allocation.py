@@ -186,3 +186,16 @@ def test_a_budget_and_capacities_that_only_fit_apart_are_told() -> None:
     allocate(quality, cost, capacity=Capacity([50, 500, 500]))
     with pytest.raises(DoesNotFitError):
         allocate(quality, cost, budget=budget, capacity=Capacity([50, 500, 500]))
+
+
+def test_what_is_as_good_and_cheaper_wins() -> None:
+    """Also where there is money enough for the dearest, and nothing to tell candidates apart."""
+    cost = np.tile(PRICES, (200, 1))
+    for quality in (np.zeros((200, 3)), np.full((200, 3), 0.8)):
+        found = allocate(quality, cost, budget=100.0)
+        assert found.counts.tolist() == [200, 0, 0]
+    better = np.tile([0.80, 0.81, 0.81], (200, 1))
+    assert allocate(better, cost, budget=100.0).counts.tolist() == [0, 200, 0]
+    better[:, 0] = 0.5
+    same = np.full((200, 3), 1e-3)
+    assert allocate(better, same, least_quality=0.4).counts[0] == 0
