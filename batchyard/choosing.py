@@ -47,19 +47,20 @@ def train_on(table: Table, wanted: Wanted, sample: Sample) -> tuple[ChoiceModel,
     info = {
         **model.info,
         **told,
-        "cpu_s": round(time.process_time() - began, 2),
-        "data": _digest(seen),
         "portrait": portrait(seen.data.prompts, seen.data.metadata, wanted.metadata),
+        "quality": dict(zip(model.candidates, model.base.tolist(), strict=True)),
+        "cpu_s": round(time.process_time() - began, 2),
+        "data": digest(seen.data),
     }
     return replace(model, info=info, acceptance=acceptance), seen
 
 
-def _digest(seen: Seen) -> str:
+def digest(data: Labelled) -> str:
     """Which data a model was trained on: a hash of prompts and scores."""
     held = hashlib.sha256()
-    for prompt in seen.data.prompts:
+    for prompt in data.prompts:
         held.update(prompt.encode("utf-8", "surrogatepass") + b"\0")
-    held.update(seen.data.quality.tobytes())
+    held.update(data.quality.tobytes())
     return held.hexdigest()[:16]
 
 

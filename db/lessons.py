@@ -40,13 +40,14 @@ async def read_lessons(
     *,
     jobs: Sequence[int] | None = None,
     since: timedelta | None = None,
+    route: str | None = None,
     scorer: str | None = None,
 ) -> Lessons:
-    """The scored answers of these jobs, or of all since then, up to `MOST`. Where a job has
-    several scorers, one has to be named. Raises InputError, and NotFoundError for a job without
-    scores."""
+    """The scored answers of these jobs, or of all since then and to that route, up to `MOST`.
+    Where a job has several scorers, one has to be named. Raises InputError, and NotFoundError for
+    a job without scores."""
     where = {"project_id": project_id, "jobs": None if jobs is None else list(jobs)}
-    cursor = await conn.execute(SQL["jobs"], {**where, "since": since})
+    cursor = await conn.execute(SQL["jobs"], {**where, "since": since, "route": route})
     found = [int(row[0]) for row in await cursor.fetchall()]
     missing = sorted(set(jobs or ()) - set(found))
     if missing:

@@ -107,7 +107,9 @@ def bootstrap(
     )
     values = figures(np.ones(rows))
     tail = (1 - CONFIDENCE) / 2
-    ends = np.nanquantile(told, (tail, 1 - tail), axis=0)
+    ends = np.full((2, told.shape[1]), np.nan)
+    known = ~np.isnan(told).all(axis=0)
+    ends[:, known] = np.nanquantile(told[:, known], (tail, 1 - tail), axis=0)
     return [
         Measured(float(value), float(low), float(high))
         for value, low, high in zip(values, ends[0], ends[1], strict=True)

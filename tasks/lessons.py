@@ -106,7 +106,7 @@ def teach(
     read = telling(data.metadata, "") if columns is None else list(columns)
     try:
         model = train_choice(data, read)
-        error, known_error = _errors(data, read, known)
+        error, known_error = errors(data, read, known)
     except ValueError as error_:
         raise InputError(f"Nothing to learn from: {error_}") from error_
     told: dict[str, Any] = {
@@ -160,7 +160,7 @@ def _row_weights(
     return np.where(asked == shape[1], 1.0, rows).astype(np.float32)
 
 
-def _errors(
+def errors(
     data: Labelled, columns: Sequence[str], known: ChoiceModel | None
 ) -> tuple[float, float | None]:
     """Weighted mean squared errors, out of fold, of the new way and of the model in use. That

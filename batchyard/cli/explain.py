@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -13,15 +13,23 @@ from batchyard.cli.jobview import JobPanel, job_json, when
 from batchyard.cli.means import means_json, means_told
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.reasons import because, chosen, lists, stepped
+from batchyard.cli.savedview import report_json, saved_lines
 from batchyard.cli.show import ago, count, out, plain
 from batchyard.cli.waveview import wave_lines
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
+from core.lazy import lazy
 from core.money import usd_text
 from db.connect import Connection
+from db.reports import was_foreseen
 from db.scores import Scores, job_scores
 from db.stories import Call, JobStory, Planned, RequestStory, Whereabouts, job_story, request_story
 from db.waits import told
+
+if TYPE_CHECKING:
+    from tasks import reports
+else:
+    reports = lazy("tasks.reports")
 
 
 def explain(
@@ -52,15 +60,22 @@ def explain(
             _print(_request_lines(story))
         return
 
-    async def asked(conn: Connection, id_: int) -> tuple[JobStory, Scores]:
-        return await job_story(conn, id_, number), await job_scores(conn, id_, number)
+    async def asked(
+        conn: Connection, id_: int
+    ) -> tuple[JobStory, Scores, "reports.JobReport | None"]:
+        story = await job_story(conn, id_, number)
+        routed = await was_foreseen(conn, story.view.part, number)
+        saved = await reports.report(conn, id_, number) if routed else None
+        return story, await job_scores(conn, id_, number), saved
 
-    whole, scores = ask_project(home, project, asked)
+    whole, scores, saved = ask_project(home, project, asked)
     if as_json:
-        put_json(_job_json(whole) | {"scores": means_json(scores)})
+        told = None if saved is None else report_json(saved)["savings"]
+        put_json(_job_json(whole) | {"scores": means_json(scores), "savings": told})
     else:
         out().print(JobPanel(whole.view))
         _print(means_told(scores))
+        _print(saved_lines(saved) if saved is not None else iter(()))
         _print(_job_lines(whole))
 
 

@@ -65,6 +65,9 @@ ROUTER_COMMANDS: dict[str, Entry] = {
     "learn": Entry(
         ROUTER, "router_learn", "learn", "Train on scored jobs: `train --from results`."
     ),
+    "report": Entry(
+        ROUTER, "router_report", "report", "What routing saved, or would; with a picture."
+    ),
     "allocate": Entry(
         ROUTER, "router_allocate", "allocate", "Assign a whole file within a budget."
     ),

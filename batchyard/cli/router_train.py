@@ -19,6 +19,7 @@ from batchyard.tables import read_table
 from batchyard.understanding import Sources, train_from
 from core.errors import InputError
 from core.ids import DEFAULT_PROJECT
+from routing.labelled import Labelled
 from routing.model_file import dump
 from routing.model_state import Model
 
@@ -40,26 +41,27 @@ class Asked:
 
 
 class Trainer(Protocol):
-    """How a task's model is made: the model, and lines for people about the data."""
+    """How a task's model is made: the model, lines for people about the data, and for choice
+    the data that it was trained on."""
 
-    def __call__(self, asked: Asked) -> tuple[Model, tuple[str, ...]]: ...
+    def __call__(self, asked: Asked) -> tuple[Model, tuple[str, ...], Labelled | None]: ...
 
 
-def _choice(asked: Asked) -> tuple[Model, tuple[str, ...]]:
+def _choice(asked: Asked) -> tuple[Model, tuple[str, ...], Labelled | None]:
     sources = asked.sources
     if sources.data is None:
         raise InputError("--data is missing: a table of judged prompts.")
     if sources.file or sources.encoder or sources.calibration:
         raise InputError("--intents, --encoder and --calibration are for --task intent.")
     model, seen = train_on(read_table(sources.data), asked.wanted, asked.sample)
-    return model, seen.lines
+    return model, seen.lines, seen.data
 
 
-def _intent(asked: Asked) -> tuple[Model, tuple[str, ...]]:
+def _intent(asked: Asked) -> tuple[Model, tuple[str, ...], Labelled | None]:
     wanted = asked.wanted
     if wanted.candidates or wanted.metadata or wanted.prices:
         raise InputError("--candidates, --metadata and --prices are for --task choice.")
-    return train_from(asked.sources)
+    return *train_from(asked.sources), None
 
 
 TRAINERS: Mapping[Task, Trainer] = {Task.CHOICE: _choice, Task.INTENT: _intent}
@@ -144,14 +146,15 @@ def train(  # noqa: PLR0913
         prices=read_prices(prices) if prices else None,
     )
     sources = Sources(data, intents, calibration, encoder, text, labels, seed)
-    model, lines = TRAINERS[task](Asked(wanted, Sample(labels, seed), sources))
+    model, lines, judged = TRAINERS[task](Asked(wanted, Sample(labels, seed), sources))
     for line in lines:
         put_note(line)
-    _put_away(model, out, name, project, as_json=as_json)
+    kept = keep(model, name, project, judged) if name else None
+    _put_away(model, out, kept, as_json=as_json)
 
 
 def _put_away(
-    model: Model, out: Path | None, name: str | None, project: str, *, as_json: bool
+    model: Model, out: Path | None, kept: dict[str, Any] | None, *, as_json: bool
 ) -> None:
     told: dict[str, Any] = {"kind": model.kind, **model.info}
     ends = [f"a model for {model.kind}"]
@@ -159,8 +162,7 @@ def _put_away(
         size = _write(model, out)
         told |= {"out": str(out), "bytes": size}
         ends.append(f"{out}: {size / 1e6:.1f} MB")
-    if name:
-        kept = keep(model, name, project)
+    if kept:
         told |= kept
         ends.append(kept_line(kept))
     if as_json:

@@ -1,11 +1,13 @@
 -- What a router learns from: scored answers, with what was asked and what they cost.
 
 -- name: jobs
--- Those of the project that have scores, the newest first.
+-- Those of the project that have scores, the newest first; those of a route with their pilots.
 select j.id from jobs j
 where j.project_id = %(project_id)s
   and (%(jobs)s::bigint[] is null or j.id = any(%(jobs)s::bigint[]))
   and (%(since)s::interval is null or j.created_at >= now() - %(since)s::interval)
+  and (%(route)s::text is null or j.route = %(route)s
+    or exists (select from jobs p where p.id = j.parent_id and p.route = %(route)s))
   and exists (select from scores s where s.part = j.part and s.job_id = j.id)
 order by j.id desc;
 
