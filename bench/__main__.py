@@ -1,4 +1,4 @@
-"""`python -m bench BENCH`: claims, fairness, limits, peers, prompt-cpu, router-budgets,
+"""`python -m bench BENCH`: claims, dispatch, fairness, limits, peers, prompt-cpu, router-budgets,
 router-cascade, router-desk, router-overhead, router-savings or volume; without a name the two that
 take a minute each: prompt-cpu and claims."""
 
@@ -7,6 +7,7 @@ import sys
 
 from bench import (
     claims,
+    dispatch,
     fairness,
     limits,
     peers,
@@ -26,6 +27,7 @@ def main() -> int:
     benches = parser.add_subparsers(dest="bench", metavar="BENCH")
     prompt_cpu.add_arguments(benches.add_parser("prompt-cpu", help=prompt_cpu.HELP))
     claims.add_arguments(benches.add_parser("claims", help=claims.HELP))
+    dispatch.add_arguments(benches.add_parser("dispatch", help=dispatch.HELP))
     limits.add_arguments(benches.add_parser("limits", help=limits.HELP))
     peers.add_arguments(benches.add_parser("peers", help=peers.HELP))
     volume.add_arguments(benches.add_parser("volume", help=volume.HELP))

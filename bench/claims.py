@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,15 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from batchyard.embedded.testing import start_services
-from bench.scene import DEPLOYMENTS, PROVIDER, Scene, fill
-from core.money import Price
+from bench.scene import DEPLOYMENTS, PROVIDER, Scene, bind_room, fill
 from db import dispatch, finish, lease, planning, processes, vitals
 from db.connect import Connection, statements
 from db.migrate import migrate
-from routing.policies import Line
-from tasks.binding import Binder
+from tasks.binding import CHUNK
 
 DRAINED = statements("record")["drained"]
 HELP = "time and plans of claim, bind and the other statements over 500,000 chunks"
 ROUNDS = 30
-CHUNK = 200
 HORIZON = 30_000
 
 Operation = Callable[[Connection], Awaitable[object]]
@@ -97,9 +93,6 @@ async def _run(
         conn.heard = []
         began = time.perf_counter()
         owner = await fill(conn, scene)
-        # Everybody waits in turn, as in a yard that has been at work.
-        await _bind(conn, room=CHUNK)
-        await conn.execute("analyze turns")
         seconds = time.perf_counter() - began
         measured = []
         for name, operation in _operations(owner, scene):
@@ -111,7 +104,7 @@ def _operations(owner: int, scene: Scene) -> Iterator[tuple[str, Operation]]:
     first, names = DEPLOYMENTS[0], list(DEPLOYMENTS)
     yield "claim", lambda conn: lease.claim(conn, first, owner=owner, room=CHUNK)
     for room in (2 * CHUNK, HORIZON, CHUNK * scene.jobs // 2):
-        yield f"bind {room}", partial(_bind, room=room)
+        yield f"bind {room}", partial(bind_room, room=room)
     yield "waiting_work", lambda conn: dispatch.waiting_work(conn, names)
     yield "read_vitals", vitals.read_vitals
     yield "live_lanes", lambda conn: dispatch.live_lanes(conn, PROVIDER, 20.0)
@@ -120,13 +113,6 @@ def _operations(owner: int, scene: Scene) -> Iterator[tuple[str, Operation]]:
     yield "unfinished_jobs", finish.unfinished_jobs
     yield "unrouted_jobs", planning.unrouted_jobs
     yield "drop_unsent", finish.drop_unsent
-
-
-async def _bind(conn: Connection, *, room: int) -> int:
-    """What a dispatch binds that sees so much room at each deployment."""
-    price = Price(Decimal(1), Decimal(2))
-    lines = {name: Line(name, name, price, room=room, ahead=room) for name in DEPLOYMENTS}
-    return await Binder(conn, {}, lines).bind()
 
 
 async def _measure(

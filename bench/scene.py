@@ -1,8 +1,12 @@
 """A large yard made by SQL alone: many active jobs, most of their work planned and not bound."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
+from core.money import Price
 from db.connect import Connection
+from routing.policies import Line
+from tasks.binding import CHUNK, Binder
 
 PROVIDER = "sim"
 DEPLOYMENTS = ("small", "medium", "large")
@@ -104,7 +108,17 @@ async def fill(conn: Connection, scene: Scene) -> int:
     await _bind(conn, ORPHANED, "leased", owner=2, sent=ENTRIES // 2)
     # What autovacuum comes to by itself on a table of this size.
     await conn.execute("vacuum analyze")
+    # Everybody waits in turn, as in a yard that has been at work.
+    await bind_room(conn, CHUNK)
+    await conn.execute("analyze turns")
     return 1
+
+
+async def bind_room(conn: Connection, room: int) -> int:
+    """Binds what a dispatch binds that sees so much room at each deployment; how many chunks."""
+    price = Price(Decimal(1), Decimal(2))
+    lines = {name: Line(name, name, price, room=room, ahead=room) for name in DEPLOYMENTS}
+    return await Binder(conn, {}, lines).bind()
 
 
 async def _bind(
