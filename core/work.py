@@ -73,7 +73,8 @@ class LeasedChunk:
 
     @property
     def others(self) -> bool:
-        """Whether a candidate is left that has not given up on its requests, beside its own."""
+        """Whether its plan has another candidate for its requests, should its own, which has not
+        given up on them before, do so now."""
         left = self.plan.mask(self.among) & ~self.excluded
         return bool(left >> self.candidate & 1 and left & ~(1 << self.candidate))
 
