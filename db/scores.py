@@ -33,6 +33,7 @@ class Unscored(NamedTuple):
     round: int
     metadata: str | None
     body: str
+    deployment: str
 
 
 class Score(NamedTuple):

@@ -25,6 +25,8 @@ TOKENS = tuple(4**n for n in range(14))
 
 OK = AttemptStatus.OK
 UNKNOWN = AttemptStatus.UNKNOWN
+# How a request ends that its route's intents keep from being called.
+UNCALLED = ("out_of_scope", "needs_clarification")
 
 
 class Histogram:
@@ -101,6 +103,24 @@ class DeploymentMeters:
         self.failed_latency[leaf].add(settled.latency_ms)
 
 
+class RouterMeters:
+    """What the route and score steps of a process found: requests that ended without a call, by
+    route and status; answers that were scored and the sum of their scores, by scorer and
+    deployment."""
+
+    scorers = ("choice", "exact")
+
+    def __init__(self) -> None:
+        self.uncalled: Counter[tuple[str, str]] = Counter()
+        self.scored: Counter[tuple[str, str]] = Counter()
+        self.points: defaultdict[tuple[str, str], float] = defaultdict(float)
+
+    def add_score(self, scorer: str, deployment: str, value: float) -> None:
+        """One answer's score, 0 to 1."""
+        self.scored[scorer, deployment] += 1
+        self.points[scorer, deployment] += value
+
+
 class Meters:
     """Everything that one process counts."""
 
@@ -121,6 +141,7 @@ class Meters:
         self.steps: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(LONG))
         self.step_failures: Counter[str] = Counter()
         self.bells: Counter[str] = Counter()
+        self.router = RouterMeters()
         self._lock = threading.Lock()
 
     def of(self, deployment: str) -> DeploymentMeters:

@@ -90,7 +90,8 @@ async def _route_next(context: Context, job_id: int) -> int | None:
         chunk = await take_route_chunk(conn, job_id)
         if chunk is None:
             return None
-        routed = await _route_chunk(context, conn, chunk)
+        routed, ended = await _route_chunk(context, conn, chunk)
+    context.router.uncalled.update(ended)
     await context.publisher.publish("dispatch")
     return routed
 
@@ -103,11 +104,16 @@ async def _pass_on(context: Context, job_id: int) -> None:
         await context.publisher.publish("route", job_id)
 
 
-async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) -> int:
+async def _route_chunk(
+    context: Context, conn: Connection, chunk: RouteChunk
+) -> tuple[int, list[tuple[str, str]]]:
+    """How many requests it has, and (route, status) of those that end without a call."""
     requests = await read_requests(conn, chunk)
     understood = await understand(context, conn, chunk, requests)
     if understood is None:
-        return 0
+        return 0, []
+    targets = {one.seq: one.target for one in requests}
+    ended: list[tuple[str, str]] = [(targets[one.seq], one.status) for one in understood.ended]
     requests = understood.to_call(requests)
     # Counting tokens is the one heavy piece of work here: the loop stays free meanwhile.
     counts = await asyncio.to_thread(_count, requests)
@@ -135,7 +141,7 @@ async def _route_chunk(context: Context, conn: Connection, chunk: RouteChunk) ->
     reasons = {**foreseen.reasons, **understood.reasons}
     decided = planned, refused, foreseen.predicted, reasons, understood.intents
     await put_decisions(conn, chunk, *decided)
-    return len(chunk.seqs)
+    return len(chunk.seqs), ended
 
 
 def _count(requests: list[Unrouted]) -> list[Counted | InputError]:

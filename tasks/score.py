@@ -15,6 +15,7 @@ from db.scores import (
     Unscored,
     due_scorings,
     keep_progress,
+    name_of,
     put_scores,
     take_scoring,
     unscored,
@@ -32,7 +33,8 @@ LIVE_PAUSE = 15.0
 async def score(context: Context, job_id: int) -> str:
     """Scores of the job what it can in its time; returns one line on what was done."""
     loop = asyncio.get_running_loop()
-    end, found = loop.time() + WORK_SECONDS, 0
+    end = loop.time() + WORK_SECONDS
+    found: list[tuple[str, float]] = []
     async with context.pool.connection() as conn, conn.transaction():
         scoring = await take_scoring(conn, job_id)
         if scoring is None:
@@ -43,15 +45,18 @@ async def score(context: Context, job_id: int) -> str:
             if answers:
                 scores = await asyncio.to_thread(_scores, answers, scoring, scorer)
                 await put_scores(conn, scoring.part, job_id, scoring.scorer, scores)
-                found += len(scores)
+                by = {one.seq: one.deployment for one in answers}
+                found += [(by[seq], value) for seq, _, value in scores]
             at += PIECE
             if loop.time() >= end:
                 break
         whole = at >= scoring.total
         await keep_progress(conn, job_id, scoring, 0 if whole else at)
+    for deployment, value in found:
+        context.router.add_score(name_of(scoring.scorer), deployment, value)
     if not whole:
         await context.publisher.publish("score", job_id)
-    return f"{found} answers of job_{job_id} scored"
+    return f"{len(found)} answers of job_{job_id} scored"
 
 
 async def ring_scores(context: Context) -> int:

@@ -67,7 +67,7 @@ async def open_yard(
     deployments = environment.deployments()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(environment.database_url(), POOL_SIZE))
-        context = Context(settings, deployments, pool, publisher)
+        context = Context(settings, deployments, pool, publisher, router=meters.router)
         process_id = await _register(context, kind, controls=controls)
         transport = make_transport("direct", max_connections=MAX_CONNECTIONS)
         stack.push_async_callback(transport.close)

@@ -18,10 +18,10 @@ for no key update of s skip locked;
 
 -- name: unscored
 -- Answers without a score, of the requests of a range. The current result is the last round's.
-select q.seq, r.round, q.metadata, r.body
+select q.seq, r.round, q.metadata, r.body, r.deployment
 from requests q
 join (
-  select distinct on (seq) seq, round, status, body from results
+  select distinct on (seq) seq, round, status, body, deployment from results
   where part = %(part)s and job_id = %(job_id)s and seq >= %(first)s and seq < %(last)s
   order by seq, round desc
 ) r on r.seq = q.seq

@@ -13,6 +13,7 @@ from db.jobs import job_view
 from db.stories import request_story
 from tasks.context import Context
 from tasks.lifecycle import cancel
+from tasks.meters import RouterMeters
 from tasks.route import route
 from tasks.submit import SubmitOptions, submit
 from tasks.unrung import unrung
@@ -49,7 +50,7 @@ def start(inn: Any, config: Settings, **options: Any) -> tuple[int, int]:
     return job_id, linked
 
 
-def answer(inn: Any, config: Settings, job_id: int, linked: int) -> None:
+def answer(inn: Any, config: Settings, job_id: int, linked: int, **more: Any) -> None:
     """The model has said what it says; what it was asked for last, it has not."""
     for seq, said in enumerate(SAID):
         if said is not None:
@@ -69,7 +70,7 @@ def answer(inn: Any, config: Settings, job_id: int, linked: int) -> None:
         async with ctx.pool.connection() as conn:
             await conn.execute("update chunks set status = 'done' where job_id = %s", (linked,))
             assert await end_job(conn, linked) is not None
-        await route(ctx, job_id)
+        await route(replace(ctx, **more), job_id)
 
     within(inn, config, work)
 
@@ -104,7 +105,9 @@ def test_the_model_is_asked_first_and_the_job_says_so(inn) -> None:
 def test_requests_go_where_their_intents_go(inn) -> None:
     config = settings()
     job_id, linked = start(inn, config)
-    answer(inn, config, job_id, linked)
+    meters = RouterMeters()
+    answer(inn, config, job_id, linked, router=meters)
+    assert meters.uncalled == {("bank", "out_of_scope"): 1, ("bank", "needs_clarification"): 1}
     assert planned(inn, job_id) == {0: "small", 1: "free", 4: "free"}
     assert results(inn, job_id) == {2: "out_of_scope", 3: "needs_clarification"}
     [(error,)] = inn.rows("select error from results where job_id = %s and seq = 3", job_id)

@@ -1,14 +1,19 @@
 """Scoring real jobs, in pieces, as answers come."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from core.errors import InputError
 from db.scores import job_scores
 from tasks.finish import finish
+from tasks.meters import RouterMeters
 from tasks.score import ring_scores, score
+from tests.conftest import DEPLOYMENTS, SETTINGS
+from workers.telemetry.router_series import RouterSeries
 
 LETTERS = "ABCD"
 
@@ -54,6 +59,24 @@ def test_answers_are_scored_as_they_come_and_all_after_the_end(inn: Any) -> None
     assert inn.ask(job_scores, job).complete
     assert inn.run(lambda ctx: score(ctx, job)) == f"nothing to score in job_{job}"
     assert inn.run(ring_scores) == 0
+
+
+def test_scores_are_counted_for_those_who_watch(inn: Any) -> None:
+    job = submitted(inn, 40)
+    answer(inn, job, range(20))
+    meters = RouterMeters()
+    for _ in range(2):
+        inn.run(lambda ctx: score(replace(ctx, router=meters), job))
+    assert meters.scored == {("choice", "small"): 20}
+    assert meters.points == {("choice", "small"): 5.0}
+    series = CollectorRegistry()
+    series.register(RouterSeries(meters, SETTINGS, DEPLOYMENTS))
+    small = {"scorer": "choice", "deployment": "small", "provider": DEPLOYMENTS["small"].provider}
+    assert series.get_sample_value("batchyard_scored_answers_total", small) == 20
+    assert series.get_sample_value("batchyard_score_points_total", small) == 5
+    assert (
+        series.get_sample_value("batchyard_scored_answers_total", {**small, "scorer": "exact"}) == 0
+    )
 
 
 def test_a_large_job_is_scored_in_steps_that_go_on_where_the_last_one_ended(

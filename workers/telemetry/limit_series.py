@@ -37,6 +37,17 @@ class LimitSeries(Collector):
         if isinstance(limiter, RedisLimiter):
             yield from _limits(limiter)
         names = {name: (name, one.provider) for name, one in self._deployments.items()}
+        if isinstance(limiter, RedisLimiter):
+            yield gauge(
+                "batchyard_limit_factor",
+                "What 429s and headers have left of the declared rates: the smallest of a "
+                "deployment's rates in force by the declared one; 1 where none is cut.",
+                DEPLOYMENT,
+                {
+                    labels: _factor(limiter.books.get(self._deployments[name].buckets.key))
+                    for name, labels in names.items()
+                },
+            )
         yield gauge(
             "batchyard_pause_left_seconds",
             "Seconds left of the pause that this process knows of.",
@@ -72,6 +83,18 @@ def _limits(limiter: RedisLimiter) -> Iterable[Metric]:
         ("scope", "kind"),
         in_force,
     )
+
+
+def _factor(book: Book | None) -> float:
+    """At most 1."""
+    if book is None or book.word is None:
+        return 1.0
+    cuts: list[float] = [
+        rate / declared
+        for kind, rate in zip(RATES, book.word.rates, strict=True)
+        if rate and (declared := getattr(book.buckets, kind))
+    ]
+    return min([1.0, *cuts])
 
 
 def _in_force(book: Book) -> dict[str, float]:

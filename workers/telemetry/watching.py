@@ -8,6 +8,7 @@ from tasks.yard import Yard
 from workers import environment
 from workers.telemetry.endpoint import address, new_registry, serve
 from workers.telemetry.limit_series import LimitSeries
+from workers.telemetry.router_series import RouterSeries
 from workers.telemetry.series import ProcessSeries
 from workers.telemetry.yard_series import YardSeries
 from workers.wiring import Process
@@ -19,7 +20,8 @@ def watch_worker(process: Process, *, controls: bool) -> None:
     own = ProcessSeries(process.meters, deployments, lambda: _holds(process))
     if controls:
         yard = YardSeries(lambda: process.ask(_totals), deployments)
-        series = new_registry("control", own, yard)
+        router = RouterSeries(process.meters.router, environment.settings(), deployments)
+        series = new_registry("control", own, yard, router)
     else:
         # From zero, so that a first call is seen as an increase.
         for name in deployments:

@@ -5,6 +5,7 @@ right. They are read at most every `FRESH` seconds, however many ask. While Post
 series are absent and `batchyard_yard_told` is 0.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ from core.errors import BatchyardError
 from core.status import DeploymentStatus, JobStatus
 from db.overview import Overview
 from db.totals import Totals
+from db.vitals import Vital
 from workers.telemetry.series import DEPLOYMENT, NANO, Labels, gauge
 
 log = structlog.get_logger()
@@ -55,6 +57,7 @@ class YardSeries(Collector):
             return
         yield from self._backlog(seen.overview)
         yield from self._states(seen.overview)
+        yield from self._vitals(seen.overview)
         yield from _processes(seen.overview)
         yield from _totals(seen)
 
@@ -145,6 +148,51 @@ class YardSeries(Collector):
             (*DEPLOYMENT, "kind"),
             limits,
         )
+
+    def _vitals(self, seen: Overview) -> Iterable[Metric]:
+        vitals = {name: seen.vitals.get(name, Vital(name)) for name in self._deployments}
+        labels = self._names()
+        for series, about, read in VITALS:
+            members: dict[Labels, float] = {labels[name]: read(one) for name, one in vitals.items()}
+            yield gauge(series, about, DEPLOYMENT, members)
+
+
+def _seconds(one: Vital) -> float:
+    return math.nan if one.latency_ms is None else one.latency_ms / 1000
+
+
+def _output(one: Vital) -> float:
+    return math.nan if one.output_tokens is None else one.output_tokens
+
+
+def _failed(one: Vital) -> float:
+    calls = one.answered + one.failed
+    return one.failed / calls if calls else math.nan
+
+
+VITALS: tuple[tuple[str, str, Callable[[Vital], float]], ...] = (
+    (
+        "batchyard_deployment_latency_seconds",
+        "How long an answer takes lately, over all workers; NaN where nobody knows.",
+        _seconds,
+    ),
+    (
+        "batchyard_deployment_output_tokens",
+        "Tokens that an answer brings lately; NaN where nobody knows.",
+        _output,
+    ),
+    (
+        "batchyard_deployment_calls_per_second",
+        "Calls that end, a second, over about ten seconds; those that were throttled are none.",
+        lambda one: one.rate,
+    ),
+    (
+        "batchyard_deployment_failed_ratio",
+        "Share of the living workers' calls that failed, throttled ones apart; NaN without any.",
+        _failed,
+    ),
+)
+"""What dispatch goes by when it chooses among deployments."""
 
 
 def _processes(seen: Overview) -> Iterable[Metric]:

@@ -1,6 +1,7 @@
 """The whole yard's numbers: read seldom, told whole or not at all."""
 
 from collections.abc import Callable
+from math import isnan
 
 import psycopg
 import pytest
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 from core.errors import ServiceError
 from db.overview import Backlog, DeploymentState, Overview, Worker
 from db.totals import Totals
+from db.vitals import Vital
 from tests.conftest import DEPLOYMENTS
 from workers.telemetry import yard_series
 from workers.telemetry.yard_series import YardSeries
@@ -25,6 +27,7 @@ SEEN = Totals(
             Worker(1, "call1@a", "a", 10, -4.0, 60.0, 0),
             Worker(2, "call1@a", "a", 11, 9.0, 5.0, 64),
         ),
+        vitals={"small": Vital("small", 3, 30, 10, 250.0, 12.0, 4.5)},
     ),
     jobs={"in_progress": 1, "completed": 3},
     spent_nusd=2_500_000_000,
@@ -70,6 +73,19 @@ def test_a_deployment_is_in_one_state() -> None:
     assert value(text, "batchyard_deployment_state", free, 'state="open"') == 1
     assert value(text, "batchyard_deployment_closed_seconds", small) == 8
     assert value(text, "batchyard_deployment_closed_seconds", free) == 0
+
+
+def test_how_deployments_fare() -> None:
+    text = told(lambda: SEEN)
+    small, free = 'deployment="small"', 'deployment="free"'
+    assert value(text, "batchyard_deployment_latency_seconds", small) == 0.25
+    assert value(text, "batchyard_deployment_output_tokens", small) == 12
+    assert value(text, "batchyard_deployment_calls_per_second", small) == 4.5
+    assert value(text, "batchyard_deployment_failed_ratio", small) == 0.25
+    # Nobody has called it: no latency is not a short one.
+    assert isnan(value(text, "batchyard_deployment_latency_seconds", free))
+    assert isnan(value(text, "batchyard_deployment_failed_ratio", free))
+    assert value(text, "batchyard_deployment_calls_per_second", free) == 0
 
 
 def test_a_worker_that_was_started_again_is_not_shown_as_dead() -> None:
