@@ -16,6 +16,7 @@ from db.connect import Connection, only_row, statements
 from db.linked import LinkedKind, clarified
 from db.pilot import lesson_of
 from db.waits import Closed, Standing, Waiting, why
+from db.waves import WaveRow, last_wave
 
 SQL = statements("jobs")
 RUNNING = (JobStatus.IN_PROGRESS, JobStatus.FINALIZING, JobStatus.CANCELLING)
@@ -120,8 +121,8 @@ class _JobRow:
 class JobView(_JobRow):
     """A job in all its parts. `linked` are the jobs linked to it; `spent_nusd` and
     `reserved_nusd` are of the account that all of these share. `clarified` counts its requests
-    that were clarified by how that came out; `lesson` is what came of its pilot. Times are the
-    database's, `read_at` among them."""
+    that were clarified by how that came out; `lesson` is what came of its pilot, `wave` the newest
+    one of a job that is planned as a whole. Times are the database's, `read_at` among them."""
 
     shares: tuple[Share, ...]
     chunks: dict[str, int]
@@ -129,6 +130,7 @@ class JobView(_JobRow):
     linked: tuple[JobLine, ...] = ()
     clarified: Mapping[str, int] = field(default_factory=dict)
     lesson: str = ""
+    wave: WaveRow | None = None
 
     def _sum(self, field: str) -> int:
         return sum(getattr(share, field) for share in self.shares)
@@ -255,6 +257,7 @@ async def job_view(conn: Connection, project_id: int, job_id: int) -> JobView:
             linked = await (await cursor.execute(_lines("linked"), where)).fetchall()
         answers = await clarified(conn, job.part, job_id) if linked else {}
         lesson = await lesson_of(conn, job_id)
+        wave = await last_wave(conn, job_id)
         standing = await _standing(conn, job_id)
         waiting = await _waiting(conn, job, standing, linked)
     chunks: dict[str, int] = defaultdict(int)
@@ -269,6 +272,7 @@ async def job_view(conn: Connection, project_id: int, job_id: int) -> JobView:
         linked=tuple(linked),
         clarified=answers,
         lesson=lesson,
+        wave=wave,
     )
 
 

@@ -204,6 +204,12 @@ async def exhaust(conn: Connection, job_id: int, waiting: Sequence[int]) -> None
     await conn.execute(SQL["close"], {"ids": [*waiting]})
 
 
+async def last_wave(conn: Connection, job_id: int) -> WaveRow | None:
+    """The newest wave of a job that was found in its project; None where it has none."""
+    row = await (await conn.execute(SQL["last_wave"], {"job_id": job_id})).fetchone()
+    return None if row is None else WaveRow(*row)
+
+
 async def job_waves(conn: Connection, job_id: int) -> list[WaveRow]:
     """The waves of a job that was found in its project."""
     cursor = await conn.execute(SQL["waves"], {"job_id": job_id})

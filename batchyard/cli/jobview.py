@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batchyard.cli.show import ago, plain, table
+from batchyard.cli.waveview import wave_json, wave_line
 from core.ids import DEFAULT_PROJECT, job_name
 from core.money import usd_text
 from core.status import JobStatus
@@ -76,6 +77,7 @@ def job_json(view: JobView) -> dict[str, Any]:
         "linked": [line_json(line) for line in view.linked],
         "clarified": dict(view.clarified),
         "pilot": view.lesson,
+        "wave": wave_json(view.wave),
         "rate": round(view.rate, 3),
         "eta_seconds": _rounded(view.eta_seconds),
         "seconds": round(view.seconds, 3),
@@ -173,6 +175,8 @@ class JobPanel:
             yield from map(_linked_line, view.linked)
         if view.lesson:
             yield Text.assemble("\n", ("pilot: ", "yellow"), view.lesson)
+        if view.wave:
+            yield Text.assemble("\n", ("plan: ", "cyan"), wave_line(view.wave))
         if view.why:
             yield Text.assemble("\n", ("waits: ", "yellow"), view.why)
 

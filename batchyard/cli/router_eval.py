@@ -1,20 +1,29 @@
 """`batchyard router eval`."""
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal
 
 import typer
 
 from batchyard.choosing import for_model
+from batchyard.cli.complete import ProjectOption
 from batchyard.cli.output import JsonFlag, put_json, put_line
-from batchyard.cli.router_train import DataOption, PricesOption
+from batchyard.cli.router_train import PricesOption, SomeDataOption
+from batchyard.cli.scored_results import find_model, judged_results
+from batchyard.embedded.home import Home
+from batchyard.environment import settings_in_force
 from batchyard.prices_file import read_prices
 from batchyard.recognise import Wanted
-from batchyard.tables import Table, read_table
+from batchyard.tables import read_table
 from batchyard.understanding import examine
 from core.errors import InputError
+from core.ids import DEFAULT_PROJECT
+from routing.allocation import DoesNotFitError
+from routing.budget_figures import budget_figures
 from routing.cascade_figures import cascade_figures
 from routing.choice_figures import measure
 from routing.choice_model import ChoiceModel
@@ -23,36 +32,43 @@ from routing.model_file import load
 from routing.model_state import Model
 
 
-class Examiner(Protocol):
-    """How a kind of model is measured: one JSON object."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where judged prompts come from: a file, or without one the project's scored results."""
 
-    def __call__(
-        self, model: Model, table: Table, wanted: Wanted, level: float, /
-    ) -> dict[str, Any]: ...
+    data: Path | None
+    wanted: Wanted
+    route: str | None
+    scorer: str | None
 
 
-def _choice(model: Model, table: Table, wanted: Wanted, _level: float) -> dict[str, Any]:
+def _choice(model: Model, source: Source, budgets: Sequence[float], project: str) -> dict[str, Any]:
     if not isinstance(model, ChoiceModel):
-        raise InputError(f"The model is one for {model.kind}.")
-    data = for_model(table, model, wanted)
+        raise InputError(f"The model is one for {model.kind}; budgets and results want choice.")
     began = time.process_time()
-    told = model.predict(data.prompts, data.metadata)
+    if source.data is None:
+        judged = judged_results(model, project, source.route, source.scorer)
+        told, data = judged.told, judged.data
+    else:
+        data = for_model(read_table(source.data), model, source.wanted)
+        began = time.process_time()
+        told = model.predict(data.prompts, data.metadata)
     spent = max(time.process_time() - began, 1e-9)
-    figures = measure(model, told, data)
+    try:
+        figures = measure(model, told, data)
+        bought = budget_figures(told, data, budgets) if budgets else []
+    except DoesNotFitError as error:
+        raise InputError(f"--budget: {error}") from error
+    except ValueError as error:
+        raise InputError(f"Nothing to measure on: {error}.") from error
     values, measured = cascade_figures(model, told, data)
     figures.values.update(values, **{key: one.value for key, one in measured.items()})
     figures.intervals.update({key: (one.low, one.high) for key, one in measured.items()})
-    figures.values["prompts_per_cpu_s"] = round(len(data) / spent, 1)
-    return figures.told()
-
-
-def _intent(model: Model, table: Table, wanted: Wanted, level: float) -> dict[str, Any]:
-    if not isinstance(model, IntentModel):
-        raise InputError(f"The model is one for {model.kind}.")
-    return examine(model, table, wanted.text, level)
-
-
-EXAMINERS: Mapping[str, Examiner] = {"choice": _choice, "intent": _intent}
+    if source.data is None:
+        figures.values.update(held_back_folds=True, estimated=judged.estimated)
+    else:
+        figures.values["prompts_per_cpu_s"] = round(len(data) / spent, 1)
+    return figures.told() | ({"budgets": bought} if bought else {})
 
 
 def read_model(path: Path) -> Model:
@@ -63,33 +79,85 @@ def read_model(path: Path) -> Model:
         raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
-def evaluate(
+# One parameter an option.
+def evaluate(  # noqa: PLR0913
     *,
-    model: Annotated[Path, typer.Option("-m", "--model", help="What `train` wrote.")],
-    data: DataOption,
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="What `train` wrote, or a name in the project.")
+    ] = "",
+    data: SomeDataOption = None,
+    from_: Annotated[
+        Literal["results"] | None,
+        typer.Option("--from", help="On the scored answers of the project's jobs instead."),
+    ] = None,
+    route: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Results: of this route, by its model.")
+    ] = None,
+    scorer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Results: whose scores.")
+    ] = None,
+    budget: Annotated[
+        list[float] | None,
+        typer.Option(min=0, metavar="USD", help="What it buys for all prompts; again for others."),
+    ] = None,
     text: Annotated[str, typer.Option(metavar="COL", help="The column of prompts.")] = "",
     prices: PricesOption = None,
     level: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Intents: how often sets may miss the truth.")
     ] = 0.05,
+    project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure a model on judged prompts that it was not trained on.
+    """Measure a model on judged prompts that it was not trained on: those of a file, or the
+    project's own scored results (by held-back folds, since it may have learned of them).
+
+    With --budget all prompts are assigned as one within it, by what the model foresees; told is
+    what that truly costs and gives.
 
     \b
     Examples:
       batchyard router eval --model tickets.router --data others.parquet
-      batchyard router eval --model tickets.router --data others.parquet --json
+      batchyard router eval --model tickets.router --data others.parquet --budget 2 --json
+      batchyard router eval --from results --route smart
     """
-    trained = read_model(model)
+    if (data is None) == (from_ is None):
+        raise InputError("On what? Give --data FILE, or --from results")
+    if from_ is None and (route or scorer):
+        raise InputError("--route and --scorer are for --from results")
+    if from_ and (text or prices):
+        raise InputError("--text and --prices are for --data")
+    trained = find_model(model or _model_of(route), project)
     wanted = Wanted(text=text, prices=read_prices(prices) if prices else None)
-    told = EXAMINERS[trained.kind](trained, read_table(data), wanted, level)
+    if isinstance(trained, IntentModel) and data is not None and not budget:
+        told = examine(trained, read_table(data), wanted.text, level)
+    else:
+        told = _choice(trained, Source(data, wanted, route, scorer), budget or (), project)
     if as_json:
         put_json(told)
         return
+    bought = told.pop("budgets", [])
+    _show(told)
+    for one in bought:
+        put_line(f"\nwithin ${one['budget']:g}")
+        _show({name: one[name] for name in ("spend", "overspend", "quality", "intervals")})
+
+
+def _show(told: dict[str, Any]) -> None:
     intervals = told.pop("intervals", {})
     for key, value in told.items():
         ends = intervals.get(key)
         span = f"  ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
         shown = f"{value:.3f}" if isinstance(value, float) else str(value)
         put_line(f"{key:25} {shown}{span}")
+
+
+def _model_of(route: str | None) -> str:
+    """The name of the model that a route of the configuration goes by. Raises InputError."""
+    if route is None:
+        raise InputError("Which model? Give --model NAME|FILE, or the --route that goes by one")
+    routes = settings_in_force(Home.from_env(), None, os.environ).routes
+    found = routes.get(route)
+    if found is None or found.router is None:
+        there = ", ".join(name for name, one in routes.items() if one.router) or "none"
+        raise InputError(f"--route {route}: goes by no router model. Those that do: {there}")
+    return found.router.model

@@ -137,8 +137,26 @@ def report_lines(told: "reports.JobReport") -> Iterator[Text]:
         return
     kind = "quality" if saved.measured else "quality (predicted: there are no scores)"
     yield Text(f"{kind} {span(saved.quality)}, ${1000 * saved.usd.value:.4g} for 1,000")
+    if told.calibration:
+        yield Text(_foreseen(told))
     yield Text(f"what others would have given is {BASES[saved.basis]}\n")
     yield from _against(told, saved)
+
+
+def _foreseen(told: "reports.JobReport") -> str:
+    """How the mean score compares with what was foreseen of the same answers."""
+    count = sum(one.count for one in told.calibration)
+    predicted = sum(one.count * one.predicted for one in told.calibration) / count
+    scored = sum(one.count * one.measured.value for one in told.calibration) / count
+    width = sum(
+        (one.count / count * (one.measured.high - one.measured.low)) ** 2
+        for one in told.calibration
+    )
+    apart = scored - predicted
+    verdict = (
+        "as foreseen" if abs(apart) <= math.sqrt(width) / 2 else "not as foreseen: train again"
+    )
+    return f"foreseen of the scored answers: {predicted:.3f}, measured {scored:.3f}: {verdict}"
 
 
 def _against(told: "reports.JobReport", saved: "savings.Savings") -> Iterator[Text]:

@@ -14,6 +14,7 @@ from batchyard.cli.failure import FAILED
 from batchyard.cli.jobview import JobPanel, cost_text, job_json
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import notes, out, plain
+from batchyard.cli.waveview import wave_line
 from batchyard.embedded.home import Home
 from core.errors import ServiceError
 from core.ids import DEFAULT_PROJECT, job_name, job_number
@@ -115,6 +116,8 @@ def _as_lines(views: Iterator[tuple[JobView, float]]) -> JobView:
             done += f", {plain(view.failed)} failed" if view.failed else ""
             cost = cost_text(view.cost_nusd, view.unpriced)
             waits = f"; waits: {view.why}" if view.why else ""
-            console.print(f"{view.status}  {done}  {rate:,.1f}/s  {cost}{waits}", soft_wrap=True)
+            wave = f"; {wave_line(view.wave)}" if view.wave else ""
+            told = f"{view.status}  {done}  {rate:,.1f}/s  {cost}{wave}{waits}"
+            console.print(told, soft_wrap=True)
     console.print(JobPanel(view))
     return view

@@ -1,6 +1,7 @@
 """The waves of a job that is planned as a whole, in lines for people."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.text import Text
 
@@ -19,6 +20,23 @@ def wave_lines(waves: Sequence[WaveRow]) -> Iterator[Text]:
     )
     for one in waves:
         yield Text(f"  {_told(one)}")
+
+
+def wave_line(one: WaveRow) -> str:
+    """The newest wave of a job in a line: `wave 4: 120 requests planned, 300 left; …`."""
+    body, price = one.body, one.body.get("price")
+    parts = [
+        f"wave {one.wave}: {count(body['requests'], 'request')} planned, {body['left']:,} left",
+        f"expected quality {body['quality']:.3f} and ${body.get('usd', 0.0):.4g}",
+        f"a dollar brings {price:.3g}" if price else "",
+        *body.get("why", []),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def wave_json(one: WaveRow | None) -> dict[str, Any] | None:
+    """The same for scripts; None where the job has no waves."""
+    return None if one is None else {"wave": one.wave, **one.body, "at": one.at}
 
 
 def _told(one: WaveRow) -> str:

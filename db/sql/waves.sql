@@ -109,3 +109,6 @@ where id = %(job_id)s and stop is null;
 
 -- name: waves
 select wave, body, at from waves where job_id = %(job_id)s order by wave;
+
+-- name: last_wave
+select wave, body, at from waves where job_id = %(job_id)s order by wave desc limit 1;

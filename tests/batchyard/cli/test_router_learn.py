@@ -94,6 +94,20 @@ def test_any_scored_job_teaches_and_what_is_no_better_is_not_promoted(inn, run) 
     assert told.count("different: train again") == 2
 
 
+def test_a_model_is_measured_on_the_results_of_its_route(inn, run) -> None:
+    scored_job(inn, seed=1, rows=200)
+    assert run("learn", "--name", "tickets").code == 0
+    told = run("eval", "--from", "results", "--model", "tickets", "--json").json
+    assert (told["rows"], told["held_back_folds"], told["estimated"]) == (200, True, False)
+    assert told["intervals"]["aiq"][0] <= told["aiq"] <= told["intervals"]["aiq"][1]
+    assert told["aiq_gain"] > 0
+    drawn = run("report", "--model", "tickets", "--json").json
+    assert (drawn["rows"], drawn["held_back_folds"]) == (200, True)
+    none = run("eval", "--from", "results", "--model", "tickets", "--route", "smart")
+    assert "two deployments or more" in none.err
+    assert "goes by no router model" in run("eval", "--from", "results", "--route", "default").err
+
+
 def test_answers_of_one_candidate_a_prompt_teach_too(inn, run) -> None:
     scored_job(inn, seed=2, rows=400, all_asked=False)
     told = run("learn", "--name", "tickets", "--since", "1d", "--json").json

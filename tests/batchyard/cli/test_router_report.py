@@ -150,3 +150,22 @@ def test_a_model_that_is_kept_has_a_portrait_and_gives_way_only_to_a_better_one(
         kept = run("router", "train", "-d", few, *columns, "-n", "tickets", "--json").json
         assert (kept["version"], kept["promoted"]) == (version, False)
     assert set(kept["portrait"]["tags"]) == {"topic"}
+
+
+def test_budgets_are_measured_by_what_they_truly_cost_and_give(run) -> None:
+    own, other = (table(run.folder / f"{n}.jsonl", judged(200, seed=n)) for n in (0, 4))
+    model = str(run.folder / "tickets.router")
+    assert run("router", "train", "-d", own, "-m", "topic", "-o", model).code == 0
+    measure = ("router", "eval", "-m", model, "-d", other)
+    few, much = run(*measure, "--budget", "0.06", "--budget", "1", "--json").json["budgets"]
+    assert few["budget"] == 0.06
+    assert few["spend"] < much["spend"]
+    assert few["quality"] <= much["quality"] + 0.02
+    assert few["overspend"] == pytest.approx(max(0, few["spend"] / 0.06 - 1))
+    for key in ("spend", "overspend", "quality"):
+        low, high = few["intervals"][key]
+        assert low <= few[key] <= high
+    assert "within $0.06" in run(*measure, "--budget", "0.06").out
+    assert "more is needed" in run(*measure, "--budget", "0.0000001").err
+    assert "On what?" in run("router", "eval", "-m", model).err
+    assert "--route and --scorer are for" in run(*measure, "--route", "smart").err

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+from psycopg.types.json import Jsonb
+
 from batchyard.cli.waveview import wave_lines
 from db.waves import WaveRow
 
@@ -15,3 +17,15 @@ def test_waves_are_summed_up_and_told_one_by_one() -> None:
     assert "2 waves: 20 requests out, 20 left; expected of them quality 0.700 and $1" in first
     assert others[0] == "    1. 10 requests; to small 10; expected quality 0.800 and $0.5"
     assert others[1].endswith("a dollar brings 12; a call to large 0.25; time is short")
+
+
+def test_a_job_shows_its_newest_wave(inn, program) -> None:
+    job = inn.submit(["a", "b"])
+    body = {"requests": 10, "left": 30, "quality": 0.8, "usd": 0.5, "price": 12.0}
+    for wave in (1, 2):
+        inn.put("waves", job_id=job, wave=wave, body=Jsonb(body))
+    where = {"BATCHYARD_DATABASE_URL": inn.database_url}
+    assert program("job", str(job), "--json", **where).json["wave"]["wave"] == 2
+    shown = program("job", str(job), **where).out
+    assert "plan: wave 2: 10 requests planned, 30 left; expected quality 0.800" in shown
+    assert "a dollar brings 12" in shown
