@@ -107,9 +107,12 @@ class Limiter(Protocol):
     def hear(self, key: str, headers: Mapping[str, str]) -> None:
         """What the provider says of its limits, in an answer's headers (lower case)."""
 
-    async def pause(self, key: str, seconds: float, epoch: int = -1) -> None:
+    async def pause(
+        self, key: str, seconds: float, epoch: int = -1, began: float | None = None
+    ) -> None:
         """Nobody calls the line for this long. `epoch` is the throttled call's, where the limits
-        are to learn from it."""
+        are to learn from it, and `began` when it was sent (monotonic, None: now): calls sent later
+        that are answered end the pause."""
 
     def paused(self, key: str) -> float:
         """Seconds for which the line is paused, as far as this process knows."""

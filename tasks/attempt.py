@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 # A server that asks for more than this is not there for anybody else either.
 LONG_WAIT = 5.0
-LONGEST_HOLD = 5.0
+LONGEST_HOLD, HOLD_LOOK = 5.0, 0.05
 BROKE_DOWN = "batchyard could not deal with this request or its answer: see the worker's log"
 
 
@@ -59,8 +59,7 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     """Sends one request to its chunk's deployment and settles it. What was paused since its
     permit was granted waits for the pause, `LONGEST_HOLD` seconds at most."""
     deployment = caller.deployments[entry.chunk.deployment]
-    if (pause := caller.limiter.paused(deployment.buckets.key)) > 0:
-        await asyncio.sleep(min(pause, LONGEST_HOLD))
+    await _hold(caller.limiter, deployment.buckets.key)
     began = time.monotonic()
     sent = broken = False
     outcome: Reply | ProviderError
@@ -90,8 +89,16 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         caller.meters.paused(deployment.name, pause)
     if pause or throttled:
         epoch = entry.epoch if throttled else -1
-        await caller.limiter.pause(deployment.buckets.key, pause, epoch)
+        await caller.limiter.pause(deployment.buckets.key, pause, epoch, began)
     return _failed(caller, entry, deployment, outcome, latency_ms)
+
+
+async def _hold(limiter: Limiter, key: str) -> None:
+    """Waits for the end of a pause, `LONGEST_HOLD` seconds at most; it may end early."""
+    for _ in range(round(LONGEST_HOLD / HOLD_LOOK)):
+        if (pause := limiter.paused(key)) <= 0:
+            return
+        await asyncio.sleep(min(pause, HOLD_LOOK))
 
 
 async def _landed(

@@ -118,7 +118,9 @@ class Wire:
     def hear(self, key: str, headers: Mapping[str, str]) -> None:
         self.heard.append(dict(headers))
 
-    async def pause(self, key: str, seconds: float, epoch: int = -1) -> None:
+    async def pause(
+        self, key: str, seconds: float, epoch: int = -1, began: float | None = None
+    ) -> None:
         self.pauses.append(seconds)
 
     def paused(self, key: str) -> float:

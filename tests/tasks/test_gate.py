@@ -52,7 +52,9 @@ class Wire:
     def hear(self, key: str, headers: Mapping[str, str]) -> None:
         return
 
-    async def pause(self, key: str, seconds: float, epoch: int = -1) -> None:
+    async def pause(
+        self, key: str, seconds: float, epoch: int = -1, began: float | None = None
+    ) -> None:
         return
 
     def paused(self, key: str) -> float:

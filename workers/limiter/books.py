@@ -11,9 +11,13 @@ import msgspec
 
 from core.ports import Ask, Buckets, Return
 from providers.rate_headers import Told, read_limits
+from workers.limiter.doubt import Doubt
 
+LOOK_EVERY, YOUNG = 0.1, 1.0
+"""Seconds: how often, and for how long, the server is asked whether others have contradicted a
+429's pause. Who contradicts it has sent before it came."""
 NOTHING_TOLD = Told()
-HEAD, FIELDS = 5, 7
+HEAD, FIELDS = 5, 9
 """Numbers in the script's answer: for all, and per scope."""
 
 
@@ -45,13 +49,30 @@ class Book:
     epoch: int = 0
     throttled: int = -1
     paused_until: float = 0.0
+    doubted_until: float = 0.0
+    doubted_at: float = 0.0
+    doubt: Doubt = field(default_factory=Doubt)
     word: Word | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def pause(self) -> float:
         """Seconds left of the pause that this process knows of."""
-        return max(0.0, self.paused_until - time.monotonic())
+        return max(0.0, max(self.paused_until, self.doubted_until) - time.monotonic())
+
+    @property
+    def wait(self) -> float:
+        """Seconds after which a pause is worth asking about again."""
+        now = time.monotonic()
+        young = self.paused_until <= now and now - self.doubted_at < YOUNG
+        return min(self.pause, LOOK_EVERY) if young else self.pause
+
+    def doubt_for(self, seconds: float) -> None:
+        """The pause of a 429, which other calls may contradict."""
+        now = time.monotonic()
+        if self.doubted_until <= now:
+            self.doubted_at = now
+        self.doubted_until = max(self.doubted_until, now + seconds)
 
     def pause_for(self, seconds: float) -> None:
         """A longer pause that stands already is not cut short."""
@@ -76,6 +97,13 @@ class Book:
             self.answered += 1
             self.answered_ms += back.latency_ms
         self.changed = True
+
+    def contradicts(self, back: Return) -> bool:
+        """Whether this answer is the one too many for the pause that a 429 named."""
+        if back.latency_ms is None or not self.adapts:
+            return False
+        now = time.monotonic()
+        return self.doubt.answered(now - back.latency_ms / 1000, now)
 
     def tell(self) -> dict[str, Any]:
         """What the script is to know of the scope; told by this."""
@@ -112,11 +140,18 @@ class Book:
         self.back_output += min(0, said["back_output"])
         self.changed = True
 
-    def learn(self, numbers: Sequence[int], holders: int) -> None:
-        """The script's numbers on the scope."""
-        pause, self.epoch, in_flight, *rates = numbers
+    def learn(self, numbers: Sequence[int], holders: int, asked: float) -> None:
+        """The script's numbers on the scope, asked for at that time. Who asked before a 429
+        came here does not know of its pause."""
+        pause, doubt, strays, self.epoch, in_flight, *rates = numbers
+        if strays:
+            self.doubt.believe(time.monotonic())
         if pause > 0:
             self.pause_for(pause / 1000)
+        if doubt > 0:
+            self.doubt_for(doubt / 1000)
+        elif asked > self.doubted_at:
+            self.doubted_until = 0.0
         self.word = Word(in_flight, tuple(rates), holders)
 
 

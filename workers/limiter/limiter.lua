@@ -5,7 +5,8 @@
 --       in flight (hash: holder -> calls). One cluster slot.
 -- ARGV  1 JSON, built and described in `books.py`
 -- Answers {granted, wait ms, full (0 or 1), living holders, the number of the scope that is in the
---       way longest (0: none), then per scope: pause ms, epoch, calls at once, and the rates in
+--       way longest (0: none), then per scope: pause ms, those
+--       of a 429 that others may contradict, whether 429s are strays (0 or 1), epoch, calls at once, and the rates in
 --       force a minute: requests, tokens, input, output}; 0 is no limit. The clock is the server's.
 --
 -- A bucket fills at its rate and holds about a second of it, strictly less than any provider's,
@@ -41,6 +42,9 @@ local CALM = 10000         -- ms without a 429 that double a step
 local LEAST_FACTOR = 0.5   -- of what was declared: 429s that no cut helps against cost no more
 local STRAY = 0.15        -- share of 429s that may come whatever is sent
 local STRAY_CALLS = 64    -- that the share is a mean of
+local TESTED = 32         -- calls after the deepest cut that tell whether it has helped
+local SPARED = 60000      -- ms for which cuts that have helped nothing are not tried again
+local MORE, MORE_STILL = 2, 0.1 -- 429s that are no strays: times their share, and on top of it
 local FIRST_WINDOW, STRAY_WINDOW, MOST_WINDOW = 16, 8, 1024
 local CROWDED, DRIFT = 2.5, 0.005
 local EXPRESS_SEEN = 60000 -- ms
@@ -73,6 +77,9 @@ local function read_state(key)
   return state
 end
 
+-- When its pauses end: one that stands, and one of a 429 that other calls may contradict.
+local function halted(state) return math.max(state.pause or 0, state.doubt or 0) end
+
 local function count_flying(key, living, mine)
   redis.call('HSET', key, ask.holder, mine)
   local flying, entries = 0, redis.call('HGETALL', key)
@@ -103,14 +110,41 @@ local function is_stray(state) return (state.refusals or 1) < STRAY end
 local function count_refusals(state, scope)
   local calls = scope.answered + scope.refused
   if calls == 0 then return end
+  if state.tested then state.tested = state.tested + calls end
   local share = state.refusals or scope.refused / calls
   state.refusals = share + (scope.refused / calls - share) * math.min(1, calls / STRAY_CALLS)
 end
 
+-- Whether a 429 of the present epoch came that is to cut: none is while cuts have lately helped
+-- nothing and 429s have not become many more.
+local function is_spared(state)
+  local many = math.max(STRAY, MORE * (state.stray_share or 0) + MORE_STILL)
+  return now < (state.spared_until or 0) and (state.refusals or 1) < many
+end
+
+local function is_due(state)
+  if (state.throttled or -1) < state.epoch then return false end
+  if not is_spared(state) then return true end
+  state.epoch = state.throttled + 1
+  return false
+end
+
+-- The deepest cut has helped nothing: as many calls are refused as before.
+local function give_up(state, knob)
+  state.epoch = math.max(state.epoch, state.throttled) + 1
+  state.spared_until, state.stray_share, state.tested = now + SPARED, state.refusals, nil
+  return state[knob .. '_top']
+end
+
 local function cut(state, knob, value, least)
+  if value <= least and (state.tested or 0) >= TESTED and is_stray(state) then
+    return give_up(state, knob)
+  end
   local windowed, soon = knob == 'window', now - (state.cut_at or 0) < SOON
   local by = soon and DEEP_CUT or windowed and WINDOW_CUT or CUT
   if windowed and state.slow ~= 0 then soon, by = true, HALVE end
+  local top = knob .. '_top'
+  state[top] = soon and math.max(state[top] or 0, value) or value
   state[knob .. '_knee'], state.cut_at = value, now
   if knob == 'window' then state.slow = 0 end
   state.epoch = math.max(state.epoch, state.throttled) + 1
@@ -120,6 +154,7 @@ local function cut(state, knob, value, least)
   if (soon or not windowed) and (value * by >= least or not is_stray(state)) then
     state.pause = math.max(state.pause or 0, now + HOLD)
   end
+  if value * by > least then state.tested = nil else state.tested = state.tested or 0 end
   return math.max(least, value * by)
 end
 
@@ -132,7 +167,7 @@ local function grown(state, knob, value, seconds, step)
 end
 
 local function adapt_factor(state, seconds)
-  if (state.throttled or -1) >= state.epoch then
+  if is_due(state) then
     state.factor = cut(state, 'factor', state.factor, LEAST_FACTOR)
   elseif #ask.asks > 0 then
     state.factor = math.min(1, grown(state, 'factor', state.factor, seconds, FACTOR_STEP))
@@ -142,7 +177,7 @@ end
 local function adapt_window(state, scope, seconds)
   local crowded = is_crowded(state, scope, seconds)
   local wanted = now - (state.full_at or 0) < 1000
-  if (state.throttled or -1) >= state.epoch then
+  if is_due(state) then
     state.window = cut(state, 'window', state.window, math.min(state.window, is_stray(state) and STRAY_WINDOW or 1))
   elseif crowded then
     if state.slow ~= 0 then state.slow, state.window_knee = 0, state.window end
@@ -187,7 +222,7 @@ local function fill(state, scope)
   for d = 1, 4 do rated = rated or declared[d] > 0 or told[d] > 0 end
   if scope.adapts then adapt(state, scope, rated or scope.in_flight > 0) end
   -- Nothing fills in a pause: all at once afterwards would only bring the next 429.
-  local passed = math.max(0, now - math.max(state.at or now, state.pause or 0)) / 60000
+  local passed = math.max(0, now - math.max(state.at or now, halted(state))) / 60000
   local buckets = {}
   for d, name in ipairs(DIMENSIONS) do
     local rate = rate_in_force(declared[d], told[d], state.factor or 1)
@@ -228,7 +263,7 @@ for n, scope in ipairs(ask.scopes) do
   for d = 1, 4 do if buckets[d].rate > 0 then limited[#limited + 1] = d end end
   scopes[n] = {state = state, buckets = buckets, limited = limited, most = most, open = open,
     flying = flying}
-  if (state.pause or 0) - now > paused then paused, whose = state.pause - now, n end
+  if halted(state) - now > paused then paused, whose = halted(state) - now, n end
 end
 
 -- Milliseconds until the bucket has enough for the call, and for some of those after it; 0 now.
@@ -286,12 +321,14 @@ for n, one in ipairs(scopes) do
     fields[#fields + 1] = string.format('%.17g', value)
   end
   redis.call('HSET', KEYS[2 * n], unpack(fields))
-  redis.call('PEXPIRE', KEYS[2 * n], KEPT + math.max(0, (state.pause or 0) - now))
+  redis.call('PEXPIRE', KEYS[2 * n], KEPT + math.max(0, halted(state) - now))
   if granted > 0 then
     redis.call('HSET', KEYS[2 * n + 1], ask.holder, ask.scopes[n].mine + granted)
   end
   redis.call('PEXPIRE', KEYS[2 * n + 1], KEPT)
   answer[#answer + 1] = math.max(0, (state.pause or 0) - now)
+  answer[#answer + 1] = math.max(0, (state.doubt or 0) - now)
+  answer[#answer + 1] = is_spared(state) and 1 or 0
   answer[#answer + 1] = state.epoch
   answer[#answer + 1] = one.most
   for d = 1, 4 do answer[#answer + 1] = math.floor(one.buckets[d].rate) end

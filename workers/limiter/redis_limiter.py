@@ -60,6 +60,7 @@ class RedisLimiter:
         self._shares: dict[str, LocalShare] | None = None
         self._lingering: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._lifting: asyncio.Task[None] | None = None
 
     async def acquire(
         self, scopes: Sequence[Buckets], asks: Sequence[Ask], *, express: bool = False
@@ -68,7 +69,7 @@ class RedisLimiter:
         even one that was learnt after the server gave its leave."""
         books = [self._book(scope, adapts=n == 0) for n, scope in enumerate(scopes)]
         line, keys = books[0], tuple(scope.key for scope in scopes)
-        if line.pause > 0:
+        if line.pause > 0 and line.wait >= line.pause:
             return Grant(0, line.pause, whose=line.buckets.key)
         async with AsyncExitStack() as stack:
             # One question at a time: the next one must count what this one is granted.
@@ -83,13 +84,15 @@ class RedisLimiter:
                 # Full by our own calls alone: there is nothing to ask.
                 return Grant(0, FULL_WAIT, full=True)
             grant = await self._ask(books, asks[:room], express=express)
+            if line.pause > 0 and not grant.granted:
+                return Grant(0, line.wait, whose=line.buckets.key)
             if not grant.full and not express:
                 now = time.monotonic()
                 ask_again = now + min(grant.wait, LONGEST_DRY)
                 self._dry[keys] = (ask_again, now + grant.wait, grant.whose)
         if grant.granted and line.pause > 0:
             self._put_back(books, asks[: grant.granted])
-            return Grant(0, line.pause, whose=line.buckets.key)
+            return Grant(0, line.wait, whose=line.buckets.key)
         if grant.granted == room < len(asks):
             return Grant(room, FULL_WAIT, True, grant.epoch)
         return grant
@@ -118,7 +121,7 @@ class RedisLimiter:
     ) -> list[int] | None:
         """The script's answer, its word on every scope taken in; None where the server is
         away."""
-        said = [book.tell() for book in books]
+        said, asked = [book.tell() for book in books], time.monotonic()
         text = question(self._holder, self._expiry_ms, self._share, said, asks, express=express)
         keys = [HOLDERS, *(key for book in books for key in state_keys(book.buckets.key))]
         try:
@@ -130,7 +133,7 @@ class RedisLimiter:
             return None
         for n, book in enumerate(books):
             begins = HEAD + n * FIELDS
-            book.learn(answer[begins : begins + FIELDS], holders=answer[3])
+            book.learn(answer[begins : begins + FIELDS], holders=answer[3], asked=asked)
         return answer
 
     def _put_back(self, books: Sequence[Book], asks: Sequence[Ask]) -> None:
@@ -143,7 +146,10 @@ class RedisLimiter:
     def give_back(self, scopes: Sequence[Buckets], back: Return) -> None:
         """Told with the next question, or soon."""
         for n, scope in enumerate(scopes):
-            self._book(scope, adapts=n == 0).take_back(back)
+            book = self._book(scope, adapts=n == 0)
+            book.take_back(back)
+            if book.contradicts(back):
+                self._lifting = asyncio.create_task(self._contradict(book))
         if self._lingering is None or self._lingering.done():
             self._lingering = asyncio.create_task(self._linger())
 
@@ -171,18 +177,30 @@ class RedisLimiter:
             book.changed = True
         await self._report(list(self._books.values()))
 
-    async def pause(self, key: str, seconds: float, epoch: int = -1) -> None:
+    async def pause(
+        self, key: str, seconds: float, epoch: int = -1, began: float | None = None
+    ) -> None:
         """Nobody calls the line for this long; a longer pause is never cut short. What adds
-        nothing to the last pause is not told again."""
+        nothing to the last pause is not told again. A 429's pause ends when other calls
+        contradict it, and one that is taken for a stray makes none."""
         book = self._books.setdefault(key, Book(Buckets(key), adapts=True))
-        book.refused += int(epoch >= 0)
+        doubtful = epoch >= 0
+        if doubtful:
+            now = time.monotonic()
+            book.refused += 1
+            if not book.doubt.refused(now if began is None else began, now, seconds):
+                seconds = 0.0
         if seconds <= book.pause and epoch <= book.throttled:
             return
-        book.pause_for(seconds)
+        if doubtful:
+            book.doubt_for(seconds)
+        else:
+            book.pause_for(seconds)
         book.throttled = max(book.throttled, epoch)
+        named = "doubt" if doubtful else "pause"
         try:
             await self._pause_script(
-                keys=state_keys(key)[:1], args=(math.ceil(seconds * 1000), epoch)
+                keys=state_keys(key)[:1], args=(math.ceil(seconds * 1000), epoch, named)
             )
         except RedisError as error:
             log.warning("pause not shared", deployment=key, reason=type(error).__name__)
@@ -191,10 +209,18 @@ class RedisLimiter:
         """Ends the line's pause, for this process and for those that have not heard of it."""
         book = self._books.get(key)
         if book is not None:
-            book.paused_until = 0.0
+            book.paused_until = book.doubted_until = 0.0
+        await self._forget(key, "pause", "doubt")
+
+    async def _contradict(self, book: Book) -> None:
+        """Ends the pause that a 429 named; one that something else made stands."""
+        book.doubted_until = 0.0
+        await self._forget(book.buckets.key, "doubt")
+
+    async def _forget(self, key: str, *pauses: str) -> None:
         self._dry = {keys: times for keys, times in self._dry.items() if key not in keys}
         try:
-            await self._redis.hdel(state_keys(key)[0], "pause")
+            await self._redis.hdel(state_keys(key)[0], *pauses)
         except RedisError as error:
             log.warning("pause not lifted", deployment=key, reason=type(error).__name__)
 
@@ -257,7 +283,7 @@ class RedisLimiter:
 
     async def close(self) -> None:
         """Leaves the processes that share the limits."""
-        for task in (self._lingering, self._watching):
+        for task in (self._lingering, self._watching, self._lifting):
             if task is not None:
                 task.cancel()
         if self._books and self._shares is None:

@@ -56,8 +56,8 @@ def _numbers(state: dict[bytes, bytes]) -> dict[str, float]:
 
 
 def _usage(key: str, state: dict[str, float], flying: dict[bytes, bytes], now: float) -> Usage:
-    pause = state.get("pause", 0.0) - now
-    idle = max(0.0, now - max(state.get("at", now), state.get("pause", 0.0))) / 60_000
+    until = max(state.get("pause", 0.0), state.get("doubt", 0.0))
+    idle = max(0.0, now - max(state.get("at", now), until)) / 60_000
     levels = {
         name: Level(rate, min(rate / 60, state.get(name, 0.0) + rate * idle))
         for name in DIMENSIONS
@@ -69,5 +69,5 @@ def _usage(key: str, state: dict[str, float], flying: dict[bytes, bytes], now: f
         in_flight=sum(int(calls) for calls in flying.values()),
         most=int(state.get("most", 0)) or None,
         factor=state.get("factor", 1.0),
-        pause=max(0.0, pause / 1000),
+        pause=max(0.0, (until - now) / 1000),
     )
