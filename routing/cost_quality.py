@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from routing.choice_figures import Sweep
-from routing.curve import Measured, Numbers, bootstrap
+from routing.curve import Measured, Numbers, bootstrap, cheapest_of
 from routing.held_back import Judged
 
 POINTS: Final = 24
@@ -56,5 +56,6 @@ def profile(judged: Judged, seed: int = 0) -> Profile:
     curves = [tuple(told[2 * m + at * POINTS : 2 * m + (at + 1) * POINTS]) for at in range(3)]
     return Profile(
         data.candidates, len(data), tuple(zip(told[:m], told[m : 2 * m], strict=True)),
-        int(quality.mean(axis=0).argmax()), int(cost.mean(axis=0).argmin()), grid, *curves,
+        int(quality.mean(axis=0).argmax()), cheapest_of(cost.mean(axis=0), quality.mean(axis=0)),
+        grid, *curves,
     )  # fmt: skip

@@ -64,6 +64,12 @@ def _below(
     return (middle[1] - left[1]) * (right[0] - left[0]) <= rise
 
 
+def cheapest_of(cost: Numbers, quality: Numbers) -> int:
+    """The place of the least cost; of several at the same cost the best."""
+    least = cost <= cost.min() * (1 + 1e-6)
+    return int(np.where(least, quality, -np.inf).argmax())
+
+
 def choose(quality: Numbers, cost: Numbers, price: float) -> Rows:
     """int64[n]: the candidate of most quality - price × cost for each row; of equals the
     cheaper. `price` is quality per dollar."""

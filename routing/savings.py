@@ -17,7 +17,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from routing.curve import Curve, Measured, Numbers, bootstrap, hull
+from routing.curve import Curve, Measured, Numbers, bootstrap, cheapest_of, hull
 
 Basis = Literal["pilot", "explored", "predicted"]
 
@@ -162,7 +162,7 @@ def _compared(
     did: Did, basis: Basis, quality: Numbers, cost: Numbers, *, measured: bool, seed: int
 ) -> Savings:
     best = int(quality.mean(axis=0).argmax())
-    cheapest = int(cost.mean(axis=0).argmin())
+    cheapest = cheapest_of(cost.mean(axis=0), quality.mean(axis=0))
     own, m = len(did.paid), len(did.names)
     paired = basis != "pilot"
 
