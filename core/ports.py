@@ -13,6 +13,8 @@ from typing import Protocol
 
 import msgspec
 
+from core.brake import Brake
+
 
 class HttpCall(msgspec.Struct, frozen=True, gc=False):
     """One HTTP POST, ready to be sent as it is. `timeout` is in seconds for the whole exchange."""
@@ -65,15 +67,15 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 class Grant:
     """Leave for the first `granted` of the calls asked for. When it is fewer than asked,
     `wait` is the seconds after which asking again is worth while; `full` says that only the
-    end of calls in flight can help, which may come sooner; `whose` is the key of the scope that
-    is in the way longest, where one is known. `epoch` goes with every call: a 429 counts against
-    the limits that its permit was given under."""
+    end of calls in flight can help, which may come sooner; `brake` is what is in the way longest.
+    `epoch` goes with every call: a 429 counts against the limits that its permit was given
+    under."""
 
     granted: int
     wait: float = 0.0
     full: bool = False
     epoch: int = 0
-    whose: str = ""
+    brake: Brake | None = None
 
 
 class Return(msgspec.Struct, frozen=True, gc=False):

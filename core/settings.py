@@ -27,6 +27,9 @@ from core.strict import Name, Problem, SettingsError, Strict, is_host, suggest
 LINE_MARK: Final = "#"
 """Between a deployment's name and the number of its line; no name can hold it."""
 
+KEY_SCOPE: Final = "key:"
+PROJECT_SCOPE: Final = "project:"
+
 
 def configured_name(line: str) -> str:
     """The deployment's name in the configuration: `mini` for the line `mini#2`."""
@@ -35,12 +38,12 @@ def configured_name(line: str) -> str:
 
 def key_scope(provider: str, number: int) -> str:
     """What the limits of a provider's key are called by."""
-    return f"key:{provider}{LINE_MARK}{number}"
+    return f"{KEY_SCOPE}{provider}{LINE_MARK}{number}"
 
 
 def project_scope(project: str) -> str:
     """What the limits of a project are called by."""
-    return f"project:{project}"
+    return f"{PROJECT_SCOPE}{project}"
 
 
 class PriceSettings(Strict):

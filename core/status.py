@@ -86,6 +86,20 @@ class ChunkKind(StrEnum):
     CALL = "call"
 
 
+class Back(StrEnum):
+    """Why requests that were bound wait again, unsent; beside the classes of errors, which say
+    why they are called again."""
+
+    BUDGET = "budget"
+    LIMITS = "limits"
+    CLOSED = "closed"
+    SLOW = "slow"
+    GONE = "gone"
+    SLICE = "slice"
+    WORKER = "worker"
+    DATABASE = "database"
+
+
 class AttemptStatus(StrEnum):
     """What is known of one call."""
 

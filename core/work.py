@@ -196,15 +196,16 @@ class Window:
     """The intent to send the next `size` entries of a chunk: money and cursor in one.
 
     After the commit `granted` says how many may be sent; `stopped` that the job takes no
-    more, `short` that its budget has no room just now, or that it is paused. Where its budget
-    will have none, `dear` says that the answers of earlier steps have to do, `replan` that its
-    job is decided as a whole and has other candidates for it.
+    more, `paused` that it takes none now, `short` that its budget has no room just now. Where its
+    budget will have none, `dear` says that the answers of earlier steps have to do, `replan` that
+    its job is decided as a whole and has other candidates for it.
     """
 
     chunk: LeasedChunk
     size: int
     granted: int = 0
     stopped: bool = False
+    paused: bool = False
     short: bool = False
     dear: bool = False
     replan: bool = False

@@ -8,6 +8,7 @@ import msgspec
 
 from core.plan import Plan
 from core.size import Size
+from core.status import Back
 from db.connect import Connection, statements
 from db.copytext import array
 
@@ -151,7 +152,7 @@ async def stuck_chunks(
     return [Stuck(Plan.from_body(row[0]), *row[1:]) for row in await cursor.fetchall()]
 
 
-async def unbind(conn: Connection, ids: Iterable[int], reason: str) -> None:
+async def unbind(conn: Connection, ids: Iterable[int], reason: Back) -> None:
     """Plans the chunks again."""
     await conn.execute(SQL["unbind"], {"ids": list(ids), "reason": reason})
 

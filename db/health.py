@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from core.status import Cause, Condition, DeploymentStatus
+from core.status import Back, Cause, Condition, DeploymentStatus
 from db.connect import Connection, only_row, statements
 
 SQL = statements("health")
@@ -72,7 +72,7 @@ async def probe(conn: Connection, deployments: Sequence[str]) -> list[str]:
 
 async def pause(conn: Connection, deployments: Sequence[str]) -> None:
     """An operator takes them out: they send nothing, and lose what is bound to them."""
-    params = {"deployments": list(deployments), "reason": PAUSED}
+    params = {"deployments": list(deployments), "reason": PAUSED, "back": Back.CLOSED}
     async with conn.transaction():
         await conn.execute(SQL["pause"], params)
         await conn.execute(SQL["unbind"], params)

@@ -11,15 +11,14 @@ from psycopg.rows import class_row
 from core.errors import NotFoundError
 from core.ids import job_name
 from core.money import usd_text
-from core.status import JobStatus
-from db.connect import Connection, only_row, statements
+from db.connect import Connection, statements
 from db.linked import LinkedKind, clarified
 from db.pilot import lesson_of
-from db.waits import Closed, Standing, Waiting, why
+from db.waiting import candidates_of, standing_of, waiting_for
+from db.waits import why
 from db.waves import WaveRow, last_wave
 
 SQL = statements("jobs")
-RUNNING = (JobStatus.IN_PROGRESS, JobStatus.FINALIZING, JobStatus.CANCELLING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,8 +257,14 @@ async def job_view(conn: Connection, project_id: int, job_id: int) -> JobView:
         answers = await clarified(conn, job.part, job_id) if linked else {}
         lesson = await lesson_of(conn, job_id)
         wave = await last_wave(conn, job_id)
-        standing = await _standing(conn, job_id)
-        waiting = await _waiting(conn, job, standing, linked)
+        standing = await standing_of(conn, job_id)
+        candidates = await candidates_of(conn, job_id)
+        needed = tuple(
+            (one.kind, one.id)
+            for one in linked
+            if one.ended_at is None or one.kind == LinkedKind.PILOT
+        )
+        waiting = await waiting_for(conn, job_id, standing, candidates, needed)
     chunks: dict[str, int] = defaultdict(int)
     for group in standing:
         chunks[group.label] += group.chunks
@@ -283,31 +288,3 @@ def _lines(name: str) -> bytes:
 async def job_events(conn: Connection, job_id: int) -> list[tuple[str, dict[str, Any], datetime]]:
     """The history of a job that `job_view` has found in its project: kind, data, time."""
     return [*await (await conn.execute(SQL["events"], {"job_id": job_id})).fetchall()]
-
-
-async def _standing(conn: Connection, job_id: int) -> list[Standing]:
-    async with conn.cursor(row_factory=class_row(Standing)) as cursor:
-        return await (await cursor.execute(SQL["standing"], {"job_id": job_id})).fetchall()
-
-
-async def _waiting(
-    conn: Connection, job: _JobRow, standing: list[Standing], linked: list[JobLine]
-) -> Waiting:
-    async with conn.cursor(row_factory=class_row(Closed)) as cursor:
-        closed = await (await cursor.execute(SQL["closed"], {"job_id": job.id})).fetchall()
-    return Waiting(
-        running=JobStatus(job.status) in RUNNING,
-        stop=job.stop,
-        paused=job.paused,
-        workers=int((await only_row(conn, SQL["workers"], {}))[0]),
-        standing=tuple(standing),
-        closed=tuple(closed),
-        linked=tuple(
-            (one.kind, one.id)
-            for one in linked
-            if one.ended_at is None or one.kind == LinkedKind.PILOT
-        ),
-        room_nusd=None
-        if job.limit_nusd is None
-        else job.limit_nusd - job.spent_nusd - job.reserved_nusd,
-    )

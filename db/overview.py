@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.status import Cause, Condition, DeploymentStatus
+from db.brakes import Braked, read_brakes
 from db.connect import Connection, statements
 from db.vitals import Vital, read_vitals
 
@@ -58,7 +59,7 @@ class Worker:
 @dataclass(frozen=True, slots=True)
 class Overview:
     """One look. `tickets` counts lanes by (provider, "queued" or "running"); `vitals` are what
-    living processes see of each deployment."""
+    living processes see of each deployment, `braked` what holds their calls back."""
 
     active_jobs: int
     unrouted: int
@@ -67,6 +68,7 @@ class Overview:
     deployments: tuple[DeploymentState, ...]
     workers: tuple[Worker, ...]
     vitals: Mapping[str, Vital] = field(default_factory=dict)
+    braked: tuple[Braked, ...] = ()
 
 
 async def overview(conn: Connection) -> Overview:
@@ -85,6 +87,7 @@ async def overview(conn: Connection) -> Overview:
         deployments=tuple(DeploymentState(*row) for row in states),
         workers=tuple(Worker(*row) for row in workers),
         vitals=await read_vitals(conn),
+        braked=await read_brakes(conn),
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from core.status import Back
 from core.work import LeasedChunk
 from db.connect import Connection, only_row, statements
 from db.leased import COLUMNS, leased
@@ -72,4 +73,6 @@ async def lock_orphans(conn: Connection, *, unheard: bool = True) -> list[LeftBe
 
 async def put_back(conn: Connection, left: LeftBehind) -> None:
     """The untouched rest goes back; the old owner's word about the chunk no longer counts."""
-    await conn.execute(SQL["put_back"], {"id": left.chunk.id, "stopped": left.stopped})
+    await conn.execute(
+        SQL["put_back"], {"id": left.chunk.id, "stopped": left.stopped, "reason": Back.WORKER}
+    )

@@ -340,9 +340,10 @@ def _apply(
         chunk = cursor.chunk
         chunk.sent, chunk.open, chunk.ended = cursor.sent, cursor.open, cursor.ended
     for window in batch.windows:
-        window.granted, window.stopped, window.short = 0, True, False
+        window.granted, window.stopped, window.paused, window.short = 0, True, False, False
     for index, window in enumerate(mine.windows):
         window.granted = granted.counts.get(index, 0)
         window.dear, window.replan = index in granted.dear, index in granted.replan
-        window.stopped = held[window.chunk.id] is Halt.STOPPED
-        window.short = not window.stopped and window.granted < window.size
+        halt = held[window.chunk.id]
+        window.stopped, window.paused = halt is Halt.STOPPED, halt is Halt.PAUSED
+        window.short = halt is Halt.NONE and window.granted < window.size

@@ -16,7 +16,8 @@ from core.status import JobStatus
 from db.choices import Chosen, Why, choices_of, read_why
 from db.connect import Connection, statements
 from db.jobs import JobView, job_events, job_view
-from db.waits import Closed
+from db.waiting import closed_among, waiting_for
+from db.waits import Closed, Standing, why
 from db.waves import WaveRow, job_waves
 
 SQL = statements("stories")
@@ -158,9 +159,9 @@ class Whereabouts:
 
 @dataclass(frozen=True, slots=True)
 class RequestStory:
-    """A request's way so far. Without an outcome in an ended job it has the job's. `closed`
-    are its candidates that are not open now, while it waits; `elsewhere` are requests of
-    linked jobs that answer for it."""
+    """A request's way so far. Without an outcome in an ended job it has the job's. While it
+    waits, `closed` are its candidates that are not open now, and `why` says what it waits for;
+    `elsewhere` are requests of linked jobs that answer for it."""
 
     job_status: str
     asked: Asked
@@ -170,6 +171,7 @@ class RequestStory:
     now: Whereabouts | None
     closed: list[Closed]
     elsewhere: list[Elsewhere]
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +247,24 @@ async def request_story(
             await _all(conn, Call, "calls", where),
             outcomes[0] if outcomes else None,
             now[0] if now else None,
-            await _closed(conn, job_id, names),
+            await closed_among(conn, names),
             await _all(conn, Elsewhere, "elsewhere", where),
+            await _why(conn, job_id, now[0], names) if now else "",
         )
+
+
+async def _why(conn: Connection, job_id: int, now: Whereabouts, names: list[str]) -> str:
+    """Why the request waits where it is."""
+    alone = Standing(
+        kind=now.kind,
+        status=now.status,
+        deployment=now.deployment,
+        reason=now.reason,
+        chunks=1,
+        unsent=1,
+        due=now.due,
+    )
+    return why(await waiting_for(conn, job_id, [alone], names))
 
 
 async def job_story(conn: Connection, project_id: int, job_id: int) -> JobStory:
@@ -307,14 +324,8 @@ async def not_run(conn: Connection, project_id: int, job_id: int) -> NotRun | No
 async def closed_now(conn: Connection, project_id: int, job_id: int) -> list[Closed]:
     """Deployments that the job has called and that are not open now. Raises NotFoundError."""
     await _place(conn, project_id, job_id)
-    return await _closed(conn, job_id, [], called=True)
-
-
-async def _closed(
-    conn: Connection, job_id: int, names: list[str], *, called: bool = False
-) -> list[Closed]:
-    where = {"job_id": job_id, "deployments": names, "called": called}
-    return await _all(conn, Closed, "closed", where)
+    called = await _rows(conn, "called", {"job_id": job_id})
+    return await closed_among(conn, [name for (name,) in called])
 
 
 async def _place(conn: Connection, project_id: int, job_id: int) -> tuple[dict[str, Any], str]:

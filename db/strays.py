@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from core.status import Back
 from core.work import LeasedChunk
 from db.connect import Connection, statements
 from db.leased import leased
@@ -55,7 +56,7 @@ async def rebind(conn: Connection, chunk: LeasedChunk, candidate: int, bounds: l
         "candidate": candidate,
         "deployment": chunk.plan.candidates[candidate],
         "bounds": bounds,
-        "reason": REASON,
+        "reason": Back.GONE,
     }
     await conn.execute(SQL["rebind"], params)
 
@@ -68,7 +69,7 @@ async def fail_strays(conn: Connection, chunks: list[LeasedChunk], error: str) -
         if chunk.plan.cascade is not None:
             await _take(conn, chunk, REASON)
     await conn.execute(SQL["fail"], {"ids": ids, "error": error})
-    await conn.execute(SQL["close"], {"ids": ids, "reason": REASON})
+    await conn.execute(SQL["close"], {"ids": ids, "reason": Back.GONE})
 
 
 async def _take(conn: Connection, chunk: LeasedChunk, why: str) -> None:

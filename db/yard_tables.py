@@ -133,3 +133,20 @@ deployment_vitals = Table(
     time_column("at", now=True),
     PrimaryKeyConstraint("deployment", "process_id"),
 )
+
+# What holds calls back: for each deployment, what of a scope's limits a process waited for lately
+# (`core/brake.py`), up to when, for how much of that time, and the limit in force.
+brakes = Table(
+    "brakes",
+    metadata,
+    Column("deployment", Text, nullable=False),
+    Column(
+        "process_id", BigInteger, ForeignKey("processes.id", ondelete="CASCADE"), nullable=False
+    ),
+    Column("scope", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("most", Double, nullable=False),
+    Column("share", REAL, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("deployment", "process_id", "scope", "what"),
+)

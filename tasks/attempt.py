@@ -54,6 +54,23 @@ class Caller:
     projects: Mapping[str, Buckets] = field(default_factory=dict)
     scorer: Scorer | None = None
 
+    def ready(self, name: str) -> bool:
+        """Whether calls can be made to the deployment now: it is open, and its key is there. A
+        key that is nowhere to be found closes it, before anything is sent or counted."""
+        if not self.health.sends(name):
+            return False
+        try:
+            self.key_of(self.deployments[name])
+        except ConfigError as error:
+            self.health.lost_key(name, str(error))
+            return False
+        return True
+
+    def key_of(self, deployment: Deployment) -> str | None:
+        """Its key; None where it needs none. Raises ConfigError."""
+        reference = deployment.api_key
+        return None if reference is None else self.keys.get(reference)
+
 
 async def attempt(caller: Caller, entry: Entry) -> Settled:
     """Sends one request to its chunk's deployment and settles it. What was paused since its
@@ -66,13 +83,10 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     rejected: ProviderError | None = None
     try:
         call = _call(caller, entry, deployment)
-        if isinstance(call, ProviderError):
-            outcome = call
-        else:
-            sent = True
-            outcome = await _exchange(caller, call, deployment)
-            if isinstance(outcome, Reply):
-                rejected = _rejected(entry, outcome)
+        sent = True
+        outcome = await _exchange(caller, call, deployment)
+        if isinstance(outcome, Reply):
+            rejected = _rejected(entry, outcome)
     except Exception as error:  # noqa: BLE001
         # One request that trips over a defect of ours must not end its neighbours' calls.
         log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))
@@ -148,17 +162,12 @@ def _pause(error: ProviderError) -> float:
     return 0.0
 
 
-def _call(caller: Caller, entry: Entry, deployment: Deployment) -> HttpCall | ProviderError:
+def _call(caller: Caller, entry: Entry, deployment: Deployment) -> HttpCall:
     """What is to be sent. Nothing that goes wrong here can cost money."""
-    try:
-        reference = deployment.api_key
-        key = None if reference is None else caller.keys.get(reference)
-    except ConfigError as error:
-        return ProviderError(ErrorClass.CREDENTIAL_DEAD, None, "no_key", str(error))
     plan = entry.chunk.plan
     call = adapter_for(deployment.kind).build(
         deployment,
-        key,
+        caller.key_of(deployment),
         entry.body,
         max_output=plan.max_output,
         request_id=f"{entry.chunk.job_id}-{entry.seq}",

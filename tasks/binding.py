@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from core.deployment import Deployment
 from core.plan import Plan, indexes
-from core.status import Condition, DeploymentStatus
+from core.status import Back, Condition, DeploymentStatus
 from db.connect import Connection
 from db.dispatch import (
     Binding,
@@ -105,7 +105,7 @@ class Binder:
             return
         ids = [chunk.id for chunk in await stuck_chunks(self._conn, away) if self._can_go(chunk)]
         if ids:
-            await unbind(self._conn, ids, "its deployment takes no work")
+            await unbind(self._conn, ids, Back.CLOSED)
 
     def _can_go(self, chunk: Stuck) -> bool:
         may = self._allowed(chunk.plan, chunk, limited=chunk.limited)
@@ -122,9 +122,7 @@ class Binder:
         going = [chunk for chunk in bound if self._goes_elsewhere(chunk)]
         if not going:
             return
-        await unbind(
-            self._conn, [chunk.id for chunk in going], "its deployment is slower than was thought"
-        )
+        await unbind(self._conn, [chunk.id for chunk in going], Back.SLOW)
         for name in {chunk.plan.candidates[chunk.candidate] for chunk in going}:
             self._lines[name].room = self._lines[name].spare = 0
 

@@ -155,13 +155,10 @@ def quota_verdict(error: ProviderError, usual: float) -> Verdict:
 
 def key_verdict(error: ProviderError) -> Verdict:
     """Closed until an operator has replaced the key."""
-    missing = error.status is None
-    # Whose key it is stands behind it; where to set it stands in the call's error.
-    reason = "its key cannot be found" if missing else f"its key was refused: {told(error)}"
     return Verdict(
         DeploymentStatus.DISABLED,
         Cause.KEY,
-        reason,
+        f"its key was refused: {told(error)}",
         whole_key=error.status != 403,
     )
 

@@ -11,18 +11,22 @@ several projects wait for calls of their deployment to end, the gate whose turn 
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import islice
 from typing import Protocol
 
+from core.brake import Limit
 from core.ports import Grant
+from core.settings import PROJECT_SCOPE
 from core.work import Entry, LeasedChunk, Settled
 from tasks.attempt import Caller, attempt
 from tasks.permits import Permits
 
 ASK = 64
 FAR_AWAY = 5.0
+LONG = 0.5
 FULL_POLL = 0.25
 GATHER = 0.005
 
@@ -36,9 +40,12 @@ class Party(Protocol):
     def landed(self, settled: Settled) -> None:
         """One of its calls has ended."""
 
-    def held_up(self, project: str = "", seconds: float = 0.0) -> None:
-        """The deployment was closed, or its next permit is too far away to wait for: where a
-        project is named, this project's is, by so many seconds."""
+    def blocked(self) -> None:
+        """The deployment was closed."""
+
+    def held_up(self, seconds: float, project: str = "") -> None:
+        """Limits give no permit for calls to the deployment for so long; where a project is
+        named, only for its calls."""
 
     def broke(self, error: BaseException) -> None:
         """The gate has broken down and lets nothing more through."""
@@ -132,8 +139,9 @@ class Gate:
         """Takes permits for what waits, until nothing does or the next one is far away."""
         try:
             while self._waiting:
-                if not self._caller.health.sends(self._deployment):
-                    self._block()
+                if not self._caller.ready(self._deployment):
+                    for party in self._waiters():
+                        party.blocked()
                     return
                 async with self._asking:
                     self._line_up()
@@ -153,24 +161,38 @@ class Gate:
 
     async def _wait(self, grant: Grant) -> bool:
         """Waits until asking again is worth while; False when nobody should wait so long."""
-        health = self._caller.health
-        if grant.wait > FAR_AWAY and self._permits.held_by_project(grant):
-            self._block(self._project, grant.wait)
-            return False
         if grant.wait > FAR_AWAY:
-            reason = f"its limits or a 429 give no permit for {grant.wait:.0f} s"
-            health.park(self._deployment, grant.wait, reason)
-            self._block()
+            self._give_up(grant)
             return False
+        meters, brake = self._caller.meters, grant.brake
+        if brake is not None and grant.wait > LONG:
+            meters.braked(self._deployment, brake, 0.0, ahead=grant.wait)
+        began = time.monotonic()
         if grant.full:
             await self._wait_return(FULL_POLL if self._flying else grant.wait)
         else:
-            await health.nap(grant.wait)
+            await self._caller.health.nap(grant.wait)
+        if brake is not None:
+            meters.braked(self._deployment, brake, time.monotonic() - began)
         return True
 
-    def _block(self, project: str = "", seconds: float = 0.0) -> None:
-        for party in {party for party, _ in self._waiting}:
-            party.held_up(project, seconds)
+    def _give_up(self, grant: Grant) -> None:
+        """A pause closes the deployment for everybody. Limits are no fault of it: what waits
+        comes back when there may be a permit."""
+        brake, seconds = grant.brake, grant.wait
+        if brake is None or brake.what is Limit.PAUSE:
+            reason = f"its provider asks for a pause of {seconds:.0f} s"
+            self._caller.health.park(self._deployment, seconds, reason)
+            for party in self._waiters():
+                party.blocked()
+            return
+        self._caller.meters.braked(self._deployment, brake, 0.0, ahead=seconds)
+        project = self._project if brake.scope.startswith(PROJECT_SCOPE) else ""
+        for party in self._waiters():
+            party.held_up(seconds, project)
+
+    def _waiters(self) -> set[Party]:
+        return {party for party, _ in self._waiting}
 
     async def _wait_return(self, seconds: float) -> None:
         """Until a call of the deployment ends, but no longer than that."""

@@ -106,6 +106,13 @@ class Health:
         if verdict is not None:
             self._say(self._meant(deployment, verdict), verdict)
 
+    def lost_key(self, deployment: str, reason: str) -> None:
+        """Its key is nowhere to be found: all lines of it are closed until an operator comes."""
+        if self.condition(deployment).sends:
+            known = self._deployments.get(deployment)
+            verdict = Verdict(DeploymentStatus.DISABLED, Cause.KEY, reason, whole_key=True)
+            self._say((deployment,) if known is None else self._meant(known, verdict), verdict)
+
     def park(self, deployment: str, seconds: float, reason: str) -> None:
         """Its next permit is that far away."""
         if self.condition(deployment).sends:

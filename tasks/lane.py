@@ -115,7 +115,7 @@ class Lane:
             await track.run()
         finally:
             del self._running[track.name]
-            if track.blocked:
+            if track.shut:
                 self._closed[track.name] = self._loop.time() + LOOK_EVERY
             self._changed.set()
 

@@ -11,7 +11,9 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from core.brake import Brake, Limit
 from core.status import AttemptStatus
 from core.work import Batch, Entry, Settled
 
@@ -121,6 +123,16 @@ class RouterMeters:
         self.points[scorer, deployment] += value
 
 
+@dataclass(slots=True)
+class Braked:
+    """How long calls waited for a limit altogether (seconds), the limit in force, and until
+    when (by `time.monotonic`) there is no permit."""
+
+    seconds: float = 0.0
+    most: float = 0.0
+    until: float = 0.0
+
+
 class Meters:
     """Everything that one process counts."""
 
@@ -131,6 +143,8 @@ class Meters:
         # By deployment and cause: how often this process closed one.
         self.closings: Counter[tuple[str, str]] = Counter()
         self.pause_seconds: defaultdict[str, float] = defaultdict(float)
+        # By deployment, scope and limit.
+        self.brakes: defaultdict[tuple[str, str, Limit], Braked] = defaultdict(Braked)
         self.claims = Histogram(QUICK)
         self.claimed = 0
         self.windows = Histogram(QUICK)
@@ -197,3 +211,10 @@ class Meters:
         """A deployment asked for a pause."""
         self.pauses[deployment] += 1
         self.pause_seconds[deployment] += seconds
+
+    def braked(self, deployment: str, brake: Brake, waited: float, *, ahead: float = 0.0) -> None:
+        """Calls to a deployment waited for a limit, or would have to for seconds to come."""
+        one = self.brakes[deployment, brake.scope, brake.what]
+        one.seconds += waited
+        one.most = brake.most
+        one.until = max(one.until, time.monotonic() + ahead)

@@ -33,7 +33,6 @@ class Permits:
         self._line = caller.deployments[deployment]
         shared = (self._line.key_buckets, caller.projects.get(project))
         self._shared = tuple(buckets for buckets in shared if buckets is not None)
-        self._project = caller.projects.get(project)
         self._output: float | None = None
 
     def _scopes(self) -> tuple[Buckets, ...]:
@@ -49,11 +48,6 @@ class Permits:
         for entry in entries[: grant.granted]:
             entry.epoch = grant.epoch
         return grant
-
-    def held_by_project(self, grant: Grant) -> bool:
-        """Whether it is the project's limits that are in the way, which other projects' calls
-        to the deployment do not have."""
-        return self._project is not None and grant.whose == self._project.key
 
     def _ask(self, entry: Entry) -> Ask:
         if self._line.counts_asked:

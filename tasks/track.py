@@ -21,6 +21,7 @@ from typing import Protocol
 import structlog
 from psycopg import OperationalError
 
+from core.status import Back
 from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
 from db.lease import claim, disown_unknown, read_entries
 from tasks.gate import Gate
@@ -37,6 +38,8 @@ LOW = 128
 POLL = 0.25
 LOOK_EVERY = 1.0
 SHORT_DELAY = 0.5
+# Permits may come sooner than was foreseen: calls give tokens back, limits are raised.
+LONGEST_DELAY = 30.0
 TOO_DEAR = "the rest of the budget could not cover the next candidate"
 NO_ROOM = "the rest of the budget could not cover it at its candidate"
 
@@ -55,12 +58,12 @@ class Slice(Protocol):
 
 
 class Track:
-    """Entries of one deployment: in the backlog, waiting at a gate, or flying. `blocked` says
+    """Entries of one deployment: in the backlog, waiting at a gate, or flying. `shut` says
     that no permit is near."""
 
     def __init__(self, yard: Yard, lane: Slice, name: str) -> None:
         self.name = name
-        self.blocked = False
+        self.shut = False
         self.chunks: set[LeasedChunk] = set()
         self._yard = yard
         self._lane = lane
@@ -72,6 +75,7 @@ class Track:
         self._window = FIRST_WINDOW
         self._latest = 0.0
         self._sent = 0
+        # By project, and under no name for all of them: until when limits give no permit.
         self._far: dict[str, float] = {}
         self._broken: BaseException | None = None
         self._loop = asyncio.get_running_loop()
@@ -102,7 +106,7 @@ class Track:
             raise self._broken
 
     def _over(self) -> bool:
-        return self._lane.over() or self.blocked or not self._yard.caller.health.sends(self.name)
+        return self._lane.over() or self.shut or not self._yard.caller.health.sends(self.name)
 
     async def _change(self) -> None:
         """Until something has changed, or may have."""
@@ -123,11 +127,14 @@ class Track:
     def landed(self, settled: Settled) -> None:
         self._lane.landed(settled)
 
-    def held_up(self, project: str = "", seconds: float = 0.0) -> None:
-        if project:
-            self._far[project] = self._loop.time() + seconds
-        else:
-            self.blocked = True
+    def blocked(self) -> None:
+        self.shut = True
+        self._changed.set()
+
+    def held_up(self, seconds: float, project: str = "") -> None:
+        self._far[project] = self._loop.time() + min(seconds, LONGEST_DELAY)
+        # The deployment's or its key's limits hold everybody up.
+        self.shut = self.shut or not project
         self._changed.set()
 
     def broke(self, error: BaseException) -> None:
@@ -186,8 +193,8 @@ class Track:
             self._backlog = deque(sorted(self._backlog, key=lambda entry: entry.chunk.turn))
 
     async def _unclaim(self, claimed: list[LeasedChunk]) -> None:
-        reason = "its worker lost the database"
-        await self._yard.writer.give_back([GiveBack(chunk, reason=reason) for chunk in claimed])
+        back = [GiveBack(chunk, reason=Back.DATABASE) for chunk in claimed]
+        await self._yard.writer.give_back(back)
         owner, known = self._yard.process_id, self._yard.held
         await persist(self._yard.context.pool, lambda conn: disown_unknown(conn, set(known), owner))
 
@@ -231,7 +238,7 @@ class Track:
         back = []
         for group, window in zip(groups, windows, strict=True):
             self._put(group[: window.granted])
-            if window.stopped or window.short:
+            if window.granted < window.size:
                 back.append(self._turn_away(window))
         if back:
             await self._yard.writer.give_back(back)
@@ -245,19 +252,16 @@ class Track:
             gate.put(self, entries)
 
     def _turn_away(self, window: Window) -> GiveBack:
-        """The rest of a chunk whose job was stopped, or whose budget has no room just now, or
-        never will: then earlier answers have to do, where its requests have some."""
+        """The rest of a chunk whose job was stopped or paused, or whose budget has no room just
+        now, or never will: then earlier answers have to do, where its requests have some."""
         self._backlog = deque(e for e in self._backlog if e.chunk is not window.chunk)
         if window.dear:
             return GiveBack(window.chunk, reason=TOO_DEAR, settle=True)
         if window.replan:
             return GiveBack(window.chunk, reason=NO_ROOM, replan=True)
-        return GiveBack(
-            window.chunk,
-            delay=SHORT_DELAY,
-            reason="the budget is reserved for calls in flight",
-            drop=window.stopped,
-        )
+        if window.short:
+            return GiveBack(window.chunk, delay=SHORT_DELAY, reason=Back.BUDGET)
+        return GiveBack(window.chunk, drop=window.stopped)
 
     # What goes back.
 
@@ -286,10 +290,8 @@ class Track:
             await self._yard.writer.give_back(back)
 
     def _unfinished(self, chunk: LeasedChunk, unsent: int) -> GiveBack:
-        wait = self._far.get(chunk.project, 0.0) - self._loop.time()
-        if wait > 0:
-            reason = f"the limits of project {chunk.project} give no permit for {wait:.0f} s"
-            return GiveBack(chunk, unsent=unsent, delay=wait, reason=reason)
+        until = max(self._far.get(chunk.project, 0.0), self._far.get("", 0.0))
+        if (wait := until - self._loop.time()) > 0:
+            return GiveBack(chunk, unsent=unsent, delay=wait, reason=Back.LIMITS)
         sends = self._yard.caller.health.sends(chunk.deployment)
-        reason = "its slice was over" if sends else f"{chunk.deployment} takes no calls now"
-        return GiveBack(chunk, unsent=unsent, reason=reason)
+        return GiveBack(chunk, unsent=unsent, reason=Back.SLICE if sends else Back.CLOSED)

@@ -1,5 +1,5 @@
 """How the deployments fare in this process: means of the recent past, from what the meters
-count anyway, written down for dispatch and for people who look.
+count anyway, written down for dispatch and for people who look; and what held calls back.
 
 A call worker says so every two seconds; rows of dead processes are not read.
 """
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import structlog
 from psycopg import OperationalError
 
+from db.brakes import put_brakes
 from db.connect import Pool
 from db.vitals import Vital, put_vitals
+from tasks.brakes import Brakes
 from tasks.meters import DeploymentMeters, Meters
 
 log = structlog.get_logger()
@@ -114,17 +116,22 @@ class Vitals:
 
 async def keep_vitals(pool: Pool, process_id: int, meters: Meters) -> None:
     """Writes them down for as long as the process lives."""
-    vitals = Vitals(meters, time.monotonic())
+    began = time.monotonic()
+    vitals, brakes = Vitals(meters, began), Brakes(meters, began)
     written: Mapping[str, Vital] = {}
     while True:
         await asyncio.sleep(EVERY)
         read = {one.deployment: one for one in vitals.read(time.monotonic())}
         changed = [one for name, one in read.items() if not _alike(one, written.get(name))]
-        if not changed:
+        braked = brakes.read(time.monotonic(), EVERY)
+        if not (changed or braked):
             continue
         try:
             async with pool.connection() as conn:
-                await put_vitals(conn, process_id, changed)
+                if changed:
+                    await put_vitals(conn, process_id, changed)
+                if braked:
+                    await put_brakes(conn, process_id, braked)
         except OperationalError as error:
             log.warning("vitals not written", reason=type(error).__name__)
         else:

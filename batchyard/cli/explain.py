@@ -24,7 +24,7 @@ from db.connect import Connection
 from db.reports import was_foreseen
 from db.scores import Scores, job_scores
 from db.stories import Call, JobStory, Planned, RequestStory, Whereabouts, job_story, request_story
-from db.waits import told
+from db.waits import REASONS
 
 if TYPE_CHECKING:
     from tasks import reports
@@ -110,6 +110,7 @@ def _request_json(story: RequestStory) -> dict[str, Any]:
         "calls": calls,
         "outcome": asdict(story.outcome) if story.outcome else None,
         "now": _now_json(story.now) if story.now else None,
+        "waits_for": story.why,
         "closed": [asdict(closed) for closed in story.closed],
         "linked": [asdict(one) | {"job_id": job_name(one.job_id)} for one in story.elsewhere],
     }
@@ -174,8 +175,8 @@ def _request_lines(story: RequestStory) -> Iterator[Text]:
     for call in story.calls:
         yield _call(call)
     yield _ending(story)
-    for closed in story.closed:
-        yield Text(told(closed), style="yellow")
+    if story.why:
+        yield Text.assemble(("waits: ", "yellow"), story.why)
 
 
 def _planned(planned: Planned) -> str:
@@ -230,4 +231,5 @@ def _ending(story: RequestStory) -> Text:
     where = f"waits {steps.get(now.kind, f'to be sent to {now.deployment}')}"
     due = f", due in {ago(now.due)}" if now.due > 0 else ""
     why = f"\n        {because(now.why)}" if now.why else ""
-    return Text(f"{where} ({now.status}{f': {now.reason}' if now.reason else ''}){due}{why}")
+    back = f": {REASONS.get(now.reason, now.reason)}" if now.reason else ""
+    return Text(f"{where} ({now.status}{back}){due}{why}")

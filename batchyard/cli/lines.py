@@ -7,7 +7,7 @@ from core.settings import Settings, configured_name
 from core.status import Condition, DeploymentStatus
 from db.overview import Backlog, DeploymentState, Overview
 from db.vitals import Vital
-from db.waits import remedy
+from db.waits import SHARE, braked, remedy, scope_told
 
 OPEN = Condition()
 
@@ -41,6 +41,7 @@ def _line(
         "cause": standing.cause,
         "reason": standing.reason,
         "fix": remedy(line, standing),
+        "brake": _brake(line, seen),
         "left_s": round(standing.left, 1) if standing.left else None,
         "in_flight": vital.in_flight,
         "answered": vital.answered,
@@ -49,6 +50,15 @@ def _line(
         "latency_ms": None if vital.latency_ms is None else round(vital.latency_ms),
         **counts([one for one in seen.backlog if one.deployment == line]),
     }
+
+
+def _brake(line: str, seen: Overview) -> str:
+    """What holds its calls back most; empty where nothing does."""
+    for one in seen.braked:
+        if one.deployment == line and one.share >= SHARE:
+            whose = "" if one.scope == line else f"{scope_told(one.scope)} "
+            return f"{whose}{braked(one.brake)}"
+    return ""
 
 
 def counts(backlog: list[Backlog]) -> dict[str, Any]:
@@ -70,4 +80,4 @@ def why(line: dict[str, Any]) -> str:
     """Why it is not open, and until when, for a cell of a table."""
     beside = "drained" if line["drained"] and line["state"] != DeploymentStatus.DRAINED else ""
     left = "" if line["left_s"] is None else f"for {ago(line['left_s'])} more"
-    return "; ".join(filter(None, (line["reason"], left, beside, line["fix"])))
+    return "; ".join(filter(None, (line["reason"], left, beside, line["brake"], line["fix"])))

@@ -73,6 +73,8 @@ where id = any(%(ids)s::bigint[]);
 -- Where they go is given once for all that go there alike; bounds, as arrays in text, only where
 -- they change.
 update chunks c set candidate = p.candidate, deployment = p.deployment, choice = p.choice,
+  reason = case when c.deployment = p.deployment and c.not_before > now() then c.reason
+    else '' end,
   turn = u.turn, bounds = coalesce(b.bounds::bigint[], c.bounds),
   not_before = case when c.deployment = p.deployment then greatest(c.not_before, now())
     else now() end,

@@ -92,7 +92,7 @@ with bound as (
     and kind = 'call'
   order by id for update skip locked
 )
-update chunks c set status = 'planned', reason = %(reason)s from bound where c.id = bound.id;
+update chunks c set status = 'planned', reason = %(back)s from bound where c.id = bound.id;
 
 -- name: due_check
 -- Whether it is time for the provider's next check, and ours to make it.

@@ -54,28 +54,5 @@ select deployment, sum(attempts)::bigint as attempts, sum(errors)::bigint as err
   sum(latency_ms)::bigint as latency_ms, max(updated_at) as updated_at
 from job_counters where job_id = %(job_id)s group by deployment order by deployment;
 
--- name: standing
--- The open chunks, by what they wait for.
-select kind, status, deployment, reason, count(*) as chunks, sum(size - sent)::bigint as unsent,
-  extract(epoch from min(not_before) - now())::float8 as due
-from chunks where job_id = %(job_id)s and status <> 'done'
-group by kind, status, deployment, reason
-order by kind, status, deployment, reason;
-
--- name: closed
--- Deployments that may answer what is open in the job, and are not simply open themselves.
-select deployment, status, reason, extract(epoch from until - now())::float8 as reopens, drained
-from deployment_state
-where (status <> 'open' or drained) and (until is null or until > now()) and deployment in (
-  select deployment from chunks where job_id = %(job_id)s and status <> 'done'
-  union
-  select jsonb_array_elements_text(body -> 'candidates') from plans where id in (
-    select plan_id from chunks where job_id = %(job_id)s and status <> 'done')
-)
-order by deployment;
-
--- name: workers
-select count(*) from processes where lease_until > now();
-
 -- name: events
 select kind, data, at from job_events where job_id = %(job_id)s order by id;

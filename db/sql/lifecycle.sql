@@ -50,7 +50,7 @@ with free as (
   where job_id = %(job_id)s and kind = 'call' and status in ('ready', 'waiting')
   order by id for update skip locked
 )
-update chunks c set status = 'planned', turn = 0 from free where c.id = free.id;
+update chunks c set status = 'planned', turn = 0, reason = '' from free where c.id = free.id;
 
 -- name: await_routes
 -- Returns when the route steps that are at work on the job have ended.

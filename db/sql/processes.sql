@@ -53,7 +53,7 @@ update chunks c set fence = fence + 1, owner = null, size = size - sent, seqs = 
   outputs = outputs[sent + 1:], bounds = bounds[sent + 1:], sent = 0, not_before = now(),
   status = case when size = sent or %(stopped)s then 'done' when j.paused then 'planned'
     else 'ready' end,
-  reason = 'its worker died'
+  reason = %(reason)s
 from jobs j where c.id = %(id)s and j.id = c.job_id;
 
 -- name: forget

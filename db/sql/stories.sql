@@ -64,14 +64,8 @@ cross join lateral (select array_position(c.seqs, %(seq)s::int) as i) u
 where c.job_id = %(job_id)s and c.status <> 'done' and c.seqs @> array[%(seq)s::int]
 order by c.id desc limit 1;
 
--- name: closed
--- Of these deployments, and of those that the job has called, the ones that are not open.
-select deployment, status, reason, extract(epoch from until - now())::float8 as reopens, drained
-from deployment_state
-where (status <> 'open' or drained) and (until is null or until > now()) and (
-  deployment = any(%(deployments)s::text[]) or deployment in (
-    select deployment from job_counters where job_id = %(job_id)s and %(called)s))
-order by deployment;
+-- name: called
+select distinct deployment from job_counters where job_id = %(job_id)s;
 
 -- name: attempt_errors
 select coalesce(error_class, status), count(*)::bigint, count(distinct seq)::bigint

@@ -11,7 +11,7 @@ from core.deployment import Usage
 from core.money import Price
 from core.plan import Plan
 from core.size import Size
-from core.status import AttemptStatus, ResultStatus
+from core.status import AttemptStatus, Back, ResultStatus
 from core.work import Batch, Entry, GiveBack, Kept, LeasedChunk, Move, Result, Settled, Window
 from db import audit as auditing
 from db.connect import Connection
@@ -358,7 +358,7 @@ async def some_of_everything(kit: Kit, other: Kit) -> list[Entry]:
     )
     half = entries(second, range(6))
     await kit.commit([answered(one) for one in half[:3]], windows=[Window(third, 2)])
-    await kit.commit(back=[GiveBack(third, unsent=2, reason="its slice was over")])
+    await kit.commit(back=[GiveBack(third, unsent=2, reason=Back.SLICE)])
     await take_over(other, dead=kit.owner)
     await kit.commit([answered(half[3], cost=450)])
     fallen, *_ = await other.claim("large", room=1)

@@ -288,7 +288,9 @@ def test_a_paused_jobs_chunks_are_planned_again(drive: Drive) -> None:
         await set_paused(kit.conn, job_id, paused=True)
         windows = [Window(first, 2), Window(second, 2)]
         await kit.commit([again(sent[0]), answered(sent[1])], windows=windows)
-        assert [(w.granted, w.stopped, w.short) for w in windows] == [(0, False, True)] * 2
+        assert [(w.granted, w.stopped, w.paused, w.short) for w in windows] == [
+            (0, False, True, False)
+        ] * 2
         assert await kit.value("select stop from jobs") is None
         await kit.commit(back=[GiveBack(first, unsent=1, delay=9.0), GiveBack(second)])
         await kit.commit([answered(sent[2])])

@@ -9,7 +9,6 @@ from typing import Any
 
 from core.checks import Checks
 from core.deployment import Deployment
-from core.errors import ConfigError
 from core.money import Price
 from core.plan import Plan
 from core.ports import Ask, Buckets, Grant, HttpCall, HttpReply, Return
@@ -163,14 +162,6 @@ def test_a_defect_after_it_was_sent_stays_booked_at_its_bound() -> None:
     settled = call(wire, entry("small"), deployment("small"))
     assert len(wire.sent) == 1
     assert (settled.status, settled.cost_nusd) == (AttemptStatus.UNKNOWN, BOUND)
-
-
-def test_a_key_that_is_not_there_is_told_with_its_remedy() -> None:
-    wire = Wire(reply(200), key=ConfigError("env:KEY is not set. Set it"))
-    settled = call(wire, entry("small"), deployment("small"))
-    assert (settled.error_class, settled.cost_nusd) == ("credential_dead", 0)
-    assert "Set it" in (settled.error or "")
-    assert settled.move is not None
 
 
 def test_what_was_not_sent_cannot_have_been_billed() -> None:

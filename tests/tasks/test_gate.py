@@ -2,20 +2,26 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from core.brake import Brake, Limit
+from core.errors import ConfigError
 from core.plan import Plan
 from core.ports import Ask, Buckets, Grant, HttpCall, HttpReply, Return
+from core.status import Cause, DeploymentStatus
 from core.work import Entry, LeasedChunk, Settled
 from tasks.attempt import Caller
+from tasks.brakes import Brakes
 from tasks.gate import Door, Gate
+from tasks.health import OPEN, Health
 from tests.conftest import DEPLOYMENTS
 
-LATER = Grant(0, 3600.0)
+LATER = Grant(0, 3600.0, brake=Brake("small", Limit.PAUSE))
 SOON = Grant(0, 0.01)
 
 
@@ -92,9 +98,11 @@ class Lane:
     def has_ended(self, count: int) -> bool:
         return len(self.ended) == count
 
-    def held_up(self, project: str = "", seconds: float = 0.0) -> None:
+    def blocked(self) -> None:
         self.away = True
-        self.held = {project: seconds} if project else {}
+
+    def held_up(self, seconds: float, project: str = "") -> None:
+        self.held[project] = seconds
 
     def broke(self, error: BaseException) -> None:
         self.errors.append(error)
@@ -227,7 +235,7 @@ def test_what_is_taken_back_is_not_called() -> None:
     play(scene)
 
 
-def test_who_would_wait_long_is_told_and_the_deployment_is_parked() -> None:
+def test_a_long_pause_closes_the_deployment_for_all() -> None:
     async def scene(gate: Gate, wire: Wire) -> None:
         lane, later = Lane(), Lane()
         wire.refusal = LATER
@@ -244,21 +252,52 @@ def test_who_would_wait_long_is_told_and_the_deployment_is_parked() -> None:
     play(scene)
 
 
-def test_where_only_the_projects_limits_are_in_the_way_the_deployment_stays_open() -> None:
+def test_limits_close_nothing_however_long_the_next_permit_takes() -> None:
+    """A declared limit is no fault of a deployment: it stays open, and what waits comes back."""
+
     async def run() -> None:
         wire, lane, other = Wire(), Lane(), Lane()
-        wire.refusal = Grant(0, 3600.0, whose="project:small")
-        projects = {"frugal": Buckets("project:small", rpm=1)}
+        brake = Brake("project:frugal", Limit.REQUESTS, 1)
+        wire.refusal = Grant(0, 3600.0, brake=brake)
+        projects = {"frugal": Buckets("project:frugal", rpm=1)}
         caller = Caller(DEPLOYMENTS, {}, wire, wire, projects=projects)
         gate = Gate(caller, "small", "frugal", Door())
         gate.put(lane, entries(range(2)))
-        await until(lambda: lane.away)
+        await until(lambda: bool(lane.held))
         assert lane.held == {"frugal": 3600.0}
+        assert not lane.away
+        assert caller.health.condition("small") == OPEN
         assert len(await gate.take_back(lane)) == 2
+        # Whoever asks why it is slow is told of it.
+        [told] = Brakes(caller.meters, time.monotonic()).read(time.monotonic() + 1, every=2.0)
+        assert (told.deployment, told.brake, told.share) == ("small", brake, 1)
         wire.permits = 1
         wire.answers.set()
         Gate(caller, "small", "default", Door()).put(other, entries([7]))
         await until(lambda: other.ended == [7])
+
+    asyncio.run(run())
+
+
+def test_without_its_key_nothing_is_sent_and_the_deployment_is_closed() -> None:
+    class NoKeys:
+        def get(self, reference: str) -> str:
+            raise ConfigError(f"{reference}: it is not set. Set it")
+
+    async def run() -> None:
+        wire, lane = Wire(permits=9), Lane()
+        keyed = {"small": replace(DEPLOYMENTS["small"], api_key="env:LAB_KEY")}
+        caller = Caller(keyed, NoKeys(), wire, wire, Health(keyed))
+        gate = Gate(caller, "small", "default", Door())
+        gate.put(lane, entries(range(2)))
+        await until(lambda: lane.away)
+        standing = caller.health.condition("small")
+        assert (standing.status, standing.cause) == (DeploymentStatus.DISABLED, Cause.KEY)
+        assert "env:LAB_KEY: it is not set. Set it" in standing.reason
+        # Nothing was asked for, sent or counted: both can still be had back.
+        assert (wire.asked, wire.called, lane.sent) == ([], [], 0)
+        assert len(await gate.take_back(lane)) == 2
+        assert not caller.meters.deployments
 
     asyncio.run(run())
 

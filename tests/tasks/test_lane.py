@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from core.brake import Brake, Limit
 from core.ports import Ask, Buckets, Grant
+from core.settings import project_scope
+from core.status import Back
 from tests.faults.lanes import BOUND, SETTINGS, Lanes, Permits, Provider, completion, open_lanes
 
 
@@ -20,7 +23,7 @@ class Scarce(Permits):
         self, scopes: Sequence[Buckets], asks: Sequence[Ask], *, express: bool = False
     ) -> Grant:
         if any(scope.key == self._held for scope in scopes):
-            return Grant(0, self._seconds, whose=self._held)
+            return Grant(0, self._seconds, brake=Brake(self._held, Limit.REQUESTS, 1))
         return await super().acquire(scopes, asks)
 
 
@@ -77,10 +80,13 @@ def test_a_slow_deployment_does_not_keep_its_lanes_from_the_fast_ones(database_u
 
 def test_a_project_at_its_limits_gives_back_its_own_and_nothing_else(database_url: str) -> None:
     async def story() -> None:
-        provider, permits = Provider(lambda _: completion(1)), Scarce("project", 3600.0)
+        provider, permits = (
+            Provider(lambda _: completion(1)),
+            Scarce(project_scope("frugal"), 3600.0),
+        )
         async with open_lanes(database_url, provider, permits, workers=1) as lanes:
             yard = lanes.yards[0]
-            frugal = {"frugal": Buckets("project", 1, None, None)}
+            frugal = {"frugal": Buckets(project_scope("frugal"), 1, None, None)}
             lanes.yards[0] = replace(yard, caller=replace(yard.caller, projects=frugal))
             held = await lanes.kit.job(60, project="frugal", size=20, bound=BOUND)
             free = await lanes.kit.job(600, size=100, bound=BOUND)
@@ -94,7 +100,7 @@ def test_a_project_at_its_limits_gives_back_its_own_and_nothing_else(database_ur
                 )
                 ((status, size, reason),) = await cursor.fetchall()
             assert (status, size) == ("waiting", 60)
-            assert reason.startswith("the limits of project frugal give no permit")
+            assert reason == Back.LIMITS
             assert (await lanes.audit()).violations == ()
 
     asyncio.run(story())

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from core.brake import AT_ONCE, Brake, Limit
 from core.ports import Ask, Buckets, Return
 from providers.rate_headers import Told, read_limits
 from workers.limiter.doubt import Doubt
@@ -17,7 +18,12 @@ LOOK_EVERY, YOUNG = 0.1, 1.0
 """Seconds: how often, and for how long, the server is asked whether others have contradicted a
 429's pause. Who contradicts it has sent before it came."""
 NOTHING_TOLD = Told()
-HEAD, FIELDS = 5, 9
+# In the order of the script's numbers.
+LIMITS = (
+    Limit.REQUESTS, Limit.TOKENS, Limit.INPUT, Limit.OUTPUT, Limit.CALLS, Limit.PAUSE
+)  # fmt: skip
+CALLS = 1 + LIMITS.index(Limit.CALLS)
+HEAD, FIELDS = 6, 9
 """Numbers in the script's answer: for all, and per scope."""
 
 
@@ -77,6 +83,17 @@ class Book:
     def pause_for(self, seconds: float) -> None:
         """A longer pause that stands already is not cut short."""
         self.paused_until = max(self.paused_until, time.monotonic() + seconds)
+
+    def brake(self, number: int) -> Brake:
+        """What of the scope is in the way, by the script's number."""
+        what = LIMITS[number - 1]
+        if what is Limit.CALLS and self.buckets.in_flight is None:
+            what = Limit.WINDOW
+        word = self.word
+        if what is Limit.PAUSE or word is None:
+            return Brake(self.buckets.key, what)
+        most = float(word.in_flight if what in AT_ONCE else word.rates[number - 1])
+        return Brake(self.buckets.key, what, most)
 
     @property
     def room(self) -> int | None:

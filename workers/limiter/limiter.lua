@@ -5,8 +5,9 @@
 --       in flight (hash: holder -> calls). One cluster slot.
 -- ARGV  1 JSON, built and described in `books.py`
 -- Answers {granted, wait ms, full (0 or 1), living holders, the number of the scope that is in the
---       way longest (0: none), then per scope: pause ms, those
---       of a 429 that others may contradict, whether 429s are strays (0 or 1), epoch, calls at once, and the rates in
+--       way longest (0: none) and what of it (1 to 4: a rate, as below; 5: calls at once; 6: a
+--       pause), then per scope: pause ms, those of a 429 that others may contradict, whether 429s
+--       are strays (0 or 1), epoch, calls at once, and the rates in
 --       force a minute: requests, tokens, input, output}; 0 is no limit. The clock is the server's.
 --
 -- A bucket fills at its rate and holds about a second of it, strictly less than any provider's,
@@ -251,7 +252,8 @@ local function calls_at_once(state, scope, rated)
 end
 
 local living, holders = living_holders()
-local scopes, paused, whose = {}, 0, 0
+local CALLS, PAUSE = 5, 6
+local scopes, paused, whose, what = {}, 0, 0, 0
 for n, scope in ipairs(ask.scopes) do
   local state = read_state(KEYS[2 * n])
   state.epoch = state.epoch or 0
@@ -263,7 +265,9 @@ for n, scope in ipairs(ask.scopes) do
   for d = 1, 4 do if buckets[d].rate > 0 then limited[#limited + 1] = d end end
   scopes[n] = {state = state, buckets = buckets, limited = limited, most = most, open = open,
     flying = flying}
-  if halted(state) - now > paused then paused, whose = halted(state) - now, n end
+  if halted(state) - now > paused then
+    paused, whose, what = halted(state) - now, n, PAUSE
+  end
 end
 
 -- Milliseconds until the bucket has enough for the call, and for some of those after it; 0 now.
@@ -283,16 +287,18 @@ for n = 1, #ask.asks do
 end
 
 local granted, wait, full = 0, math.max(0, paused), 0
+-- The number of a scope that takes no more calls at once.
+local crammed
 if paused <= 0 then
   for n = 1, #ask.asks do
     local need = needs[n]
     for number, one in ipairs(scopes) do
       if one.most > 0 and one.flying >= one.open then
-        full, one.state.full_at = 1, now
+        full, crammed, one.state.full_at = 1, number, now
       end
       for _, d in ipairs(one.limited) do
         local its = wait_of(one.buckets[d], need[d], pending[d], d == 1)
-        if its > wait then wait, whose = its, number end
+        if its > wait then wait, whose, what = its, number, d end
       end
     end
     if full == 1 or wait > 0 then break end
@@ -306,9 +312,9 @@ if paused <= 0 then
     granted = granted + 1
   end
 end
-if full == 1 then wait = 50 end
+if full == 1 then wait, whose, what = 50, crammed, CALLS end
 
-local answer = {granted, granted < #ask.asks and math.max(1, wait) or 0, full, holders, whose}
+local answer = {granted, granted < #ask.asks and math.max(1, wait) or 0, full, holders, whose, what}
 for n, one in ipairs(scopes) do
   local state, fields = one.state, {}
   state.at, state.most = now, one.most

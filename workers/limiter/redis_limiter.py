@@ -19,8 +19,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from core.brake import Brake, Limit
 from core.ports import Ask, Buckets, Grant, Return
-from workers.limiter.books import FIELDS, HEAD, Book, question
+from workers.limiter.books import CALLS, FIELDS, HEAD, Book, question
 from workers.limiter.local_share import LocalShare, grant_locally
 from workers.limiter.usage import PREFIX, Usage, read_usage, state_keys
 
@@ -56,7 +57,7 @@ class RedisLimiter:
         self._expiry_ms = int(expiry * 1000)
         self._share = share
         self._books: dict[str, Book] = {}
-        self._dry: dict[tuple[str, ...], tuple[float, float, str]] = {}
+        self._dry: dict[tuple[str, ...], tuple[float, float, Brake | None]] = {}
         self._shares: dict[str, LocalShare] | None = None
         self._lingering: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -69,32 +70,33 @@ class RedisLimiter:
         even one that was learnt after the server gave its leave."""
         books = [self._book(scope, adapts=n == 0) for n, scope in enumerate(scopes)]
         line, keys = books[0], tuple(scope.key for scope in scopes)
+        paused = Brake(line.buckets.key, Limit.PAUSE)
         if line.pause > 0 and line.wait >= line.pause:
-            return Grant(0, line.pause, whose=line.buckets.key)
+            return Grant(0, line.pause, brake=paused)
         async with AsyncExitStack() as stack:
             # One question at a time: the next one must count what this one is granted.
             for book in sorted(books, key=lambda book: book.buckets.key):
                 await stack.enter_async_context(book.lock)
             now = time.monotonic()
-            ask_again, ready, whose = self._dry.get(keys, (0.0, 0.0, ""))
+            ask_again, ready, brake = self._dry.get(keys, (0.0, 0.0, None))
             if now < ask_again and not express:
-                return Grant(0, ready - now, whose=whose)
-            room = min([len(asks), *(book.room for book in books if book.room is not None)])
+                return Grant(0, ready - now, brake=brake)
+            room, crammed = _room(books, len(asks))
             if room == 0:
                 # Full by our own calls alone: there is nothing to ask.
-                return Grant(0, FULL_WAIT, full=True)
+                return Grant(0, FULL_WAIT, full=True, brake=crammed)
             grant = await self._ask(books, asks[:room], express=express)
             if line.pause > 0 and not grant.granted:
-                return Grant(0, line.wait, whose=line.buckets.key)
+                return Grant(0, line.wait, brake=paused)
             if not grant.full and not express:
                 now = time.monotonic()
                 ask_again = now + min(grant.wait, LONGEST_DRY)
-                self._dry[keys] = (ask_again, now + grant.wait, grant.whose)
+                self._dry[keys] = (ask_again, now + grant.wait, grant.brake)
         if grant.granted and line.pause > 0:
             self._put_back(books, asks[: grant.granted])
-            return Grant(0, line.wait, whose=line.buckets.key)
+            return Grant(0, line.wait, brake=paused)
         if grant.granted == room < len(asks):
-            return Grant(room, FULL_WAIT, True, grant.epoch)
+            return Grant(room, FULL_WAIT, True, grant.epoch, crammed)
         return grant
 
     def _book(self, scope: Buckets, *, adapts: bool) -> Book:
@@ -110,11 +112,11 @@ class RedisLimiter:
         answer = await self._run_script(books, asks, express=express)
         if answer is None:
             return self._grant_locally(books, asks)
-        granted, wait, full, _, number = answer[:HEAD]
+        granted, wait, full, _, scope, what = answer[:HEAD]
         for book in books:
             book.flying += granted
-        whose = books[number - 1].buckets.key if number and not full else ""
-        return Grant(granted, wait / 1000, bool(full), books[0].epoch, whose)
+        brake = books[scope - 1].brake(what) if scope else None
+        return Grant(granted, wait / 1000, bool(full), books[0].epoch, brake)
 
     async def _run_script(
         self, books: Sequence[Book], asks: Sequence[Ask], *, express: bool = False
@@ -250,16 +252,17 @@ class RedisLimiter:
 
     def _grant_locally(self, books: Sequence[Book], asks: Sequence[Ask]) -> Grant:
         shares = []
+        brake = Brake(books[0].buckets.key, Limit.SERVER)
         for book in books:
             if book.word is None or self._shares is None:
                 # Never heard of these limits: nobody knows what this process' share is.
-                return Grant(0, AWAY)
+                return Grant(0, AWAY, brake=brake)
             key = book.buckets.key
             if key not in self._shares:
                 self._shares[key] = LocalShare(book, book.word, time.monotonic())
             shares.append(self._shares[key])
         granted, wait, full = grant_locally(shares, asks)
-        return Grant(granted, wait, full, books[0].epoch)
+        return Grant(granted, wait, full, books[0].epoch, brake)
 
     def _go_on_alone(self, reason: str) -> None:
         if self._shares is None:
@@ -292,6 +295,15 @@ class RedisLimiter:
             except RedisError as error:
                 log.warning("limiter not told of the end", reason=type(error).__name__)
         await self._redis.aclose()
+
+
+def _room(books: Sequence[Book], wanted: int) -> tuple[int, Brake | None]:
+    """How many calls this process may add at most, and what allows no more."""
+    room, brake = wanted, None
+    for book in books:
+        if (its := book.room) is not None and its < room:
+            room, brake = its, book.brake(CALLS)
+    return room, brake
 
 
 def _script(name: str) -> str:

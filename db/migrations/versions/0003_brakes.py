@@ -15,6 +15,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("drop table brakes")
     for table, columns in COLUMNS.items():
         for column in columns.split():
             op.execute(f"alter table {table} drop column {column}")

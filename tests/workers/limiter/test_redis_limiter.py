@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
+from core.brake import Brake, Limit
 from core.ports import Ask, Buckets, Return
 from tests.workers.limiter.kit import calls, collect, limits, new_key, with_limiters
 from workers.limiter.redis_limiter import RedisLimiter
@@ -117,11 +118,35 @@ def test_who_waits_is_told_for_whose_limits(broker_url: str) -> None:
         await one.acquire([line, project], calls(1))
         await asyncio.sleep(0.3)
         grant = await one.acquire([line, project], calls(1))
-        assert (grant.granted, grant.whose) == (0, project.key)
+        assert (grant.granted, grant.brake) == (0, Brake(project.key, Limit.REQUESTS, 1))
         assert grant.wait > 10
         assert (await one.acquire([line], calls(1))).granted == 1
         await one.pause(line.key, 5)
-        assert (await one.acquire([line, project], calls(1))).whose == line.key
+        paused = await one.acquire([line, project], calls(1))
+        assert paused.brake == Brake(line.key, Limit.PAUSE)
+
+    with_limiters(broker_url, test)
+
+
+def test_who_waits_is_told_which_limit_it_is(broker_url: str) -> None:
+    tokens, apart = limits(tpm=600), limits(input_tpm=600_000, output_tpm=60)
+    declared, learnt = limits(in_flight=3), limits()
+
+    async def test(one: RedisLimiter, two: RedisLimiter) -> None:
+        told = {
+            limit.key: (await one.acquire([limit], [Ask(100, 100)] * 40)).brake
+            for limit in (tokens, apart, declared, learnt)
+        }
+        assert told == {
+            tokens.key: Brake(tokens.key, Limit.TOKENS, 600),
+            apart.key: Brake(apart.key, Limit.OUTPUT, 60),
+            declared.key: Brake(declared.key, Limit.CALLS, 3),
+            learnt.key: Brake(learnt.key, Limit.WINDOW, 16),
+        }
+        # By what the server says, and by what the process knows itself.
+        for limiter in (two, one):
+            full = await limiter.acquire([declared], calls(1))
+            assert (full.full, full.brake) == (True, told[declared.key])
 
     with_limiters(broker_url, test)
 
