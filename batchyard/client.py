@@ -31,7 +31,7 @@ from tasks import lifecycle
 from tasks.clarify import ToClarify, to_clarify
 from tasks.clarify import clarify as clarify_step
 from tasks.context import Context
-from tasks.lines import Source
+from tasks.intake.sources import Source
 from tasks.submit import SubmitOptions
 from tasks.submit import submit as submit_step
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
 
-from routing.allocation import Allocation, Capacity, allocate
+from routing.batch.allocation import Allocation, Capacity, allocate
 
 SUB = 10_000
 FILL = 0.6

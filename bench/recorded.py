@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from batchyard.choosing import Sample, train_on
-from batchyard.recognise import Wanted, recognise
-from batchyard.tables import read_table, rows_of, take_rows
+from batchyard.judged.choosing import Sample, train_on
+from batchyard.judged.recognise import Wanted, recognise
+from batchyard.judged.tables import read_table, rows_of, take_rows
 from db.audit import audit
 from db.connect import only_row
 from db.results import stream_results
 from db.router_models import promote, put_model
-from routing.choice_model import ChoiceModel
-from routing.choice_training import train_choice
 from routing.labelled import Labelled
-from routing.model_file import dump
+from routing.models.choice import ChoiceModel
+from routing.models.file import dump
+from routing.training.choice import train_choice
 from tasks.context import Context
 from tasks.submit import SubmitOptions, submit
 

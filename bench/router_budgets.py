@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchyard.choosing import names
-from batchyard.prices_file import read_prices
-from batchyard.recognise import Wanted
+from batchyard.judged.choosing import names
+from batchyard.judged.prices import read_prices
+from batchyard.judged.recognise import Wanted
 from bench.recorded import (
     Halves,
     answer_of,
@@ -45,8 +45,8 @@ from bench.recorded import (
 from bench.yards import BenchYard, fresh_yard, open_context
 from core.money import NANO
 from db.connect import only_row
-from routing.choice_model import Prediction
 from routing.labelled import Labelled
+from routing.models.choice import Prediction
 from routing.threshold import chosen, price_for_cost
 from tasks.context import Context
 from tasks.submit import SubmitOptions, submit

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from batchyard.recognise import Wanted
+from batchyard.judged.recognise import Wanted
 from bench.recorded import Row, as_table, halves, name_of, play, store, yard_of
 from bench.yards import BenchYard, fresh_yard, open_context
-from routing.choice_model import ChoiceModel
 from routing.labelled import Labelled
+from routing.models.choice import ChoiceModel
 from workers.score_answers import score
 from workers.score_frames import Answers
 

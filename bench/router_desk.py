@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from batchyard.tables import read_table
-from batchyard.understanding import Sources, train_from
+from batchyard.judged.tables import read_table
+from batchyard.judged.understanding import Sources, train_from
 from bench.recorded import until_ended
 from bench.yards import BenchYard, fresh_yard, open_context
 from db.audit import audit
 from db.results import stream_results
 from db.router_models import promote, put_model
-from routing.intent_model import IntentModel
-from routing.model_file import dump
+from routing.models.file import dump
+from routing.models.intent import IntentModel
 from tasks.clarify import clarify, to_clarify
 from tasks.context import Context
 from tasks.submit import SubmitOptions, submit

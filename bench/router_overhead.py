@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchyard.choosing import names
 from batchyard.embedded.detached import cpu_seconds
-from batchyard.prices_file import read_prices
-from batchyard.recognise import Wanted
+from batchyard.judged.choosing import names
+from batchyard.judged.prices import read_prices
+from batchyard.judged.recognise import Wanted
 from bench.prompt_cpu import NOT_COUNTED
 from bench.recorded import Halves, halves, line_of, name_of, store, until_ended, yard_of
 from bench.yards import BenchYard, fresh_yard, open_context
@@ -32,11 +32,11 @@ from core.money import NANO
 from db.audit import audit
 from db.connect import only_row
 from db.router_models import promote, put_model
-from routing.intent_model import IntentModel
-from routing.intent_training import Examples, IntentData, train_intents
 from routing.labelled import Labelled
-from routing.model_file import dump
+from routing.models.file import dump
+from routing.models.intent import IntentModel
 from routing.threshold import chosen
+from routing.training.intent import Examples, IntentData, train_intents
 from tasks.context import Context
 from tasks.submit import SubmitOptions, submit
 

@@ -20,9 +20,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 
-from batchyard.choosing import names
-from batchyard.prices_file import read_prices
-from batchyard.recognise import Wanted
+from batchyard.judged.choosing import names
+from batchyard.judged.prices import read_prices
+from batchyard.judged.recognise import Wanted
 from bench.recorded import (
     Row,
     as_table,
@@ -38,8 +38,8 @@ from bench.recorded import (
 from bench.yards import BenchYard, fresh_yard, open_context
 from db.audit import audit
 from db.results import stream_results
-from routing.choice_model import ChoiceModel
 from routing.labelled import Labelled
+from routing.models.choice import ChoiceModel
 from tasks.clarify import clarify, to_clarify
 from tasks.context import Context
 from tasks.submit import SubmitOptions, submit

@@ -3,9 +3,9 @@
 Beside the true import, which only the type checker follows:
 
     if TYPE_CHECKING:
-        from tasks import wave
+        from tasks.waves import wave
     else:
-        wave = lazy("tasks.wave")
+        wave = lazy("tasks.waves.wave")
 """
 
 from importlib import import_module

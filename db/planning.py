@@ -67,7 +67,7 @@ class PlannedChunk:
 @dataclass(frozen=True, slots=True)
 class Predicted:
     """What routers said of requests, in the ascending order of `seqs`: `quality` and `cost` are
-    packed by `routing.packing`, a row of `candidates` a request; `propensity` is how likely
+    packed by `routing.batch.packing`, a row of `candidates` a request; `propensity` is how likely
     the candidate asked first was to be that one."""
 
     seqs: list[int]

@@ -169,7 +169,7 @@ requests = Table(
 
 # What the route step decided, packed: one row a route chunk, arrays in the order of seqs. Where a
 # router predicted, `quality` and `cost` (USD for 1,000 calls) are float16, a row of `candidates`
-# a request (routing/packing.py).
+# a request (routing/batch/packing.py).
 routes = Table(
     "routes",
     metadata,

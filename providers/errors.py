@@ -23,7 +23,7 @@
 
 Where a class asks for the next candidate and there is none, the request fails with that class
 and the provider's message. A dead key or quota is no fault of the request: it stays where it is
-until dispatch finds it another candidate, or an operator comes. `tasks/decide.py` has the
+until dispatch finds it another candidate, or an operator comes. `tasks/calls/decide.py` has the
 numbers, `tasks/breaker.py` says when a deployment is closed. An answer that refuses with a
 success (HTTP 200) is an answer: its request is completed.
 

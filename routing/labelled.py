@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from routing.model_state import Array, Floats
+from routing.models.state import Array, Floats
 
 
 @dataclass(frozen=True, slots=True)

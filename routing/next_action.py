@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from core.intents import IntentFile, IntentSettings
-from routing.intent_model import Intents
+from routing.models.intent import Intents
 
 OPTIONS: Final = 3
 """Intents that people are asked to choose among, at most."""

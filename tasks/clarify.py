@@ -34,7 +34,7 @@ from db.requests import Row, put_route_chunks
 from routing.prompt_text import text_of
 from tasks.bell import ring
 from tasks.context import Context
-from tasks.lines import Source, is_file, read_lines, source_name
+from tasks.intake.sources import Source, is_file, read_lines, source_name
 
 EXCERPT = 200
 MAX_ANSWER = 20_000

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 
 from core.errors import InputError
-from routing.intent_model import EncoderSpec, IntentModel
-from routing.model_state import Floats
+from routing.models.intent import EncoderSpec, IntentModel
+from routing.models.state import Floats
 
 AT_ONCE: Final = 32
 MOST_TOKENS: Final = 128

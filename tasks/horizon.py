@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from core.deployment import Deployment
 from db.vitals import Vital
-from tasks.permits import USUAL_OUTPUT
+from tasks.calls.permits import USUAL_OUTPUT
 
 HORIZON: Final = 30.0
 CHUNK: Final = 200

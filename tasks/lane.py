@@ -17,8 +17,8 @@ from psycopg import OperationalError
 from core.work import Settled
 from db.dispatch import end_lane, start_lane
 from db.lease import disown, due_deployments
-from tasks.persist import persist
-from tasks.tally import Tally
+from tasks.calls.persist import persist
+from tasks.calls.tally import Tally
 from tasks.track import Track
 from tasks.yard import Yard
 

@@ -13,11 +13,12 @@ from db.connect import Connection
 from db.router_models import promoted, promoted_id
 
 if TYPE_CHECKING:
-    from routing import intent_model, model_file
+    from routing.models import file as model_file
+    from routing.models import intent as intent_model
     from tasks import encoder
 else:
-    intent_model = lazy("routing.intent_model")
-    model_file = lazy("routing.model_file")
+    intent_model = lazy("routing.models.intent")
+    model_file = lazy("routing.models.file")
     encoder = lazy("tasks.encoder")
 
 MOST = 8
@@ -26,7 +27,7 @@ MOST = 8
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A version of a model, ready to predict: `model` is what `routing.model_file.load` made,
+    """A version of a model, ready to predict: `model` is what `routing.models.file.load` made,
     `id` its row's."""
 
     id: int

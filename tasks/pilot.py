@@ -1,6 +1,6 @@
 """Pilot: what was tried on every candidate teaches a router, and the job goes on.
 
-submit  ─► a sample becomes a linked job (`tasks/sample.py`); the job waits
+submit  ─► a sample becomes a linked job (`tasks/router/sample.py`); the job waits
 ended,  ─► train ─► keep, promote if better ─► sampled requests take their answers
 scored  ─► the rest is routed: by the model, or where none could be trained in the route's order
 """
@@ -19,7 +19,7 @@ from db.lifecycle import put_event
 from db.pilot import Answer, Over, alone, answers, due_pilots, find_over, hold, take_over
 from db.router_models import promote, promoted, put_model
 from tasks.context import Context
-from tasks.teacher import Lessons, learn
+from tasks.router.teacher import Lessons, learn
 
 log = structlog.get_logger()
 

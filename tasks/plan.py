@@ -1,7 +1,8 @@
 """Plan: one wave of a job that is decided as a whole.
 
 Takes all that is left of the job, what it has truly spent, and what the deployments can do until
-its deadline; decides for all of it; sends out one wave (`routing/waves.py`), in one transaction.
+its deadline; decides for all of it; sends out one wave (`routing/batch/waves.py`), in one
+transaction.
 The next wave is asked for when little is out: by whoever records an answer, and by the clock.
 Light enough for every worker: what decides is imported where there is something to decide.
 """
@@ -36,9 +37,9 @@ from db.waves import (
 from tasks.context import Context
 
 if TYPE_CHECKING:
-    from tasks import wave
+    from tasks.waves import wave
 else:
-    wave = lazy("tasks.wave")
+    wave = lazy("tasks.waves.wave")
 
 SAMPLE = 5_000
 """Answers, about, whose true costs correct what is expected of the others."""

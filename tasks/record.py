@@ -25,7 +25,7 @@ from db.connect import Pool
 from db.record import Report, commit, was_committed
 from db.reread import reread
 from providers.errors import ErrorClass, ProviderError
-from tasks.decide import failure
+from tasks.calls.decide import failure
 from tasks.meters import Meters
 
 log = structlog.get_logger()

@@ -35,12 +35,12 @@ from db.planning import (
 from providers.tokens import Counted, count_many
 from routing.candidates import plan_for, windows
 from routing.targets import Target, resolve_target
-from tasks.answers import check_schema
 from tasks.bounds import bound_nusd
+from tasks.calls.answers import check_schema
 from tasks.context import Context
-from tasks.foreseen import Asked, Foreseen
-from tasks.foresight import foresee
-from tasks.intents import understand
+from tasks.router.foreseen import Asked, Foreseen
+from tasks.router.foresight import foresee
+from tasks.router.intents import understand
 
 log = structlog.get_logger()
 

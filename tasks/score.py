@@ -22,7 +22,7 @@ from db.scores import (
 )
 from evaluation.scorers import Scorer, scorer_of
 from tasks.context import Context
-from tasks.gold import gold_of
+from tasks.intake.gold import gold_of
 
 PIECE = 1000
 WORK_SECONDS = 2.0

@@ -35,16 +35,16 @@ from evaluation.scorers import EXACT
 from routing.targets import DEFAULT_ROUTE, Target, known_targets, resolve_target
 from tasks.bell import ring
 from tasks.context import Context
-from tasks.gold import Gold
-from tasks.intake import Intake, empty_row
-from tasks.intents import link_intents
-from tasks.lines import Source, estimate_lines, is_file, read_lines, source_name
-from tasks.router_check import check_pilot, check_routers
+from tasks.intake.gold import Gold
+from tasks.intake.line import Intake, empty_row
+from tasks.intake.sources import Source, estimate_lines, is_file, read_lines, source_name
+from tasks.router.check import check_pilot, check_routers
+from tasks.router.intents import link_intents
 
 if TYPE_CHECKING:
-    from tasks import sample
+    from tasks.router import sample
 else:
-    sample = lazy("tasks.sample")
+    sample = lazy("tasks.router.sample")
 
 MAX_PROBLEMS = 100
 SPOOL = 4 * 2**20

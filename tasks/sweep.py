@@ -19,7 +19,7 @@ from db.processes import forget_dead, lock_orphans, put_back
 from db.replies import Replies, read_replies
 from db.takeover import write_off
 from providers.errors import ErrorClass, ProviderError
-from tasks.attempt import go_on
+from tasks.calls.attempt import go_on
 from tasks.strays import end_waiting_steps, gather_strays
 from tasks.yard import Yard
 

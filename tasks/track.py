@@ -1,7 +1,7 @@
 """A track: a lane's work on one deployment.
 
     claim ─► backlog ─► window (money, cursor) ─► gate (permit, call) ─► writer
-    └ _claim_ahead ┘    └ _open_windows ─────┘    └ tasks/gate.py ──┘    └ landed
+    └ _claim_ahead ┘    └ _open_windows ─────┘    └ tasks/calls/gate.py ──┘    └ landed
 
 Claims are made ahead, so that there is always something to open the next window on, and a
 window is opened before the last one is all sent; at most one of entries is intended and
@@ -24,8 +24,8 @@ from psycopg import OperationalError
 from core.status import Back
 from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
 from db.lease import claim, disown_unknown, read_entries
-from tasks.gate import Gate
-from tasks.persist import persist
+from tasks.calls.gate import Gate
+from tasks.calls.persist import persist
 from tasks.yard import Yard
 
 log = structlog.get_logger()

@@ -6,9 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from core.work import LeasedChunk
-from tasks.attempt import Caller
+from tasks.calls.attempt import Caller
+from tasks.calls.gate import Door, Gate
 from tasks.context import Context
-from tasks.gate import Door, Gate
 from tasks.meters import Meters
 from tasks.record import Writer
 

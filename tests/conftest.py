@@ -21,7 +21,7 @@ from core.settings import Settings
 from db.connect import open_pool
 from db.migrate import migrate
 from tasks.context import Context
-from tasks.lines import Source
+from tasks.intake.sources import Source
 from tasks.submit import SubmitOptions, submit
 
 TEMPLATE = "yard_template"

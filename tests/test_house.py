@@ -20,7 +20,7 @@ NESTING = 4
 # of a stranger's code. A handler that cleans up and raises again needs no place here.
 BROAD_HANDLERS = {
     "batchyard/embedded/supervisor.py:_child_died",  # the caller's own callback
-    "tasks/attempt.py:attempt",  # one request among hundreds in flight
+    "tasks/calls/attempt.py:attempt",  # one request among hundreds in flight
     "workers/wiring.py:_live",  # ends the process
 }
 
@@ -150,13 +150,13 @@ def test_what_is_imported_late_is_named_at_the_top() -> None:
     """`core.lazy` beside a true import under TYPE_CHECKING, which the import contract counts, so
     that it hides no cycle: nothing else is imported for types alone, or by its name in a text."""
     named = re.compile(
-        r"^if TYPE_CHECKING:\n((?:    from [\w.]+ import \w+(?:, \w+)*\n)+)"
+        r"^if TYPE_CHECKING:\n((?:    from [\w.]+ import \w+(?:, \w+)*(?: as \w+)?\n)+)"
         r"else:\n((?:    \w+ = lazy\(\"[\w.]+\"\)\n)+)",
         re.MULTILINE,
     )
     for name, text, _ in product():
         for block in named.finditer(text):
-            told = re.findall(r"from ([\w.]+) import (.+)", block[1])
+            told = re.findall(r"from ([\w.]+) import ([\w, ]+?)(?: as \w+)?\n", block[1])
             true = {f"{home}.{one}" for home, names in told for one in names.split(", ")}
             assert true == set(re.findall(r'lazy\("([\w.]+)"\)', block[2])), name
         rest = named.sub("", text)

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from routing.acceptance import Acceptance, agreement
-from routing.model_file import load_choice
+from routing.models.acceptance import Acceptance, agreement
+from routing.models.file import load_choice
 from workers.score_frames import LENGTH, Answers, Batch, Scores, framed
 
 

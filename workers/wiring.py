@@ -30,13 +30,13 @@ from db.projects import put_weights
 from db.record import Report
 from providers.catalog import project_buckets
 from providers.transport import make_transport
-from tasks.attempt import Caller
+from tasks.calls.attempt import Caller
+from tasks.calls.trace import traced
 from tasks.context import Context
 from tasks.halts import watch_halts
 from tasks.health import Health
 from tasks.meters import Meters
 from tasks.record import Writer
-from tasks.trace import traced
 from tasks.vitals import keep_vitals
 from tasks.watch import watch
 from tasks.yard import Yard

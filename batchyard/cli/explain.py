@@ -27,9 +27,9 @@ from db.stories import Call, JobStory, Planned, RequestStory, Whereabouts, job_s
 from db.waits import REASONS
 
 if TYPE_CHECKING:
-    from tasks import reports
+    from tasks.router import reports
 else:
-    reports = lazy("tasks.reports")
+    reports = lazy("tasks.router.reports")
 
 
 def explain(

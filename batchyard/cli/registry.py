@@ -47,7 +47,7 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry(CHECK, "logs", "logs", "What the services have written down."),
     "doctor": Entry(CHECK, "doctor", "doctor", "Check that all is there that a job needs."),
     "router": Entry(
-        ROUTER, "router", "app", "Train, measure and keep what chooses among candidates."
+        ROUTER, "router.group", "app", "Train, measure and keep what chooses among candidates."
     ),
     "demo": Entry(TOOLS, "demo", "demo", "Label real messages, live, in a yard of its own."),
     "completion": Entry(TOOLS, "completion", "completion", "Tab completion for your shell."),
@@ -60,18 +60,18 @@ COMMANDS: dict[str, Entry] = {
 
 # The commands of `batchyard router`, a file each.
 ROUTER_COMMANDS: dict[str, Entry] = {
-    "train": Entry(ROUTER, "router_train", "train", "Train a model on judged prompts."),
-    "eval": Entry(ROUTER, "router_eval", "evaluate", "Measure a model on judged prompts."),
+    "train": Entry(ROUTER, "router.train", "train", "Train a model on judged prompts."),
+    "eval": Entry(ROUTER, "router.eval", "evaluate", "Measure a model on judged prompts."),
     "learn": Entry(
-        ROUTER, "router_learn", "learn", "Train on scored jobs: `train --from results`."
+        ROUTER, "router.learn", "learn", "Train on scored jobs: `train --from results`."
     ),
     "report": Entry(
-        ROUTER, "router_report", "report", "What routing saved, or would; with a picture."
+        ROUTER, "router.report", "report", "What routing saved, or would; with a picture."
     ),
     "allocate": Entry(
-        ROUTER, "router_allocate", "allocate", "Assign a whole file within a budget."
+        ROUTER, "router.allocate", "allocate", "Assign a whole file within a budget."
     ),
-    "list": Entry(ROUTER, "router_list", "list_", "The project's models and their versions."),
-    "show": Entry(ROUTER, "router_show", "show", "What a model was trained on, and how well."),
-    "promote": Entry(ROUTER, "router_promote", "promote", "Let routes go by a version."),
+    "list": Entry(ROUTER, "router.list", "list_", "The project's models and their versions."),
+    "show": Entry(ROUTER, "router.show", "show", "What a model was trained on, and how well."),
+    "promote": Entry(ROUTER, "router.promote", "promote", "Let routes go by a version."),
 }

@@ -12,12 +12,13 @@ from core.lazy import lazy
 from core.money import usd_text
 
 if TYPE_CHECKING:
-    from routing import curve, savings
-    from tasks import reports
+    from routing import curve
+    from routing.measuring import savings
+    from tasks.router import reports
 else:
     curve = lazy("routing.curve")
-    savings = lazy("routing.savings")
-    reports = lazy("tasks.reports")
+    savings = lazy("routing.measuring.savings")
+    reports = lazy("tasks.router.reports")
 
 BASES = {
     "pilot": "measured: a pilot asked every candidate",

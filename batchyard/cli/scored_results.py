@@ -4,22 +4,22 @@ from pathlib import Path
 
 import numpy as np
 
-from batchyard.choosing import digest, for_model
 from batchyard.cli.database import ask_project
 from batchyard.embedded.home import Home
-from batchyard.prices_file import read_prices
-from batchyard.recognise import Wanted
-from batchyard.tables import read_table
+from batchyard.judged.choosing import digest, for_model
+from batchyard.judged.prices import read_prices
+from batchyard.judged.recognise import Wanted
+from batchyard.judged.tables import read_table
 from core.errors import InputError
 from db.connect import Connection
 from db.lessons import Lesson, read_lessons
 from db.router_models import read_model as read_stored
-from routing.choice_model import ChoiceModel
-from routing.held_back import Judged, completed, held_back
 from routing.labelled import Labelled
-from routing.model_file import load
-from routing.model_state import Model
-from tasks.lessons import labelled
+from routing.measuring.held_back import Judged, completed, held_back
+from routing.models.choice import ChoiceModel
+from routing.models.file import load
+from routing.models.state import Model
+from tasks.router.lessons import labelled
 
 
 def find_model(name: str, project: str) -> Model:

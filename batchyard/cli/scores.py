@@ -13,7 +13,7 @@ from batchyard.cli.means import means, means_json
 from batchyard.cli.output import JsonFlag, put_json, put_note
 from batchyard.cli.show import count, out, plain, table
 from batchyard.embedded.home import Home
-from batchyard.scored_file import read_scores
+from batchyard.judged.scores import read_scores
 from core.ids import DEFAULT_PROJECT, job_name, job_number
 from db.connect import Connection
 from db.scores import Scores, job_scores

@@ -18,8 +18,8 @@ from core.errors import InputError
 from core.ids import DEFAULT_PROJECT, job_name
 from core.lazy import lazy
 from core.money import usd_about, usd_text
-from tasks.lines import estimate_lines
-from tasks.outlook import Outlook, outlook
+from tasks.intake.outlook import Outlook, outlook
+from tasks.intake.sources import estimate_lines
 from tasks.submit import SubmitOptions
 from tasks.submit import submit as submit_step
 

@@ -19,7 +19,7 @@ from db.finish import end_job
 from db.processes import register
 from db.record import Report
 from tasks import track
-from tasks.attempt import Caller
+from tasks.calls.attempt import Caller
 from tasks.context import Context
 from tasks.lane import run_slice
 from tasks.record import Writer

@@ -11,8 +11,8 @@ import pytest
 
 from db.connect import Connection
 from db.router_models import promote, put_model
-from routing.choice_training import train_choice
-from routing.model_file import dump
+from routing.models.file import dump
+from routing.training.choice import train_choice
 from tests.faults.rig import HASTY, Rig, check_whole, running_yard, wait_until
 from tests.faults.test_policies import run
 from tests.routing.judged import judged

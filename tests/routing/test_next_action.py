@@ -8,7 +8,7 @@ import pytest
 
 from core.intents import IntentFile
 from routing.asked_intents import clarification
-from routing.intent_model import Intents
+from routing.models.intent import Intents
 from routing.next_action import Answer, Clarify, Reject, next_actions
 
 NAMES = ("a", "b", "c", "d", "e")

@@ -8,8 +8,8 @@ import pytest
 
 from core.money import Price
 from core.router import RouterSettings
+from routing.batch.packing import pack, pack_usd, spread, unpack, unpack_usd
 from routing.orders import Orders, Seen, costs_now, order
-from routing.packing import pack, pack_usd, spread, unpack, unpack_usd
 from routing.threshold import chosen, price_for_cost, price_for_quality
 
 NAMES = ("large", "mini", "small")

@@ -19,7 +19,7 @@ from db.router_models import list_models
 from tasks.context import Context
 from tasks.pilot import pilot
 from tasks.route import route
-from tasks.router_check import check_pilot
+from tasks.router.check import check_pilot
 from tasks.submit import SubmitOptions, submit
 from tests.conftest import DEPLOYMENTS, deployment
 from tests.db.kit import Kit, connect

@@ -22,8 +22,8 @@ from db.lease import claim
 from db.processes import register
 from db.router_models import promote, put_model
 from db.waves import job_waves
-from routing.choice_training import train_choice
-from routing.model_file import dump
+from routing.models.file import dump
+from routing.training.choice import train_choice
 from tasks.context import Context
 from tasks.lifecycle import cancel, delete, pause
 from tasks.plan import plan, ring_plans

@@ -11,7 +11,7 @@ from core.errors import ConfigError, InputError, NotFoundError
 from core.settings import ProjectSettings
 from db.parts import is_own, own_part
 from tasks.context import Context
-from tasks.lines import estimate_lines
+from tasks.intake.sources import estimate_lines
 from tasks.submit import SubmitOptions, submit
 
 

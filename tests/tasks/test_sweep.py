@@ -18,7 +18,7 @@ from db.connect import open_pool
 from db.finish import end_job
 from db.lifecycle import stop_job
 from db.record import Report
-from tasks.attempt import Caller
+from tasks.calls.attempt import Caller
 from tasks.context import Context
 from tasks.record import Writer
 from tasks.sweep import sweep

@@ -15,9 +15,9 @@ import pytest
 from batchyard.services import ROOT
 from db.connect import open_pool
 from db.router_models import promote, put_model
-from routing.acceptance_training import train_acceptance
-from routing.choice_training import train_choice
-from routing.model_file import dump
+from routing.models.file import dump
+from routing.training.acceptance import train_acceptance
+from routing.training.choice import train_choice
 from tests.routing.answered import SURE, VAGUE, answered
 from workers.scoring import AnswerScorer
 

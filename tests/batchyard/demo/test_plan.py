@@ -24,7 +24,7 @@ from core.settings import Settings
 from providers.simulator.answers import load_key
 from providers.simulator.profile import load_profile
 from routing.targets import resolve_target
-from tasks.intake import Intake
+from tasks.intake.line import Intake
 
 
 @pytest.fixture(scope="module")

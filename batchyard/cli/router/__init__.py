@@ -1,0 +1,1 @@
+"""`batchyard router`: a file a command."""

@@ -1,0 +1,1 @@
+"""Judged prompts in files: told apart, trained on, measured, imported as scores."""

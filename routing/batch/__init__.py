@@ -1,0 +1,1 @@
+"""The whole batch as one decision, in waves."""

@@ -1,0 +1,229 @@
+"""What a model sees of a prompt: its words, its runs of characters, its shape, its tags.
+
+A `Featurizer` is fitted on the prompts of the training data and turns any others into the rows
+of one sparse matrix. Its columns come in blocks, each weighted on its own: words, runs,
+shape, and one block of tags for each metadata column.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+from scipy import sparse
+
+from routing.models.hashing import BUCKETS, Grams, Ints, grams
+from routing.models.state import Array, Floats, State
+
+AT_ONCE: Final = 256  # prompts whose arrays fit the processor's cache
+UNKNOWN: Final = ""  # the tag of a prompt without one
+
+_SHAPES: Final = (
+    re.compile(r"\n"),
+    re.compile(r"\d+(?:[.,]\d+)*"),
+    re.compile(r"[.!?](?:\s|$)"),
+    re.compile(r"[%$€£]"),
+    re.compile(r"[=+*/^<>\\]"),
+    re.compile(r"[A-Z]"),
+    re.compile(r"[(){}\[\];]"),
+    re.compile(r"[^\x00-\x7f]"),
+    re.compile(r"\b(?:not|never|except|least|most|best|how many|why)\b", re.IGNORECASE),
+    re.compile(r"\b(?:each|every|per|half|twice|times|more|less|total|than)\b", re.IGNORECASE),
+)
+_LOOKED_AT: Final = 4_000  # characters of a prompt whose shape is counted
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The buckets that training has met often enough, and how telling each is.
+
+    `bucket` int32[v], ascending; `weight` float32[v]: ln((1 + n) / (1 + df)) + 1.
+    """
+
+    bucket: Array
+    weight: Floats
+    _column: Array = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        column = np.full(BUCKETS, -1, np.int32)
+        column[self.bucket] = np.arange(self.bucket.size, dtype=np.int32)
+        object.__setattr__(self, "_column", column)
+
+    @classmethod
+    def of(cls, counted: sparse.csr_matrix, least: int, most: int) -> "Vocabulary":
+        """The buckets that `least` texts have, at most `most` of them: those of most texts."""
+        texts = np.bincount(counted.indices, minlength=BUCKETS)
+        kept = np.flatnonzero(texts >= least)
+        if kept.size > most:
+            kept = np.sort(kept[np.argsort(-texts[kept], kind="stable")[:most]])
+        weight = np.log((1 + counted.shape[0]) / (1 + texts[kept])) + 1
+        return cls(kept.astype(np.int32), weight.astype(np.float32))
+
+    def rows(self, found: Grams, texts: int) -> sparse.csr_matrix:
+        """float32[texts, v]: (1 + ln count) × weight, each row of length 1."""
+        counted = count(Grams(found.text, self._column[found.bucket]), texts, self.bucket.size)
+        data = (1 + np.log(counted.data)) * self.weight[counted.indices]
+        lengths = np.diff(counted.indptr)
+        filled = np.flatnonzero(lengths)
+        squares = np.add.reduceat(data * data, counted.indptr[filled]) if filled.size else data
+        counted.data = (data / np.repeat(np.sqrt(squares), lengths[filled])).astype(np.float32)
+        return counted
+
+
+def count(found: Grams, texts: int, columns: int) -> sparse.csr_matrix:
+    """float32[texts, columns]: how often each; buckets below zero are left out."""
+    known = found.bucket >= 0
+    keys, counts = np.unique(found.text[known] * columns + found.bucket[known], return_counts=True)
+    rows = np.searchsorted(keys, np.arange(texts + 1, dtype=np.int64) * columns)
+    return sparse.csr_matrix(
+        (counts.astype(np.float32), (keys % max(columns, 1)).astype(np.int32), rows),
+        shape=(texts, columns),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Featurizer:
+    """From prompts and their metadata to rows of features.
+
+    `columns` are the metadata columns, `tags` the values known of each. `middle` and `spread`
+    are the mean and the standard deviation of the shape's columns in training. `weights` are
+    those of the blocks.
+    """
+
+    words: Vocabulary
+    runs: Vocabulary
+    middle: Floats
+    spread: Floats
+    columns: tuple[str, ...]
+    tags: tuple[tuple[str, ...], ...]
+    weights: Mapping[str, float]
+
+    @classmethod
+    def fit(
+        cls,
+        prompts: Sequence[str],
+        metadata: Sequence[Mapping[str, str]],
+        columns: Sequence[str],
+        weights: Mapping[str, float],
+        most: int = 1 << 17,
+    ) -> "Featurizer":
+        """Learns from the training data which features there are; `most` of each kind."""
+        blocks = [(len(part), *grams(part)) for part in _parts(prompts)]
+        least = 2 if len(prompts) >= 50 else 1
+        words, runs = (Vocabulary.of(_stacked(blocks, kind), least, most) for kind in (1, 2))
+        shape = shapes(prompts)
+        spread = shape.std(axis=0)
+        return cls(
+            words=words,
+            runs=runs,
+            middle=shape.mean(axis=0),
+            spread=np.where(spread > 1e-6, spread, 1).astype(np.float32),
+            columns=tuple(columns),
+            tags=tuple(
+                tuple(sorted({row.get(column, UNKNOWN) for row in metadata} - {UNKNOWN}))
+                for column in columns
+            ),
+            weights=dict(weights),
+        )
+
+    @property
+    def width(self) -> int:
+        """How many columns a row has."""
+        text = self.words.bucket.size + self.runs.bucket.size
+        return int(text + self.middle.size + sum(len(known) for known in self.tags))
+
+    def rows(
+        self, prompts: Sequence[str], metadata: Sequence[Mapping[str, str]]
+    ) -> Iterator[sparse.csr_matrix]:
+        """float32[≤ AT_ONCE, width] for each `AT_ONCE` prompts in order."""
+        known = [{tag: place for place, tag in enumerate(tags)} for tags in self.tags]
+        for start in range(0, len(prompts), AT_ONCE):
+            part = prompts[start : start + AT_ONCE]
+            tagged = metadata[start : start + AT_ONCE]
+            words, runs = grams(part)
+            blocks = [
+                self.words.rows(words, len(part)) * self._weight("words"),
+                self.runs.rows(runs, len(part)) * self._weight("runs"),
+                sparse.csr_matrix(self.shape(part) * self._weight("shape")),
+            ]
+            for column, places in zip(self.columns, known, strict=True):
+                at = [places.get(row.get(column, UNKNOWN), -1) for row in tagged]
+                blocks.append(_one_of(at, len(places)) * self._weight("tags"))
+            yield sparse.hstack(blocks, format="csr", dtype=np.float32)
+
+    def matrix(
+        self, prompts: Sequence[str], metadata: Sequence[Mapping[str, str]]
+    ) -> sparse.csr_matrix:
+        """float32[n, width]."""
+        parts = list(self.rows(prompts, metadata))
+        if not parts:
+            return sparse.csr_matrix((0, self.width), dtype=np.float32)
+        return sparse.vstack(parts, format="csr")
+
+    def shape(self, prompts: Sequence[str]) -> Floats:
+        """float32[n, s]: length and make-up, in standard deviations from the mean."""
+        scaled = np.clip((shapes(prompts) - self.middle) / self.spread, -4, 4)
+        return np.asarray(scaled, np.float32)
+
+    def state(self) -> State:
+        """For the model file."""
+        fields: dict[str, Any] = {
+            "columns": list(self.columns),
+            "tags": [list(known) for known in self.tags],
+            "weights": dict(self.weights),
+        }
+        arrays = {
+            "words.bucket": self.words.bucket,
+            "words.weight": self.words.weight,
+            "runs.bucket": self.runs.bucket,
+            "runs.weight": self.runs.weight,
+            "middle": self.middle,
+            "spread": self.spread,
+        }
+        return State(fields, arrays)
+
+    @classmethod
+    def from_state(cls, state: State) -> "Featurizer":
+        """The featurizer that gave this state."""
+        fields, arrays = state.fields, state.arrays
+        return cls(
+            words=Vocabulary(arrays["words.bucket"], arrays["words.weight"]),
+            runs=Vocabulary(arrays["runs.bucket"], arrays["runs.weight"]),
+            middle=arrays["middle"],
+            spread=arrays["spread"],
+            columns=tuple(fields["columns"]),
+            tags=tuple(tuple(known) for known in fields["tags"]),
+            weights=fields["weights"],
+        )
+
+    def _weight(self, block: str) -> np.float32:
+        return np.float32(self.weights.get(block, 1.0))
+
+
+def shapes(prompts: Sequence[str]) -> Floats:
+    """float32[n, s]: the length, and ln(1 + how often) of what tells kinds of prompts apart."""
+    rows = [
+        [math.log1p(len(prompt)), math.log1p(prompt.count(" "))]
+        + [math.log1p(len(kind.findall(prompt, 0, _LOOKED_AT))) for kind in _SHAPES]
+        for prompt in prompts
+    ]
+    return np.array(rows, np.float32).reshape(len(rows), 2 + len(_SHAPES))
+
+
+def _parts(prompts: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(prompts), AT_ONCE):
+        yield prompts[start : start + AT_ONCE]
+
+
+def _stacked(blocks: Sequence[tuple[int, Grams, Grams]], kind: Literal[1, 2]) -> sparse.csr_matrix:
+    return sparse.vstack([count(block[kind], block[0], BUCKETS) for block in blocks], format="csr")
+
+
+def _one_of(places: Sequence[int], columns: int) -> sparse.csr_matrix:
+    """float32[n, columns]: a one at each row's place; none below zero."""
+    at: Ints = np.array(places, np.int64)
+    rows = np.flatnonzero(at >= 0)
+    ones = np.ones(rows.size, np.float32)
+    return sparse.csr_matrix((ones, (rows, at[rows])), shape=(len(places), columns))

@@ -1,0 +1,185 @@
+"""What a prompt is about: a trained model's answer, with how sure it is.
+
+`routing/training/intent.py` makes these; this module only applies them, and imports nothing
+that takes long to load.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from core.errors import InputError
+from core.intents import IntentFile
+from routing.models.features import AT_ONCE, Featurizer
+from routing.models.state import Floats, State
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """Which encoder a model was trained with: its folder, the SHA-256 of its model.onnx, and
+    how many numbers it gives for a text."""
+
+    folder: str
+    digest: str
+    width: int
+
+
+class Encoder(Protocol):
+    """Texts as vectors of their meaning."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Which one it is."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """float32[n, width], each row of length 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Intents:
+    """Rows are prompts, columns the model's intents in its order.
+
+    `probability` float32[n, m], rows sum to 1; `strangeness` float32[n], the higher the less a
+    prompt is like any intent; `outside` bool[n], what is beyond the model's threshold.
+    `nonconformity` float32[k] is that of calibration prompts, ascending.
+    """
+
+    names: tuple[str, ...]
+    probability: Floats
+    strangeness: Floats
+    outside: Flags
+    nonconformity: Floats
+
+    def sets(self, level: float) -> Flags:
+        """bool[n, m]: prediction sets that hold the true intent but for a share `level`.
+
+        Split conformal prediction with 1 - p(true) as nonconformity (Sadinle, Lei and Wasserman
+        2019). The likeliest intent is always in; without calibration prompts, all are.
+        """
+        most = quantile(self.nonconformity, level)
+        sets = self.probability >= 1 - most - 1e-7
+        if len(sets):
+            sets[np.arange(len(sets)), self.probability.argmax(axis=1)] = True
+        return sets
+
+
+def quantile(nonconformity: Floats, level: float) -> float:
+    """The ⌈(k + 1)(1 - level)⌉-th lowest of k; 1 where that is beyond them."""
+    place = math.ceil((nonconformity.size + 1) * (1 - level)) - 1
+    return float(nonconformity[place]) if place < nonconformity.size else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class IntentModel:
+    """A linear classifier over words, runs of characters and perhaps an encoder's vectors.
+
+    `slopes` float32[width, m] and `level` float32[m] give a margin for each intent, the softmax
+    of which over `temperature` is its probability; the negative of the highest is a prompt's
+    strangeness. `file` is what operators have said of the intents.
+    """
+
+    kind: ClassVar[str] = "intent"
+
+    intents: tuple[str, ...]
+    featurizer: Featurizer
+    slopes: Floats
+    level: Floats
+    temperature: float
+    threshold: float
+    nonconformity: Floats
+    file: IntentFile
+    info: Mapping[str, Any]
+    spec: EncoderSpec | None = None
+    pull: float = 0.0
+    """What an encoder's vector weighs beside the words."""
+    encoder: Encoder | None = field(default=None, compare=False)
+
+    def using(self, encoder: Encoder) -> "IntentModel":
+        """With its encoder at work."""
+        return replace(self, encoder=encoder)
+
+    def predict(self, texts: Sequence[str]) -> Intents:
+        """What the texts are about. Raises InputError where the encoder is not at work."""
+        if self.spec is not None and self.encoder is None:
+            raise InputError(f"The model needs its encoder {self.spec.folder}, which is not loaded")
+        parts = [
+            rows @ self.slopes + self.level
+            for rows in features(self.featurizer, texts, self.encoder, self.pull)
+        ]
+        none = np.zeros((0, len(self.intents)), np.float32)
+        margins = np.asarray(np.concatenate(parts) if parts else none, np.float32)
+        strangeness = np.asarray(-margins.max(axis=1, initial=-np.inf), np.float32)
+        return Intents(
+            names=self.intents,
+            probability=softmax(margins / np.float32(self.temperature)),
+            strangeness=strangeness,
+            outside=strangeness > self.threshold,
+            nonconformity=self.nonconformity,
+        )
+
+    def state(self) -> State:
+        """For the model file."""
+        fields: dict[str, Any] = {
+            "intents": list(self.intents),
+            "temperature": self.temperature,
+            "threshold": self.threshold,
+            "file": self.file.model_dump(exclude_defaults=True),
+            "info": dict(self.info),
+            "pull": self.pull,
+        }
+        if self.spec is not None:
+            spec = self.spec
+            fields["encoder"] = [spec.folder, spec.digest, spec.width]
+        arrays = {
+            "slopes": self.slopes,
+            "level": self.level,
+            "nonconformity": self.nonconformity,
+        }
+        return State(fields, arrays).with_part("features", self.featurizer.state())
+
+    @classmethod
+    def from_state(cls, state: State) -> "IntentModel":
+        """The model that gave this state, its encoder not yet at work."""
+        fields, arrays = state.fields, state.arrays
+        return cls(
+            intents=tuple(fields["intents"]),
+            featurizer=Featurizer.from_state(state.part("features")),
+            slopes=arrays["slopes"],
+            level=arrays["level"],
+            temperature=fields["temperature"],
+            threshold=fields["threshold"],
+            nonconformity=arrays["nonconformity"],
+            file=IntentFile.model_validate(fields["file"]),
+            info=fields["info"],
+            spec=EncoderSpec(*fields["encoder"]) if "encoder" in fields else None,
+            pull=fields["pull"],
+        )
+
+
+def features(
+    featurizer: Featurizer, texts: Sequence[str], encoder: Encoder | None, pull: float
+) -> Iterator[sparse.csr_matrix]:
+    """float32[≤ AT_ONCE, width] for each `AT_ONCE` texts: words and runs, then what the encoder
+    says."""
+    rows = featurizer.rows(texts, [{}] * len(texts))
+    for place, part in enumerate(rows):
+        if encoder is None:
+            yield part
+        else:
+            told = encoder.encode(texts[place * AT_ONCE : (place + 1) * AT_ONCE])
+            yield sparse.hstack([part, sparse.csr_matrix(told * np.float32(pull))], format="csr")
+
+
+def softmax(margins: Floats) -> Floats:
+    """float32[n, m], rows sum to 1."""
+    raised = np.exp(margins - margins.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)

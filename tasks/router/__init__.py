@@ -1,0 +1,1 @@
+"""What trained models say of a job: of its intents, of its candidates, and how they learn."""

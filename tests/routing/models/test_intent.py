@@ -1,0 +1,125 @@
+"""A model of intents names what prompts are about, and knows how sure it is."""
+
+import numpy as np
+import pytest
+
+from core.errors import InputError
+from core.intents import IntentFile
+from routing.measuring.intent import measure_intents
+from routing.models.file import dump, load
+from routing.models.intent import EncoderSpec, IntentModel, quantile
+from routing.models.state import Floats
+from routing.training.intent import Examples, IntentData, train_intents
+from tests.routing.spoken import STRANGE, spoken
+
+
+class Lengths:
+    """An encoder of a kind: how long a text is."""
+
+    spec = EncoderSpec("/models/lengths", "0" * 64, 2)
+
+    def encode(self, texts: list[str]) -> Floats:
+        angles = np.array([len(text) / 50 for text in texts], np.float32)
+        return np.column_stack([np.cos(angles), np.sin(angles)])
+
+
+@pytest.fixture(scope="module")
+def model() -> IntentModel:
+    return train_intents(IntentData(Examples(*spoken(20)), Examples(*spoken(20, 1), STRANGE)))
+
+
+def test_it_names_prompts_that_it_has_not_seen(model: IntentModel) -> None:
+    texts, labels = spoken(40, seed=2)
+    told = model.predict(texts)
+    assert np.allclose(told.probability.sum(axis=1), 1, atol=1e-5)
+    named = [told.names[place] for place in told.probability.argmax(axis=1)]
+    assert np.mean([one == label for one, label in zip(named, labels, strict=True)]) > 0.95
+    assert not told.outside.all()
+    assert model.predict(STRANGE).outside.all()
+
+
+def test_the_file_gives_the_same_model_back(model: IntentModel) -> None:
+    body = dump(model)
+    again = load(body)
+    assert isinstance(again, IntentModel)
+    assert dump(again) == body
+    texts = spoken(5, seed=3)[0]
+    assert (again.predict(texts).probability == model.predict(texts).probability).all()
+
+
+def test_prediction_sets_hold_the_truth_as_often_as_they_say(model: IntentModel) -> None:
+    texts, labels = spoken(200, seed=4)
+    told = model.predict(texts)
+    truth = [told.names.index(label) for label in labels]
+    assert told.sets(0.1)[np.arange(len(truth)), truth].mean() > 0.85
+    assert (told.sets(0.01).sum(axis=1) >= told.sets(0.3).sum(axis=1)).all()
+    assert (told.sets(0.5).sum(axis=1) >= 1).all(), "the likeliest is always in"
+
+
+def test_the_quantile_is_that_of_split_conformal_prediction() -> None:
+    scores = np.arange(1, 20, dtype=np.float32) / 20
+    assert quantile(scores, 0.1) == pytest.approx(0.9), "the 18th of 19"
+    assert quantile(scores, 0.01) == 1.0, "too few to say"
+    assert quantile(np.zeros(0, np.float32), 0.1) == 1.0
+
+
+def test_without_calibration_prompts_it_crosses_over() -> None:
+    texts, labels = spoken(12)
+    model = train_intents(IntentData(Examples(texts, labels)))
+    assert model.info["calibrated_by"] == "cross-validation"
+    assert model.nonconformity.size >= len(texts) - 3
+    assert (~model.predict(spoken(10, seed=5)[0]).outside).mean() > 0.8
+
+
+def test_a_name_and_its_description_are_learned_from_too() -> None:
+    texts, labels = spoken(3)
+    file = IntentFile.model_validate(
+        {"intents": {name: {} for name in set(labels)} | {"balance": {"description": "Kontostand"}}}
+    )
+    told = train_intents(IntentData(Examples(texts, labels), file=file)).predict(["kontostand"])
+    assert told.names[int(told.probability.argmax())] == "balance"
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"), [(["a", "a"], "1 intents"), (["a", "a", "b"], "fewer than 2 examples of b")]
+)
+def test_too_few_examples_are_told(labels: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        train_intents(IntentData(Examples(["x"] * len(labels), labels)))
+
+
+def test_two_intents_will_do() -> None:
+    texts, labels = spoken(10)
+    kept = [row for row, label in enumerate(labels) if label != "balance"]
+    data = Examples([texts[row] for row in kept], [labels[row] for row in kept])
+    told = train_intents(IntentData(data)).predict(data.texts)
+    named = [told.names[place] for place in told.probability.argmax(axis=1)]
+    assert named == data.labels
+
+
+def test_a_model_with_an_encoder_says_so_where_that_is_missing() -> None:
+    texts, labels = spoken(10)
+    model = train_intents(IntentData(Examples(texts, labels)), Lengths())
+    stored = load(dump(model))
+    assert isinstance(stored, IntentModel)
+    with pytest.raises(InputError, match="needs its encoder /models/lengths"):
+        stored.predict(texts)
+    again = stored.using(Lengths()).predict(texts)
+    assert (again.probability == model.predict(texts).probability).all()
+
+
+def test_figures_count_what_they_say(model: IntentModel) -> None:
+    texts, labels = spoken(30, seed=6)
+    told = model.predict([*texts, *STRANGE, "hm"])
+    figures = measure_intents(told, [*labels, *[None] * len(STRANGE), "no_such"], 0.05)
+    assert (figures["rows"], figures["rows_left_out"]) == (len(texts) + len(STRANGE), 1)
+    assert figures["out_of_scope_rows"] == len(STRANGE)
+    right = [told.names[place] for place in told.probability.argmax(axis=1)[: len(labels)]]
+    assert figures["accuracy"] == pytest.approx(
+        np.mean([one == label for one, label in zip(right, labels, strict=True)])
+    )
+    inside, outside = told.strangeness[: len(texts)], told.strangeness[len(texts) : -1]
+    assert figures["oos_auroc"] == pytest.approx((outside[:, None] > inside).mean())
+    assert figures["accuracy_at_80_oos_recall"] <= figures["accuracy"]
+    low, high = figures["intervals"]["accuracy"]
+    assert low <= figures["accuracy"] <= high
