@@ -1,6 +1,6 @@
 """`python -m bench BENCH`: claims, dispatch, fairness, limits, peers, prompt-cpu, router-budgets,
-router-cascade, router-desk, router-overhead, router-savings or volume; without a name the two that
-take a minute each: prompt-cpu and claims."""
+router-cascade, router-desk, router-overhead, router-savings, router-targets or volume; without a
+name the two that take a minute each: prompt-cpu and claims."""
 
 import argparse
 import sys
@@ -17,6 +17,7 @@ from bench import (
     router_desk,
     router_overhead,
     router_savings,
+    router_targets,
     volume,
 )
 
@@ -37,6 +38,7 @@ def main() -> int:
     router_desk.add_arguments(benches.add_parser("router-desk", help=router_desk.HELP))
     router_overhead.add_arguments(benches.add_parser("router-overhead", help=router_overhead.HELP))
     router_savings.add_arguments(benches.add_parser("router-savings", help=router_savings.HELP))
+    router_targets.add_arguments(benches.add_parser("router-targets", help=router_targets.HELP))
     arguments = parser.parse_args()
     if arguments.bench is not None:
         return int(arguments.run(arguments))
