@@ -221,7 +221,9 @@ def _limits(facts: Waiting) -> list[str]:
     here = {
         group.deployment
         for group in facts.standing
-        if group.status in ("ready", "leased") or group.held
+        if group.status in ("ready", "leased")
+        or group.held
+        or (group.status == "planned" and group.kind == "call")
     }
     # Two deployments may wait for the same key or project.
     sentences: dict[str, None] = {}

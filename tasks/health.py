@@ -166,7 +166,7 @@ class Health:
 
     def _say(self, lines: tuple[str, ...], verdict: Verdict) -> None:
         label = self._key_label(lines[0]) if verdict.cause in (Cause.KEY, Cause.QUOTA) else ""
-        if label:
+        if label and label.removeprefix("key ") not in verdict.reason:
             verdict = replace(verdict, reason=f"{verdict.reason}, {label}")
         for line in lines:
             drained = self.condition(line).drained

@@ -186,7 +186,9 @@ class DirectTransport:
             message = f"no connection to {origin.host} within {seconds:.3g} s"
             raise TransportError(message, may_have_arrived=False) from error
         except (OSError, UnicodeError) as error:
-            message = f"no connection to {origin.host}: {error}"
+            # An OSError's own text begins with its number.
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            message = f"no connection to {origin.host}:{origin.port}: {reason}"
             raise TransportError(message, may_have_arrived=False) from error
         self._open.add(connection)
         if self._closed:

@@ -96,6 +96,8 @@ def test_lanes_and_turns_are_told_where_nothing_else_is_in_the_way() -> None:
     planned = replace(FACTS, standing=(group("planned"),))
     assert why(planned) == "30 requests wait for room at small"
     assert "room" not in why(replace(FACTS, standing=(group("planned"), LEASED)))
+    limited = replace(planned, braked=(held(Limit.REQUESTS, 12),))
+    assert why(limited).startswith("small is at its limit of 12 requests a minute; ")
 
 
 def test_a_closed_deployment_says_what_ends_it() -> None:
