@@ -5,7 +5,6 @@ While it is at work on a batch the next one gathers, so that there is no waiting
 
 import asyncio
 import base64
-import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -16,6 +15,7 @@ from psycopg import OperationalError
 
 from db.connect import Pool
 from db.router_models import body_of
+from tasks.child import child_environment
 from workers.score_frames import LENGTH, Answers, Batch, Scores, framed
 
 log = structlog.get_logger()
@@ -25,9 +25,6 @@ MOST: Final = 128
 TRIES: Final = 2
 LONGEST: Final = 60.0
 """Seconds that a batch may take before the child is given up."""
-# One thread: a call worker is one process among several on its machine.
-THREADS: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-HANDED_ON: Final = ("PATH", "PYTHONPATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
 Told = tuple[list[float], float]
 
@@ -111,14 +108,13 @@ class AnswerScorer:
     async def _running(self) -> asyncio.subprocess.Process:
         if self._child is None or self._child.returncode is not None:
             self._known.clear()
-            env = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
             self._child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 CHILD,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                env=env | THREADS,
+                env=child_environment(),
             )
         return self._child
 

@@ -6,7 +6,6 @@ nobody, and is gone with its parent's pipe.
 """
 
 import asyncio
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -17,10 +16,9 @@ from core.errors import InputError
 from core.money import Price
 from core.pilot import Learned
 from db.pilot import Answer
+from tasks.child import child_environment
 
 CHILD: Final = "tasks.router.taught"
-THREADS: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-HANDED_ON: Final = ("PATH", "PYTHONPATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
 
 class Lessons(msgspec.Struct, frozen=True):
@@ -42,14 +40,13 @@ class Outcome(msgspec.Struct, frozen=True):
 async def learn(lessons: Lessons) -> Learned:
     """A model of the answers. Raises InputError where there is too little to learn from, and
     RuntimeError where the child dies, whose words stand in the log."""
-    env = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         CHILD,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env=env | THREADS,
+        env=child_environment(),
     )
     try:
         told, _ = await child.communicate(msgspec.json.encode(lessons))
