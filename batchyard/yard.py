@@ -83,6 +83,7 @@ def run_yard(
             database_url=layout.database_url if layout.owns("postgres") else "",
             broker_url=layout.broker_url if layout.owns("valkey") else "",
             flower_url=layout.flower_url,
+            metrics=port,
             on_child_death=partial(_release, layout.database_url),
             on_ready=on_ready,
         ).run()

@@ -134,6 +134,19 @@ def _log(loglevel: int, **_: object) -> None:
     configure(level=logging.getLevelName(loglevel), secrets=key_names(settings()))
 
 
+@signals.celeryd_init.connect
+def _only_our_queues(options: dict[str, Any], **_: object) -> None:
+    known = app.conf.task_queues
+    asked = options.get("queues") or ()
+    names = asked.split(",") if isinstance(asked, str) else asked
+    strangers = [name for name in names if name not in {queue.name for queue in known}]
+    if strangers:
+        sys.exit(
+            f"error: this yard has no queue {' or '.join(strangers)}. Its queues: "
+            f"{', '.join(queue.name for queue in known)}"
+        )
+
+
 @signals.celeryd_after_setup.connect
 def _only_threads(instance: Any, **_: object) -> None:
     if instance.pool_cls is not TaskPool:

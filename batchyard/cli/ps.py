@@ -13,7 +13,8 @@ from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.places import ConfigOption, relative, settings_path
 from batchyard.cli.show import ago, count, out, plain, table
 from batchyard.embedded.detached import cpu_seconds
-from batchyard.embedded.home import Home, YardRecord
+from batchyard.embedded.home import Home, ServiceRecord, YardRecord
+from batchyard.watching import SUPERVISOR
 from core.settings import Settings, configured_name
 from db.overview import Overview, Worker, overview
 from providers.configuration import load_settings
@@ -87,18 +88,31 @@ def _services(home: Home, running: YardRecord | None) -> list[dict[str, Any]]:
     if running is None:
         return []
     cpu = cpu_seconds(home)
+    supervisor = {
+        "name": SUPERVISOR,
+        "state": running.state,
+        "pid": running.supervisor_pid,
+        "port": None,
+        "metrics": running.supervisor_metrics,
+        "restarts": 0,
+        "cpu_s": round(cpu[SUPERVISOR], 2),
+    }
     return [
-        {
-            "name": one.name,
-            "state": one.state,
-            "pid": one.pid,
-            "port": one.port,
-            "metrics": one.metrics,
-            "restarts": one.restarts,
-            "cpu_s": round(cpu.get(one.name, 0.0), 2),
-        }
-        for one in running.services
+        supervisor,
+        *(_service(one, cpu.get(one.name, 0.0)) for one in running.services),
     ]
+
+
+def _service(one: ServiceRecord, cpu_s: float) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "state": one.state,
+        "pid": one.pid,
+        "port": one.port,
+        "metrics": one.metrics,
+        "restarts": one.restarts,
+        "cpu_s": round(cpu_s, 2),
+    }
 
 
 def _queues(settings: Settings, seen: Overview) -> list[dict[str, Any]]:

@@ -78,6 +78,7 @@ class YardRecord(msgspec.Struct, frozen=True):
     broker_url: str = ""
     flower_url: str = ""
     supervisor_cpu_s: float = 0.0
+    supervisor_metrics: int | None = None
     services: tuple[ServiceRecord, ...] = ()
 
     def service(self, name: str) -> ServiceRecord | None:

@@ -28,7 +28,7 @@ _IDLE_S = 5.0
 class Supervisor:
     """Runs services until a SIGINT, SIGTERM or SIGHUP, or `stop`.
 
-    The URLs are only published in services.json. `on_child_death(name, pid)` is called after
+    The URLs, and the port of its own `/metrics`, are only published in services.json. `on_child_death(name, pid)` is called after
     every end of a service's process, in this thread; it should be quick, and what it raises is
     logged. `on_ready(record)` is called once, when all services are up.
     """
@@ -41,6 +41,7 @@ class Supervisor:
         database_url: str = "",
         broker_url: str = "",
         flower_url: str = "",
+        metrics: int | None = None,
         on_child_death: Callable[[str, int], None] | None = None,
         on_ready: Callable[[YardRecord], None] | None = None,
         backoff: Backoff | None = None,
@@ -51,6 +52,7 @@ class Supervisor:
             "broker_url": broker_url,
             "flower_url": flower_url,
         }
+        self._metrics = metrics
         self._on_child_death = on_child_death
         self._on_ready = on_ready
         self._state = State.STARTING
@@ -165,6 +167,7 @@ class Supervisor:
             state=self._state,
             error=self._error,
             supervisor_cpu_s=round(time.process_time(), 1),
+            supervisor_metrics=self._metrics,
             services=tuple(slot.record() for slot in self._slots.values()),
             **self._urls,
         )

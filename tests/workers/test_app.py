@@ -44,3 +44,12 @@ def test_a_worker_without_threads_is_refused(celery) -> None:
     assert ended.returncode == 1
     assert "Start it with -P threads" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_queue_that_the_yard_does_not_have_is_told_with_those_it_has(celery) -> None:
+    nowhere = "redis://127.0.0.1:1/0"
+    ended = celery("worker", "-Q", "provider.lap,route", BATCHYARD_BROKER_URL=nowhere)
+    assert ended.returncode == 1
+    assert "no queue provider.lap." in ended.stderr
+    assert "provider.lab" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -9,9 +9,9 @@ from tests.batchyard.cli.scrape import total
 def test_every_service_of_ours_has_its_metrics(yard, scraped) -> None:
     told = yard("ps", "--json").json["services"]
     ports = {one["name"]: one["metrics"] for one in told if one["metrics"]}
-    ours = {"worker-control", "worker-call-1", "beat", "simulator", "flower"}
+    ours = {"supervisor", "worker-control", "worker-call-1", "beat", "simulator", "flower"}
     assert set(ports) == ours
-    assert set(scraped) == ours | {"supervisor"}
+    assert set(scraped) == ours
     for name, (_, series) in scraped.items():
         assert total(series, "process_resident_memory_bytes") > 0, name
 
