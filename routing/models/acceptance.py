@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from routing.models.features import Featurizer, shapes
+from routing.models.features import Featurizer
+from routing.models.shape import shapes
 from routing.models.state import Floats, State
 
 UNKNOWN_AGREEMENT = 0.5

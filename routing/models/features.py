@@ -5,8 +5,6 @@ of one sparse matrix. Its columns come in blocks, each weighted on its own: word
 shape, and one block of tags for each metadata column.
 """
 
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -15,24 +13,11 @@ import numpy as np
 from scipy import sparse
 
 from routing.models.hashing import BUCKETS, Grams, Ints, grams
+from routing.models.shape import shapes
 from routing.models.state import Array, Floats, State
 
 AT_ONCE: Final = 256  # prompts whose arrays fit the processor's cache
 UNKNOWN: Final = ""  # the tag of a prompt without one
-
-_SHAPES: Final = (
-    re.compile(r"\n"),
-    re.compile(r"\d+(?:[.,]\d+)*"),
-    re.compile(r"[.!?](?:\s|$)"),
-    re.compile(r"[%$€£]"),
-    re.compile(r"[=+*/^<>\\]"),
-    re.compile(r"[A-Z]"),
-    re.compile(r"[(){}\[\];]"),
-    re.compile(r"[^\x00-\x7f]"),
-    re.compile(r"\b(?:not|never|except|least|most|best|how many|why)\b", re.IGNORECASE),
-    re.compile(r"\b(?:each|every|per|half|twice|times|more|less|total|than)\b", re.IGNORECASE),
-)
-_LOOKED_AT: Final = 4_000  # characters of a prompt whose shape is counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +48,8 @@ class Vocabulary:
 
     def rows(self, found: Grams, texts: int) -> sparse.csr_matrix:
         """float32[texts, v]: (1 + ln count) × weight, each row of length 1."""
-        counted = count(Grams(found.text, self._column[found.bucket]), texts, self.bucket.size)
-        data = (1 + np.log(counted.data)) * self.weight[counted.indices]
+        counted = count(Grams(found.text, self._column.take(found.bucket)), texts, self.bucket.size)
+        data = (1 + np.log(counted.data)) * self.weight.take(counted.indices)
         lengths = np.diff(counted.indptr)
         filled = np.flatnonzero(lengths)
         squares = np.add.reduceat(data * data, counted.indptr[filled]) if filled.size else data
@@ -74,13 +59,19 @@ class Vocabulary:
 
 def count(found: Grams, texts: int, columns: int) -> sparse.csr_matrix:
     """float32[texts, columns]: how often each; buckets below zero are left out."""
-    known = found.bucket >= 0
-    keys, counts = np.unique(found.text[known] * columns + found.bucket[known], return_counts=True)
-    rows = np.searchsorted(keys, np.arange(texts + 1, dtype=np.int64) * columns)
-    return sparse.csr_matrix(
-        (counts.astype(np.float32), (keys % max(columns, 1)).astype(np.int32), rows),
-        shape=(texts, columns),
-    )
+    bits = max(columns - 1, 1).bit_length()
+    keys = found.text.astype(np.int64) << bits
+    keys |= found.bucket
+    keys = np.sort(keys[found.bucket >= 0])
+    first = np.ones(keys.size, np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    at = np.flatnonzero(first)
+    counts = np.diff(at, append=keys.size).astype(np.float32)
+    keys = keys[at]
+    rows = np.searchsorted(keys, np.arange(texts) << bits)
+    places = (keys & ((1 << bits) - 1)).astype(np.int32)
+    ends = np.append(rows, keys.size)
+    return sparse.csr_matrix((counts, places, ends), shape=(texts, columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +137,7 @@ class Featurizer:
             blocks = [
                 self.words.rows(words, len(part)) * self._weight("words"),
                 self.runs.rows(runs, len(part)) * self._weight("runs"),
-                sparse.csr_matrix(self.shape(part) * self._weight("shape")),
+                self._shape_rows(part),
             ]
             for column, places in zip(self.columns, known, strict=True):
                 at = [places.get(row.get(column, UNKNOWN), -1) for row in tagged]
@@ -166,6 +157,12 @@ class Featurizer:
         """float32[n, s]: length and make-up, in standard deviations from the mean."""
         scaled = np.clip((shapes(prompts) - self.middle) / self.spread, -4, 4)
         return np.asarray(scaled, np.float32)
+
+    def _shape_rows(self, prompts: Sequence[str]) -> sparse.csr_matrix:
+        weight = self._weight("shape")
+        if not weight:
+            return sparse.csr_matrix((len(prompts), self.middle.size), dtype=np.float32)
+        return sparse.csr_matrix(self.shape(prompts) * weight)
 
     def state(self) -> State:
         """For the model file."""
@@ -200,16 +197,6 @@ class Featurizer:
 
     def _weight(self, block: str) -> np.float32:
         return np.float32(self.weights.get(block, 1.0))
-
-
-def shapes(prompts: Sequence[str]) -> Floats:
-    """float32[n, s]: the length, and ln(1 + how often) of what tells kinds of prompts apart."""
-    rows = [
-        [math.log1p(len(prompt)), math.log1p(prompt.count(" "))]
-        + [math.log1p(len(kind.findall(prompt, 0, _LOOKED_AT))) for kind in _SHAPES]
-        for prompt in prompts
-    ]
-    return np.array(rows, np.float32).reshape(len(rows), 2 + len(_SHAPES))
 
 
 def _parts(prompts: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -112,7 +112,8 @@ class IntentModel:
         if self.spec is not None and self.encoder is None:
             raise InputError(f"The model needs its encoder {self.spec.folder}, which is not loaded")
         parts = [
-            rows @ self.slopes + self.level
+            # By columns each feature's slopes are read once for all the prompts that have it.
+            rows.tocsc() @ self.slopes + self.level
             for rows in features(self.featurizer, texts, self.encoder, self.pull)
         ]
         none = np.zeros((0, len(self.intents)), np.float32)
