@@ -10,7 +10,7 @@ from batchyard.cli.output import put_json, put_note
 from batchyard.cli.savedview import signed, span, span_json
 from batchyard.cli.scored_results import find_model, judged_file, judged_results
 from batchyard.cli.show import out, plain, table
-from batchyard.picture import Line, Mark, draw, mix_line
+from batchyard.picture.drawing import Line, Mark, draw, mix_line
 from core.errors import InputError
 from routing.measuring.cost_quality import POINTS, Profile, profile
 from routing.models.choice import ChoiceModel

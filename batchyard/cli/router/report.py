@@ -15,7 +15,7 @@ from batchyard.cli.router.train import PricesOption, SomeDataOption
 from batchyard.cli.savedview import report_json, report_lines, span
 from batchyard.cli.show import out, plain, table
 from batchyard.embedded.home import Home
-from batchyard.picture import Mark, draw, mix_line
+from batchyard.picture.drawing import Mark, draw, mix_line
 from core.errors import InputError
 from core.ids import DEFAULT_PROJECT, job_name, job_number
 from routing.measuring.savings import Savings

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
-from matplotlib.transforms import Bbox
 
+from batchyard.picture.names import Name, Names
 from core.errors import InputError
 from routing.curve import hull
 
@@ -30,12 +30,6 @@ _COLOURS: Final = {"ours": OURS, "reference": REFERENCE, "single": QUIET}
 _POINTS: Final = 120
 _WIDE: Final = 15.0  # of the cheapest's cost: beyond, costs are drawn as logarithms
 _MIDDLES: Final = (0.55, 0.4, 0.7, 0.25, 0.85)
-_AROUND: Final[tuple[tuple[float, float, str], ...]] = (
-    (7, -3.5, "left"), (-7, -3.5, "right"), (0, 8, "center"), (0, -14, "center"),
-    (7, 6, "left"), (7, -13, "left"), (-7, 6, "right"), (-7, -13, "right"),
-    (16, 14, "left"), (16, -21, "left"), (-16, 14, "right"), (-16, -21, "right"),
-    (0, 22, "center"), (0, -28, "center"),
-)  # fmt: skip
 _STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "svg.hashsalt": "batchyard",
@@ -106,7 +100,7 @@ def draw(
             _line(axes, line)
         for mark in marks:
             _mark(axes, mark)
-        axes.margins(x=0.09, y=0.12)
+        axes.margins(x=0.16, y=0.12)
         _label(canvas, axes, lines, marks)
         try:
             figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
@@ -160,12 +154,15 @@ def _mark(axes: Axes, mark: Mark) -> None:
 
 
 def _label(canvas: Any, axes: Axes, lines: Sequence[Line], marks: Sequence[Mark]) -> None:
-    """Names in the first place around their points where nothing else stands."""
+    """Names beside what they name: the router's first, then those of the single candidates."""
     canvas.draw()
-    points = axes.transData.transform([(one.cost, one.quality) for one in marks] or [(0, 0)])
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in points] if marks else []
+    names = Names(axes, canvas.get_renderer(), canvas.figure.dpi)
+    for mark in marks:
+        names.avoid_point(mark.cost, mark.quality, 9)
+        if mark.low is not None and mark.high is not None:
+            names.avoid_line((mark.cost, mark.cost), (mark.low, mark.high))
     for line in lines:
-        taken += _along(axes, line)
+        names.avoid_line(line.cost, line.quality)
     for mark in sorted(marks, key=lambda one: one.kind == "single"):
         single = mark.kind == "single"
         style = {
@@ -173,47 +170,9 @@ def _label(canvas: Any, axes: Axes, lines: Sequence[Line], marks: Sequence[Mark]
             "color": QUIET if single else _COLOURS[mark.kind],
             "fontweight": "normal" if single else "bold",
         }
-        at = [(mark.cost, mark.quality)]
-        taken.append(_placed(canvas, axes, mark.name, at, style, taken))
+        names.write(Name(mark.name, [(mark.cost, mark.quality)], style))
     for line in lines:
         middles = [int(part * len(line.cost)) for part in _MIDDLES]
         at = [(line.cost[middle], line.quality[middle]) for middle in middles]
         style = {"fontsize": 8.5, "color": _COLOURS[line.kind], "fontstyle": "italic"}
-        taken.append(_placed(canvas, axes, line.name, at, style, taken))
-
-
-def _along(axes: Axes, line: Line) -> list[Bbox]:
-    """Small boxes along a curve, which names keep off."""
-    drawn = axes.transData.transform(np.column_stack((line.cost, line.quality)))
-    if len(drawn) < 2:
-        return []
-    steps = np.concatenate(([0.0], np.cumsum(np.hypot(*np.diff(drawn, axis=0).T))))
-    at = np.linspace(0, steps[-1], max(2, int(steps[-1] / 6)))
-    places = np.column_stack([np.interp(at, steps, drawn[:, axis]) for axis in (0, 1)])
-    return [Bbox.from_bounds(x - 2, y - 2, 4, 4) for x, y in places]
-
-
-def _placed(
-    canvas: Any, axes: Axes, name: str, at: Sequence[tuple[float, float]],
-    style: dict[str, Any], taken: Sequence[Bbox],
-) -> Bbox:  # fmt: skip
-    """Writes the name beside one of the points, where it covers least; the place it takes."""
-    renderer = canvas.get_renderer()
-    frame = axes.get_window_extent(renderer)
-    found: list[tuple[float, tuple[float, float], tuple[float, float, str], Bbox]] = []
-    for point in at:
-        for place in _AROUND:
-            text = axes.annotate(
-                name, point, xytext=place[:2], textcoords="offset points", ha=place[2], **style
-            )
-            box = text.get_window_extent(renderer).padded(1.5)
-            text.remove()
-            covers = sum(box.overlaps(other) for other in taken)
-            inside = frame.x0 < box.x0 < box.x1 < frame.x1 and frame.y0 < box.y0 < box.y1 < frame.y1
-            far = 0.01 * (abs(place[0]) + abs(place[1]))
-            found.append((covers + (0.0 if inside else 5.0) + far, point, place, box))
-    _, point, place, box = min(found, key=lambda one: one[0])
-    axes.annotate(
-        name, point, xytext=place[:2], textcoords="offset points", ha=place[2], zorder=6, **style
-    )
-    return box
+        names.write(Name(line.name, at, style))
