@@ -3,7 +3,9 @@
 A fresh yard, as `batchyard up` starts it, works off one job of N requests of about 1 KB on a
 simulated provider that answers after 50 ms: 256 calls in flight (`--in-flight 64,256,1024`: one
 yard each), RPM and TPM limits declared (and too high to bind), a job budget, three candidates,
-attempts and ledger kept, Flower on. `--workers 2 --in-flight 512` shows the whole machine's rate.
+attempts and ledger kept, Flower on, and a trained model that reads all of each prompt for its
+intent (`--intents FILE` for another than that of examples/intents.yaml, `--no-intents` for none).
+`--workers 2 --in-flight 512` shows the whole machine's rate.
 CPU is what the supervisor accounts for (wait4 and /proc, all descendants) plus the submitting
 client's; the simulator's is shown and not counted. Beside every run stands the floor of the
 same minute: the same calls from a bare loop over the same transport. How much of a core the
@@ -16,12 +18,14 @@ import json
 import os
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from batchyard.embedded.detached import cpu_seconds
 from bench.floor import measure_floor
+from bench.letters import INTENTS, Letters, asking, keep, train
 from bench.yards import BenchYard, fresh_yard
 from db.audit import audit
 from db.connect import Connection, open_pool
@@ -77,6 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, help="call workers")
     parser.add_argument("--in-flight", type=_numbers, default=[256], metavar="N[,N...]")
     parser.add_argument("--latency-ms", type=float, default=50)
+    parser.add_argument(
+        "--intents",
+        type=Path,
+        default=INTENTS,
+        metavar="FILE",
+        help="an intents file, or a table with text and label, that trains the model",
+    )
+    parser.add_argument("--no-intents", action="store_true", help="the same prompts, unread")
     parser.add_argument("--no-flower", action="store_true")
     parser.set_defaults(run=run)
 
@@ -87,7 +99,8 @@ def _numbers(text: str) -> list[int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints; 1 where an audit found something."""
-    found = {one: _in_a_yard(one, arguments) for one in arguments.in_flight}
+    letters = train(arguments.intents)
+    found = {one: _in_a_yard(one, letters, arguments) for one in arguments.in_flight}
     if arguments.json:
         figures = {str(one): _as_json(runs) for one, runs in found.items()}
         print(json.dumps(figures if len(found) > 1 else next(iter(figures.values())), indent=2))
@@ -99,15 +112,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(one.audit_ok for runs in found.values() for one in runs) else 1
 
 
-def _in_a_yard(in_flight: int, arguments: argparse.Namespace) -> list[Run]:
+def _in_a_yard(in_flight: int, letters: Letters, arguments: argparse.Namespace) -> list[Run]:
     config = configuration(in_flight, arguments.latency_ms)
+    if not arguments.no_intents:
+        config["routes"] = asking(config["routes"]["default"])
     workers, flower = arguments.workers, not arguments.no_flower
     with fresh_yard(config, workers=workers, flower=flower) as yard:
+        keep(yard, letters)
         lines = yard.folder / "input.jsonl"
-        write_input(lines, 500)
+        write_input(lines, 500, letters.text)
         asyncio.run(one_job(yard, lines, 500))
-        write_input(lines, arguments.requests)
-        return [_measure(yard, lines, arguments.requests, in_flight) for _ in range(arguments.runs)]
+        write_input(lines, arguments.requests, letters.text)
+        bodies = [_body(letters.text(number)) for number in range(arguments.requests // 4)]
+        return [
+            _measure(yard, lines, arguments.requests, bodies, in_flight)
+            for _ in range(arguments.runs)
+        ]
 
 
 def configuration(in_flight: int, latency_ms: float) -> dict[str, Any]:
@@ -130,21 +150,28 @@ def configuration(in_flight: int, latency_ms: float) -> dict[str, Any]:
     }
 
 
-def _body(number: int) -> dict[str, Any]:
-    messages = [{"role": "user", "content": f"{TEXT}[#{number}]"}]
-    return {"messages": messages, "max_tokens": MAX_TOKENS}
+def same(number: int) -> str:
+    """A prompt of about 1 KB that differs from the others by its number."""
+    return f"{TEXT}[#{number}]"
 
 
-def write_input(path: Path, requests: int) -> None:
+def _body(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], "max_tokens": MAX_TOKENS}
+
+
+def write_input(path: Path, requests: int, text: Callable[[int], str] = same) -> None:
     """As many lines of about 1 KB."""
     with path.open("w", encoding="utf-8") as file:
         for number in range(requests):
-            file.write(json.dumps({"custom_id": f"r{number}", **_body(number)}) + "\n")
+            line = {"custom_id": f"r{number}", **_body(text(number))}
+            file.write(json.dumps(line) + "\n")
 
 
-def _measure(yard: BenchYard, lines: Path, requests: int, in_flight: int) -> Run:
-    bodies = [json.dumps(_body(number)).encode() for number in range(requests // 4)]
-    floor = measure_floor(yard.deployments["small"], bodies, in_flight)
+def _measure(
+    yard: BenchYard, lines: Path, requests: int, bodies: list[dict[str, Any]], in_flight: int
+) -> Run:
+    sent = [json.dumps(body).encode() for body in bodies]
+    floor = measure_floor(yard.deployments["small"], sent, in_flight)
     figures = asyncio.run(one_job(yard, lines, requests))
     return Run(**figures, floor_cpu_ms=floor.cpu_ms, floor_rate=floor.rate)
 
@@ -216,7 +243,8 @@ def _as_table(runs: list[Run], in_flight: int, arguments: argparse.Namespace) ->
     names = sorted(runs[0].cpu_ms, key=lambda name: -runs[0].cpu_ms[name])
     counted = [name for name in names if name not in NOT_COUNTED]
     head = f"{arguments.requests} requests, {in_flight} in flight, "
-    head += f"{arguments.latency_ms:g} ms, {arguments.workers} call worker(s)"
+    head += f"{arguments.latency_ms:g} ms, {arguments.workers} call worker(s), "
+    head += "no intents" if arguments.no_intents else f"intents of {arguments.intents.name}"
     lines = [head, f"{'CPU ms a prompt':<26}{'median':>11} | every run"]
     lines += [row(name, [one.cpu_ms[name] for one in runs]) for name in counted]
     lines.append(row("ALL PROCESSES", [one.total_ms for one in runs]))
