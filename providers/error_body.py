@@ -11,7 +11,7 @@ Seen in the wild::
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,15 +20,15 @@ _TEXT_CAP: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """`code` and `type` as sent, "" where missing. `retry_delay` (seconds) and `daily`, which
-    says that a day's quota is used up, are Google's."""
+    """`code` and `type` as sent, "" where missing. `retry_delay` (seconds) and `quota_of`, which
+    tells whether a day's quota is used up or a minute's, are Google's."""
 
     message: str = ""
     code: str = ""
     type: str = ""
     inner_code: str = ""
     retry_delay: float | None = None
-    daily: bool = False
+    quota_of: Literal["", "minute", "day"] = ""
 
     def any_of(self, codes: AbstractSet[str]) -> bool:
         """Whether one of the codes (lower case) was sent."""
@@ -65,7 +65,7 @@ def _from_fields(fields: Mapping[str, object]) -> ErrorBody:
         _word(fields.get("type")) or _word(fields.get("status")),
         _word(deeper.get("code")) if isinstance(deeper, Mapping) else "",
         _retry_delay(fields.get("details")),
-        _daily(fields.get("details")),
+        _quota_of(fields.get("details")),
     )
 
 
@@ -98,19 +98,19 @@ def _retry_delay(details: object) -> float | None:
     return None
 
 
-def _daily(details: object) -> bool:
-    """Whether `google.rpc.QuotaFailure` names a limit such as GenerateRequestsPerDayPer..."""
-    violations = [
-        violation
+def _quota_of(details: object) -> Literal["", "minute", "day"]:
+    """Of what `google.rpc.QuotaFailure` names a limit: GenerateRequestsPerDayPer..., the longest
+    where there are several."""
+    named = [
+        _word(violation.get("quotaId")).lower()
         for item in (details if isinstance(details, list) else ())
         if isinstance(item, Mapping) and isinstance(item.get("violations"), list)
         for violation in item["violations"]
-    ]
-    return any(
-        "perday" in _word(violation.get("quotaId")).lower()
-        for violation in violations
         if isinstance(violation, Mapping)
-    )
+    ]
+    if any("perday" in name for name in named):
+        return "day"
+    return "minute" if any("perminute" in name for name in named) else ""
 
 
 def _plain(body: bytes) -> str:

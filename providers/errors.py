@@ -9,8 +9,8 @@
     │                    reset before the body went   can have been billed
     ├── unknown          read timeout, reset after    as overloaded; the charge stays booked as
     │                    sending                      unknown
-    ├── credential_dead  401 402 403                  close what the key opens, tell the operator;
-    │                                                 other candidates do the work
+    ├── credential_dead  401 402 403, 404 for a       close what the key opens, tell the operator;
+    │                    model that is not there      other candidates do the work
     ├── quota_dead       insufficient_quota,          park the deployment until its reset; others
     │                    a spend limit, a daily one   do the work
     ├── too_long         context_length_exceeded      the next candidate
@@ -36,7 +36,6 @@ versions of a server and codes seldom do. These are values and not exceptions: a
 meets them by the thousand. The one exception is TransportError, raised by a transport.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -45,6 +44,19 @@ from typing import Final
 from core.deployment import Usage
 from core.errors import BatchyardError
 from providers.error_body import ErrorBody, read_error_body
+from providers.error_words import (
+    GONE_CODES,
+    GONE_TEXT,
+    KEY_CODES,
+    KEY_TEXT,
+    QUOTA_CODES,
+    QUOTA_TEXT,
+    REFUSED_CODES,
+    REFUSED_TEXT,
+    THROTTLE_CODES,
+    TOO_LONG_CODES,
+    TOO_LONG_TEXT,
+)
 from providers.redact import redact
 from providers.retry_after import believed, retry_after
 
@@ -167,71 +179,6 @@ _OVERLOADED_STATUS: Final = frozenset({408, 409, 424, 425, 498})
 # Cloudflare's "a timeout occurred": the origin took the request and gave no answer in time.
 _ORIGIN_TIMEOUT: Final = 524
 
-_QUOTA_CODES: Final = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "enforced_spend_limit_reached",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "quota_exceeded",
-    }
-)
-_TOO_LONG_CODES: Final = frozenset(
-    {"context_length_exceeded", "string_above_max_length", "exceed_context_size_error"}
-)
-_REFUSED_CODES: Final = frozenset(
-    {
-        "content_filter",
-        "content_policy_violation",
-        "responsibleaipolicyviolation",
-        "moderation_blocked",
-        "invalid_prompt",
-    }
-)
-# Where a status other than 429 stands for a limit (a proxy's 403, a 503 to slow a ramp).
-_THROTTLE_CODES: Final = frozenset(
-    {
-        "slow_down",
-        "rate_limit_exceeded",
-        "rate_limit_error",
-        "ratelimitexceeded",
-        "userratelimitexceeded",
-        "too_many_requests",
-        "resource_exhausted",
-        "throttlingexception",
-    }
-)
-_KEY_CODES: Final = frozenset({"invalid_api_key", "api_key_invalid", "authentication_error"})
-
-_QUOTA_TEXT: Final = re.compile(
-    r"exceeded your current quota|credit balance is too low|insufficient (balance|credits|quota)"
-    r"|spend(ing)? limit",
-    re.IGNORECASE,
-)
-# OpenAI, vLLM old and new, llama.cpp, sglang, TGI; and the per-minute limit that a single
-# request exceeds by itself ("Request too large for ..."), which waiting never mends.
-_TOO_LONG_TEXT: Final = re.compile(
-    r"maximum context length|context length exceeded|exceeds the available context size"
-    r"|longer than the (model'?s|maximum) (context|model|input) length"
-    r"|maximum model length|max_model_len|context length is (only )?\d"
-    r"|exceeds? the (model'?s )?(maximum )?context (length|window|size)"
-    r"|prompt is too long|input is too long|request too large for"
-    r"|(input|prompt)[^.]{0,60} exceed[^.]{0,60}(context|max(imum)? (input|length|tokens))",
-    re.IGNORECASE,
-)
-_REFUSED_TEXT: Final = re.compile(
-    r"content management policy|content[_ ]filter|flagged by (our )?moderation|moderation flagged"
-    r"|flagged for violating",
-    re.IGNORECASE,
-)
-_KEY_TEXT: Final = re.compile(
-    r"(incorrect|invalid) api[ _-]?key|api[ _-]?key (is )?(not valid|invalid)", re.IGNORECASE
-)
-
 
 def _leaf(status: int, error: ErrorBody, wait: float | None) -> ErrorClass:
     if status == 429:
@@ -242,36 +189,39 @@ def _leaf(status: int, error: ErrorBody, wait: float | None) -> ErrorClass:
         return ErrorClass.OVERLOADED
     if status >= 500:
         return _leaf_5xx(status, error)
+    if status == 404 and (error.any_of(GONE_CODES) or GONE_TEXT.search(error.message)):
+        return ErrorClass.CREDENTIAL_DEAD
     return _leaf_4xx(error)
 
 
 def _leaf_429(error: ErrorBody, wait: float | None) -> ErrorClass:
-    if error.daily or error.any_of(_QUOTA_CODES):
+    if error.quota_of == "day" or error.any_of(QUOTA_CODES):
         return ErrorClass.QUOTA_DEAD
-    if _TOO_LONG_TEXT.search(error.message):
+    if TOO_LONG_TEXT.search(error.message):
         return ErrorClass.TOO_LONG
-    # Google words a per-minute limit like an empty account; a named wait tells them apart.
-    if wait is None and _QUOTA_TEXT.search(error.message):
+    # Google words a per-minute limit like an empty account: what tells them apart is a named wait,
+    # or the name of the quota.
+    if wait is None and not error.quota_of and QUOTA_TEXT.search(error.message):
         return ErrorClass.QUOTA_DEAD
     return ErrorClass.THROTTLED
 
 
 def _leaf_credential(error: ErrorBody) -> ErrorClass:
-    if error.any_of(_QUOTA_CODES):
+    if error.any_of(QUOTA_CODES):
         return ErrorClass.QUOTA_DEAD
-    if error.any_of(_REFUSED_CODES) or _REFUSED_TEXT.search(error.message):
+    if error.any_of(REFUSED_CODES) or REFUSED_TEXT.search(error.message):
         return ErrorClass.REFUSED
-    if error.any_of(_THROTTLE_CODES):
+    if error.any_of(THROTTLE_CODES):
         return ErrorClass.THROTTLED
     return ErrorClass.CREDENTIAL_DEAD
 
 
 def _leaf_5xx(status: int, error: ErrorBody) -> ErrorClass:
-    if error.any_of(_THROTTLE_CODES):
+    if error.any_of(THROTTLE_CODES):
         return ErrorClass.THROTTLED
-    if error.any_of(_QUOTA_CODES):
+    if error.any_of(QUOTA_CODES):
         return ErrorClass.QUOTA_DEAD
-    if error.any_of(_TOO_LONG_CODES):
+    if error.any_of(TOO_LONG_CODES):
         return ErrorClass.TOO_LONG
     if status == _ORIGIN_TIMEOUT:
         return ErrorClass.UNKNOWN
@@ -282,25 +232,25 @@ def _leaf_5xx(status: int, error: ErrorBody) -> ErrorClass:
 
 def _leaf_4xx(error: ErrorBody) -> ErrorClass:
     by_code = (
-        (_TOO_LONG_CODES, ErrorClass.TOO_LONG),
-        (_REFUSED_CODES, ErrorClass.REFUSED),
-        (_QUOTA_CODES, ErrorClass.QUOTA_DEAD),
-        (_KEY_CODES, ErrorClass.CREDENTIAL_DEAD),
-        (_THROTTLE_CODES, ErrorClass.THROTTLED),
+        (TOO_LONG_CODES, ErrorClass.TOO_LONG),
+        (REFUSED_CODES, ErrorClass.REFUSED),
+        (QUOTA_CODES, ErrorClass.QUOTA_DEAD),
+        (KEY_CODES, ErrorClass.CREDENTIAL_DEAD),
     )
     for codes, leaf in by_code:
         if error.any_of(codes):
             return leaf
     by_text = (
-        (_TOO_LONG_TEXT, ErrorClass.TOO_LONG),
-        (_REFUSED_TEXT, ErrorClass.REFUSED),
-        (_KEY_TEXT, ErrorClass.CREDENTIAL_DEAD),
-        (_QUOTA_TEXT, ErrorClass.QUOTA_DEAD),
+        (TOO_LONG_TEXT, ErrorClass.TOO_LONG),
+        (REFUSED_TEXT, ErrorClass.REFUSED),
+        (KEY_TEXT, ErrorClass.CREDENTIAL_DEAD),
+        (QUOTA_TEXT, ErrorClass.QUOTA_DEAD),
     )
     for pattern, leaf in by_text:
         if pattern.search(error.message):
             return leaf
-    return ErrorClass.BAD_REQUEST
+    # Last, because Groq says so of a single request that is larger than a minute's tokens.
+    return ErrorClass.THROTTLED if error.any_of(THROTTLE_CODES) else ErrorClass.BAD_REQUEST
 
 
 def _plain_message(status: int, headers: Mapping[str, str]) -> str:

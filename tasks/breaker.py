@@ -8,7 +8,7 @@
                                     there was nothing but 429s
     cooling until its reset         the quota is used up
     disabled until an operator      its key was refused three times in a row: all lines of the
-                                    key, but for a 403, which may mean this model alone
+                                    key, but for a 403 or 404, which mean this model alone
 
     opens again                     after cooling a few calls are tried (`probing`): the first
                                     that is answered opens it, the first that fails cools it for
@@ -154,12 +154,13 @@ def quota_verdict(error: ProviderError, usual: float) -> Verdict:
 
 
 def key_verdict(error: ProviderError) -> Verdict:
-    """Closed until an operator has replaced the key."""
+    """Closed until an operator has replaced the key, or named a model that it opens."""
+    what = "its model is not there" if error.status == 404 else "its key was refused"
     return Verdict(
         DeploymentStatus.DISABLED,
         Cause.KEY,
-        f"its key was refused: {told(error)}",
-        whole_key=error.status != 403,
+        f"{what}: {told(error)}",
+        whole_key=error.status not in (403, 404),
     )
 
 

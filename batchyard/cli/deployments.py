@@ -82,7 +82,7 @@ def deployments(context: typer.Context, *, as_json: JsonFlag = False) -> None:
       open       gets work
       cooling    closed by itself for a time: it failed, is out of quota, or asked for a pause
       probing    cooling is over; a few calls are tried, the first answer opens it
-      disabled   its key was refused; replace the key, then `resume`
+      disabled   its key was refused, or its model is gone; replace it, then `resume`
       paused     nothing is sent until `resume`; bound work goes to others
       drained    what is bound is still sent, nothing new is bound until `resume`; where it fails
                  at that, the rest goes to others

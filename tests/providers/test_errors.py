@@ -89,6 +89,16 @@ AZURE_FILTER = json.dumps(
     }
 ).encode()
 
+GROQ_LARGE = (
+    "Request too large for model `m` on tokens per minute (TPM): Limit 12000, Requested 15000, "
+    "please reduce your message size and try again."
+)
+
+
+def _google(message: str) -> bytes:
+    return json.dumps([{"error": {"message": message, "status": "INVALID_ARGUMENT"}}]).encode()
+
+
 CASES = [
     (429, _openai("Rate limit reached", "rate_limit_exceeded"), ErrorClass.THROTTLED),
     (429, b"", ErrorClass.THROTTLED),
@@ -112,7 +122,56 @@ CASES = [
     (413, b"", ErrorClass.BAD_REQUEST),
     (400, AZURE_FILTER, ErrorClass.REFUSED),
     (400, _openai("Unknown parameter: 'foo'"), ErrorClass.BAD_REQUEST),
-    (404, _openai("no such model", "model_not_found"), ErrorClass.BAD_REQUEST),
+    (404, _openai("no such model", "model_not_found"), ErrorClass.CREDENTIAL_DEAD),
+    (404, _openai("gone", "DeploymentNotFound"), ErrorClass.CREDENTIAL_DEAD),
+    (
+        404,
+        b'{"error":"model \'qwen3\' not found, try pulling it first"}',
+        ErrorClass.CREDENTIAL_DEAD,
+    ),
+    (404, _openai("The model `m` does not exist.", 404), ErrorClass.CREDENTIAL_DEAD),
+    (404, b"page not found", ErrorClass.BAD_REQUEST),
+    (400, _openai("The model `m` does not exist."), ErrorClass.BAD_REQUEST),
+    (413, _openai(GROQ_LARGE, "rate_limit_exceeded", "tokens"), ErrorClass.TOO_LONG),
+    (
+        400,
+        _google("The input token count (9) exceeds the maximum number of tokens allowed (8)."),
+        ErrorClass.TOO_LONG,
+    ),
+    (
+        400,
+        b'{"error": "This model\'s maximum prompt length is 8 but the request contains 9 tokens."}',
+        ErrorClass.TOO_LONG,
+    ),
+    (
+        422,
+        b'{"error": "Input validation error: `inputs` must have less than 8 tokens. Given: 9"}',
+        ErrorClass.TOO_LONG,
+    ),
+    (
+        422,
+        b'{"error": "`inputs` tokens + `max_new_tokens` must be <= 8. Given: 9 `inputs` tokens"}',
+        ErrorClass.TOO_LONG,
+    ),
+    (
+        400,
+        b'{"message": "too many tokens: total number of tokens in the prompt cannot exceed 8"}',
+        ErrorClass.TOO_LONG,
+    ),
+    (
+        429,
+        b'{"message": "Too many tokens, please wait before trying again."}',
+        ErrorClass.THROTTLED,
+    ),
+    (429, GOOGLE_DAY.replace(b"PerDay", b"PerMinute").replace(b"34s", b""), ErrorClass.THROTTLED),
+    (
+        403,
+        _openai("Your chosen model requires moderation and your input was flagged", 403),
+        ErrorClass.REFUSED,
+    ),
+    (403, b'{"error": "Content violates usage guidelines."}', ErrorClass.REFUSED),
+    (400, _openai("Content Exists Risk", "invalid_request_error"), ErrorClass.REFUSED),
+    (400, _openai("Output data may contain ...", "data_inspection_failed"), ErrorClass.REFUSED),
     (422, b'{"detail":[{"loc":["body"],"msg":"field required"}]}', ErrorClass.BAD_REQUEST),
     (307, b"", ErrorClass.BAD_REQUEST),
     (429, GOOGLE_DAY, ErrorClass.QUOTA_DEAD),

@@ -100,11 +100,15 @@ def test_a_key_that_is_refused_again_and_again_is_closed_until_an_operator_comes
     assert verdict.whole_key
 
 
-def test_a_403_may_mean_this_model_alone() -> None:
+@pytest.mark.parametrize(
+    ("status", "told"), [(403, "its key was refused"), (404, "its model is not there")]
+)
+def test_a_403_and_a_404_mean_this_model_alone(status: int, told: str) -> None:
     breaker = Breaker()
-    verdicts = [breaker.saw(error(ErrorClass.CREDENTIAL_DEAD, 403), 0.0) for _ in range(3)]
+    verdicts = [breaker.saw(error(ErrorClass.CREDENTIAL_DEAD, status), 0.0) for _ in range(3)]
     assert verdicts[-1] is not None
     assert not verdicts[-1].whole_key
+    assert verdicts[-1].reason.startswith(told)
 
 
 def test_a_used_up_quota_parks_until_its_reset() -> None:
