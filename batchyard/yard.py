@@ -16,7 +16,7 @@ from psycopg import AsyncConnection, OperationalError
 from batchyard.embedded.detached import spawn, wait_ready
 from batchyard.embedded.errors import HomeLockedError, ServiceStartError
 from batchyard.embedded.home import Home, State, YardRecord
-from batchyard.embedded.supervisor import Supervisor
+from batchyard.embedded.supervisor import Addresses, Supervisor
 from batchyard.services import compose, import_path
 from batchyard.watching import SUPERVISOR, put_targets, serve_supervisor
 from core.settings import Settings
@@ -80,10 +80,12 @@ def run_yard(
         Supervisor(
             home,
             layout.services,
-            database_url=layout.database_url if layout.owns("postgres") else "",
-            broker_url=layout.broker_url if layout.owns("valkey") else "",
-            flower_url=layout.flower_url,
-            metrics=port,
+            addresses=Addresses(
+                database_url=layout.database_url if layout.owns("postgres") else "",
+                broker_url=layout.broker_url if layout.owns("valkey") else "",
+                flower_url=layout.flower_url,
+                supervisor_metrics=port,
+            ),
             on_child_death=partial(_release, layout.database_url),
             on_ready=on_ready,
         ).run()

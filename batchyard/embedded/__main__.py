@@ -10,7 +10,7 @@ from batchyard.embedded import processes
 from batchyard.embedded.errors import EmbeddedError
 from batchyard.embedded.home import Home
 from batchyard.embedded.postgres import EmbeddedPostgres
-from batchyard.embedded.supervisor import Supervisor
+from batchyard.embedded.supervisor import Addresses, Supervisor
 from batchyard.embedded.valkey import EmbeddedValkey
 
 
@@ -42,8 +42,7 @@ def main() -> str | None:
             Supervisor(
                 home,
                 [postgres.service(), valkey.service()],
-                database_url=postgres.url,
-                broker_url=valkey.url,
+                addresses=Addresses(database_url=postgres.url, broker_url=valkey.url),
             ).run()
     except EmbeddedError as error:
         return f"error: {error}"

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from types import FrameType
 
 from batchyard.embedded import child, processes
@@ -25,10 +26,21 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _IDLE_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a yard is found: URLs, empty where they are not its own, and the port of the
+    supervisor's `/metrics`."""
+
+    database_url: str = ""
+    broker_url: str = ""
+    flower_url: str = ""
+    supervisor_metrics: int | None = None
+
+
 class Supervisor:
     """Runs services until a SIGINT, SIGTERM or SIGHUP, or `stop`.
 
-    The URLs, and the port of its own `/metrics`, are only published in services.json. `on_child_death(name, pid)` is called after
+    `addresses` are only published in services.json. `on_child_death(name, pid)` is called after
     every end of a service's process, in this thread; it should be quick, and what it raises is
     logged. `on_ready(record)` is called once, when all services are up.
     """
@@ -38,21 +50,13 @@ class Supervisor:
         home: Home,
         services: Sequence[Service],
         *,
-        database_url: str = "",
-        broker_url: str = "",
-        flower_url: str = "",
-        metrics: int | None = None,
+        addresses: Addresses | None = None,
         on_child_death: Callable[[str, int], None] | None = None,
         on_ready: Callable[[YardRecord], None] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         self._home = home
-        self._urls = {
-            "database_url": database_url,
-            "broker_url": broker_url,
-            "flower_url": flower_url,
-        }
-        self._metrics = metrics
+        self._addresses = addresses or Addresses()
         self._on_child_death = on_child_death
         self._on_ready = on_ready
         self._state = State.STARTING
@@ -167,9 +171,8 @@ class Supervisor:
             state=self._state,
             error=self._error,
             supervisor_cpu_s=round(time.process_time(), 1),
-            supervisor_metrics=self._metrics,
             services=tuple(slot.record() for slot in self._slots.values()),
-            **self._urls,
+            **asdict(self._addresses),
         )
 
     def _publish(self) -> None:
