@@ -4,13 +4,16 @@ A cost is computed once per attempt as a Decimal and rounded *up* to a whole
 nano-dollar, so that a sum of costs never understates what was spent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from fractions import Fraction
+from math import lcm
+from typing import NamedTuple
 
 from core.errors import InputError
 
 NANO = Decimal(1_000_000_000)
-TOKENS_PER_PRICE = Decimal(1_000_000)
+TOKENS_PER_PRICE = 1_000_000
 
 
 def to_nusd(usd: Decimal) -> int:
@@ -64,6 +67,15 @@ class PriceTier:
     cached_per_mtok: Decimal | None = None
 
 
+class _Rate(NamedTuple):
+    """What a token costs in calls with more than `above` input tokens, in a Price's unit."""
+
+    above: int
+    read: int
+    cached: int
+    written: int
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """Dollars per million tokens; `source` says where the figure comes from.
@@ -79,6 +91,21 @@ class Price:
     cached_per_mtok: Decimal | None = None
     per_request: Decimal = Decimal(0)
     tiers: tuple[PriceTier, ...] = ()
+    # So many of the unit that everything here is a whole number of are a nano-dollar: costs
+    # are exact, and integers.
+    _units: int = field(init=False, repr=False, compare=False)
+    _per_call: int = field(init=False, repr=False, compare=False)
+    _rates: tuple[_Rate, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        nano = int(NANO)
+        per_call = Fraction(self.per_request) * nano
+        rates = [(0, *_per_token(self)), *((tier.above, *_per_token(tier)) for tier in self.tiers)]
+        units = lcm(per_call.denominator, *(one.denominator for _, *row in rates for one in row))
+        whole = tuple(_Rate(above, *(int(one * units) for one in row)) for above, *row in rates)
+        object.__setattr__(self, "_units", units)
+        object.__setattr__(self, "_per_call", int(per_call * units))
+        object.__setattr__(self, "_rates", whole)
 
     def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int:
         """Nano-dollars for this many tokens, rounded up once.
@@ -86,14 +113,20 @@ class Price:
         `input_tokens` includes the `cached_tokens`. More tokens never cost less, as long as
         no tier is cheaper than the one below it.
         """
-        rate: Price | PriceTier = self
-        for tier in self.tiers:
+        rate = self._rates[0]
+        for tier in self._rates[1:]:
             if input_tokens > tier.above:
                 rate = tier
-        cached_rate = rate.input_per_mtok if rate.cached_per_mtok is None else rate.cached_per_mtok
-        usd = (
-            rate.input_per_mtok * (input_tokens - cached_tokens)
-            + cached_rate * cached_tokens
-            + rate.output_per_mtok * output_tokens
-        ) / TOKENS_PER_PRICE
-        return to_nusd(usd + self.per_request)
+        told = rate.read * (input_tokens - cached_tokens) + rate.cached * cached_tokens
+        return -(-(told + rate.written * output_tokens + self._per_call) // self._units)
+
+
+def _per_token(rate: Price | PriceTier) -> tuple[Fraction, Fraction, Fraction]:
+    """Nano-dollars for a token read, read from the cache, and written."""
+    cached = rate.input_per_mtok if rate.cached_per_mtok is None else rate.cached_per_mtok
+    nano = Fraction(int(NANO), TOKENS_PER_PRICE)
+    return (
+        Fraction(rate.input_per_mtok) * nano,
+        Fraction(cached) * nano,
+        Fraction(rate.output_per_mtok) * nano,
+    )

@@ -6,6 +6,7 @@ tokenizer, and one with byte fallback, never makes more tokens than bytes.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -74,10 +75,15 @@ class _Shape(msgspec.Struct, frozen=True, gc=False):
 
 def has_exact_tokens(deployment: Deployment) -> bool:
     """Whether the model reads o200k tokens, so that its input can be counted exactly."""
-    prefix = _EXACT_HOSTS.get(urlsplit(deployment.base_url).hostname or "")
-    if prefix is None or not deployment.model.startswith(prefix):
+    return _is_exact(deployment.base_url, deployment.model)
+
+
+@lru_cache(maxsize=1024)
+def _is_exact(base_url: str, model: str) -> bool:
+    prefix = _EXACT_HOSTS.get(urlsplit(base_url).hostname or "")
+    if prefix is None or not model.startswith(prefix):
         return False
-    return deployment.model.removeprefix(prefix).startswith(_OPENAI_MODELS)
+    return model.removeprefix(prefix).startswith(_OPENAI_MODELS)
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):

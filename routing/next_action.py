@@ -1,6 +1,6 @@
 """What to do about a prompt: answer it, ask what it means, or keep it out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -11,6 +11,7 @@ from routing.models.intent import Intents
 
 OPTIONS: Final = 3
 """Intents that people are asked to choose among, at most."""
+_USUAL: Final = IntentSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +51,27 @@ def next_actions(told: Intents, level: float, file: IntentFile) -> Iterator[Acti
     fourth says so in words of their own. What the likeliest intent does not allow (`actions`)
     becomes the first thing that it does.
     """
-    sizes = told.sets(level).sum(axis=1)
+    sizes = told.sets(level).sum(axis=1).tolist()
     order = np.argsort(-told.probability, axis=1, kind="stable")[:, :OPTIONS]
-    for row, outside in enumerate(told.outside.tolist()):
-        offered = order[row, : max(2, min(int(sizes[row]), OPTIONS))]
-        names = tuple(told.names[place] for place in offered)
-        likely = tuple(round(float(told.probability[row, place]), 4) for place in offered)
-        wanted = "reject" if outside else "answer" if sizes[row] <= 1 else "clarify"
-        allowed = file.intents.get(names[0], IntentSettings()).actions
-        if wanted not in allowed and not outside:
-            wanted = allowed[0]
+    likely = np.take_along_axis(told.probability, order, axis=1).tolist()
+    allowed = [_allowed(file, name) for name in told.names]
+    for size, outside, places, sure in zip(
+        sizes, told.outside.tolist(), order.tolist(), likely, strict=True
+    ):
+        first, probability = told.names[places[0]], round(sure[0], 4)
+        wanted = "reject" if outside else "answer" if size <= 1 else "clarify"
+        if wanted not in allowed[places[0]] and not outside:
+            wanted = allowed[places[0]][0]
         if wanted == "answer":
-            yield Answer(names[0], likely[0])
+            yield Answer(first, probability)
         elif wanted == "clarify":
-            yield Clarify(names, likely)
+            most = max(2, min(size, OPTIONS))
+            names = tuple(told.names[place] for place in places[:most])
+            yield Clarify(names, tuple(round(one, 4) for one in sure[:most]))
         else:
-            yield Reject(None if outside else names[0], likely[0])
+            yield Reject(None if outside else first, probability)
+
+
+def _allowed(file: IntentFile, name: str) -> Sequence[str]:
+    """The actions that an intent allows; as by default where nobody has said anything of it."""
+    return file.intents[name].actions if name in file.intents else _USUAL.actions

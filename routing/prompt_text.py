@@ -1,8 +1,9 @@
 """What a router sees of a request: what is asked, and the system prompt around it."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+import msgspec
 
 
 class Prompt(NamedTuple):
@@ -13,16 +14,27 @@ class Prompt(NamedTuple):
     system: str
 
 
+class _Message(msgspec.Struct):
+    role: Any = None
+    content: Any = None
+
+
+class _Body(msgspec.Struct):
+    messages: list[_Message] | None = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
 def text_of(body: bytes | Mapping[str, Any]) -> Prompt:
     """The prompt of a chat body as it is stored, or of its fields."""
-    fields = json.loads(body) if isinstance(body, bytes) else body
+    read = _decode(body) if isinstance(body, bytes) else msgspec.convert(body, _Body)
     text, system = "", []
-    for message in fields.get("messages") or ():
-        said = _text(message.get("content"))
-        if message.get("role") in ("system", "developer"):
-            system.append(said)
-        elif message.get("role") == "user":
-            text = said
+    for message in read.messages or ():
+        if message.role in ("system", "developer"):
+            system.append(_text(message.content))
+        elif message.role == "user":
+            text = _text(message.content)
     return Prompt(text, "\n".join(system))
 
 
