@@ -15,6 +15,7 @@ from core.settings import Settings
 from core.strict import Problem
 from providers.config_problems import problems_of
 from providers.intent_files import inline_intents
+from providers.key_files import anchor_keys
 from providers.schema_files import inline_schemas
 from providers.yaml_text import MERGE_KEY, Loader, reason
 
@@ -33,6 +34,7 @@ def read_settings(path: Path, check: Check) -> Settings:
     if not isinstance(data, dict):
         problems.append(Problem((), "is not a mapping", "Begin with providers:"))
     else:
+        anchor_keys(data, path.parent)
         problems += inline_schemas(data, path.parent)
         problems += inline_intents(data, path.parent)
     if problems:

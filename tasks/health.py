@@ -165,9 +165,8 @@ class Health:
         ) or (deployment.name,)
 
     def _say(self, lines: tuple[str, ...], verdict: Verdict) -> None:
-        label = self._key_label(lines[0]) if verdict.cause in (Cause.KEY, Cause.QUOTA) else ""
-        if label and label.removeprefix("key ") not in verdict.reason:
-            verdict = replace(verdict, reason=f"{verdict.reason}, {label}")
+        if verdict.cause in (Cause.KEY, Cause.QUOTA):
+            verdict = replace(verdict, reason=self._naming_the_key(lines[0], verdict.reason))
         for line in lines:
             drained = self.condition(line).drained
             self._set(
@@ -177,9 +176,13 @@ class Health:
         self._said.append(_Said(lines, verdict))
         self._wake.set()
 
-    def _key_label(self, line: str) -> str:
+    def _naming_the_key(self, line: str, reason: str) -> str:
         known = self._deployments.get(line)
-        return known.key_label if known is not None else ""
+        if known is None or known.api_key is None:
+            return reason
+        if reason.startswith(known.api_key):
+            return f"{known.key_label}{reason.removeprefix(known.api_key)}"
+        return f"{reason}, {known.key_label}"
 
     def _set(self, line: str, standing: Condition) -> None:
         before = self.condition(line)

@@ -448,3 +448,16 @@ def test_the_example_is_a_configuration_that_holds() -> None:
     assert settings.routes["shared"].weights == {"mini": 1, "small": 3}
     assert settings.routes["patient"].too_long == ["mini"]
     assert resolve_deployments(settings, {})
+
+
+def test_a_key_in_a_file_is_found_from_the_configurations_folder(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = FILE.replace(
+        'api_key: "env:LAB_KEY"', "keys: [file:keys/a, {key: file:keys/b}, file:/c, file:~/d]"
+    )
+    monkeypatch.chdir(file.parent)
+    file.write_text(several)
+    lab = load_settings(Path(file.name), {}).providers["lab"]
+    here = file.parent / "keys"
+    assert lab.references == (f"file:{here / 'a'}", f"file:{here / 'b'}", "file:/c", "file:~/d")

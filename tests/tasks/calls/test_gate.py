@@ -286,14 +286,16 @@ def test_without_its_key_nothing_is_sent_and_the_deployment_is_closed() -> None:
 
     async def run() -> None:
         wire, lane = Wire(permits=9), Lane()
-        keyed = {"small": replace(DEPLOYMENTS["small"], api_key="env:LAB_KEY")}
+        second = {"api_key": "env:LAB_KEY", "key_number": 2, "key_count": 2}
+        keyed = {"small": replace(DEPLOYMENTS["small"], **second)}
         caller = Caller(keyed, NoKeys(), wire, wire, Health(keyed))
         gate = Gate(caller, "small", "default", Door())
         gate.put(lane, entries(range(2)))
         await until(lambda: lane.away)
         standing = caller.health.condition("small")
         assert (standing.status, standing.cause) == (DeploymentStatus.DISABLED, Cause.KEY)
-        assert "env:LAB_KEY: it is not set. Set it" in standing.reason
+        assert "key 2 of 2 (env:LAB_KEY): it is not set. Set it" in standing.reason
+        assert standing.reason.count("env:LAB_KEY") == 1
         # Nothing was asked for, sent or counted: both can still be had back.
         assert (wire.asked, wire.called, lane.sent) == ([], [], 0)
         assert len(await gate.take_back(lane)) == 2
