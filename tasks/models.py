@@ -15,11 +15,11 @@ from db.router_models import promoted, promoted_id
 if TYPE_CHECKING:
     from routing.models import file as model_file
     from routing.models import intent as intent_model
-    from tasks import encoder
+    from tasks.encoders import find as encoders
 else:
     intent_model = lazy("routing.models.intent")
     model_file = lazy("routing.models.file")
-    encoder = lazy("tasks.encoder")
+    encoders = lazy("tasks.encoders.find")
 
 MOST = 8
 """Models that are kept; a large one takes some ten megabytes."""
@@ -66,5 +66,5 @@ class Models:
 def _load(body: bytes) -> Any:
     model = model_file.load(body)
     if isinstance(model, intent_model.IntentModel):
-        return encoder.with_encoder(model)
+        return encoders.with_encoder(model)
     return model

@@ -25,7 +25,12 @@ BROAD_HANDLERS = {
 }
 
 # Imports by a name in a text: the seam for late ones, the two front doors, an optional extra.
-BY_NAME = {"core/lazy.py", "batchyard/__init__.py", "batchyard/cli/lazy.py", "tasks/encoder.py"}
+BY_NAME = {
+    "core/lazy.py",
+    "batchyard/__init__.py",
+    "batchyard/cli/lazy.py",
+    "tasks/encoders/onnx.py",
+}
 
 # Addresses of one machine or one network have no place in a checkout.
 MACHINE = re.compile(

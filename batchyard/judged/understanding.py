@@ -17,9 +17,9 @@ from providers.config_problems import problems_of
 from providers.intent_files import read_intents
 from routing.measuring.drift import INTENT, portrait
 from routing.measuring.intent import measure_intents
-from routing.models.intent import IntentModel
+from routing.models.intent import WORDS, IntentModel
 from routing.training.intent import Examples, IntentData, train_intents
-from tasks.encoder import Encoder, with_encoder
+from tasks.encoders.find import find_encoder, with_encoder
 
 LABELS: Final = ("label", "intent", "category", "class")
 OUTSIDE: Final = ("oos", "out_of_scope", "out-of-scope", "none", "")
@@ -31,13 +31,13 @@ LEFT_OUT: Final = ("test", "held_out", "held-out", "heldout")
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What a model of intents is made from: a table, an intents file, or both; a table of
-    prompts held back for saying how sure it is; a folder with an encoder. `labels` prompts are
+    prompts held back for saying how sure it is; the name of an encoder. `labels` prompts are
     drawn evenly over the intents by a seed (0: all)."""
 
     data: Path | None = None
     file: Path | None = None
     calibration: Path | None = None
-    encoder: Path | None = None
+    encoder: str = WORDS
     text: str = ""
     labels: int = 0
     seed: int = 0
@@ -66,7 +66,7 @@ def train_from(sources: Sources) -> tuple[IntentModel, tuple[str, ...]]:
         table = read_table(sources.calibration)
         found = replace(found, held=_examples(table, sources.text))
     began = time.process_time()
-    encoder = None if sources.encoder is None else Encoder(sources.encoder)
+    encoder = find_encoder(sources.encoder)
     data = IntentData(
         train=found.train,
         calibration=found.held if len(found.held) else None,

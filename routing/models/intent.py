@@ -5,28 +5,30 @@ that takes long to load.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from core.errors import InputError
 from core.intents import IntentFile
-from routing.models.features import AT_ONCE, Featurizer
+from routing.models.features import Featurizer
 from routing.models.state import Floats, State
 
 Flags = NDArray[np.bool_]
 
+WORDS: Final = "words"
+"""The encoder that comes along."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
-    """Which encoder a model was trained with: its folder, the SHA-256 of its model.onnx, and
-    how many numbers it gives for a text."""
+    """Which encoder a model was trained with: `words` or an operator's folder, the SHA-256 of its
+    weights, and how many numbers it gives for a text."""
 
-    folder: str
+    name: str
     digest: str
     width: int
 
@@ -39,8 +41,13 @@ class Encoder(Protocol):
         """Which one it is."""
         ...
 
+    @property
+    def pull(self) -> float:
+        """What a vector weighs in training, beside words of length 1."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> Floats:
-        """float32[n, width], each row of length 1."""
+        """float32[n, width], rows of length 1; or of zeros, where nothing is said."""
         ...
 
 
@@ -109,15 +116,7 @@ class IntentModel:
 
     def predict(self, texts: Sequence[str]) -> Intents:
         """What the texts are about. Raises InputError where the encoder is not at work."""
-        if self.spec is not None and self.encoder is None:
-            raise InputError(f"The model needs its encoder {self.spec.folder}, which is not loaded")
-        parts = [
-            # By columns each feature's slopes are read once for all the prompts that have it.
-            rows.tocsc() @ self.slopes + self.level
-            for rows in features(self.featurizer, texts, self.encoder, self.pull)
-        ]
-        none = np.zeros((0, len(self.intents)), np.float32)
-        margins = np.asarray(np.concatenate(parts) if parts else none, np.float32)
+        margins = self._margins(texts)
         strangeness = np.asarray(-margins.max(axis=1, initial=-np.inf), np.float32)
         return Intents(
             names=self.intents,
@@ -126,6 +125,22 @@ class IntentModel:
             outside=strangeness > self.threshold,
             nonconformity=self.nonconformity,
         )
+
+    def _margins(self, texts: Sequence[str]) -> Floats:
+        """float32[n, m]."""
+        if self.spec is not None and self.encoder is None:
+            raise InputError(f"The model needs its encoder {self.spec.name}, which is not loaded")
+        width = self.featurizer.width
+        words = self.slopes[:width]
+        margins = np.tile(self.level, (len(texts), 1))
+        done = 0
+        for rows in self.featurizer.rows(texts, [{}] * len(texts)):
+            # By columns each feature's slopes are read once for all the prompts that have it.
+            margins[done : done + rows.shape[0]] += rows.tocsc() @ words
+            done += rows.shape[0]
+        if self.encoder is not None:
+            margins += self.encoder.encode(texts) @ (self.slopes[width:] * np.float32(self.pull))
+        return margins
 
     def state(self) -> State:
         """For the model file."""
@@ -139,7 +154,7 @@ class IntentModel:
         }
         if self.spec is not None:
             spec = self.spec
-            fields["encoder"] = [spec.folder, spec.digest, spec.width]
+            fields["encoder"] = [spec.name, spec.digest, spec.width]
         arrays = {
             "slopes": self.slopes,
             "level": self.level,
@@ -164,20 +179,6 @@ class IntentModel:
             spec=EncoderSpec(*fields["encoder"]) if "encoder" in fields else None,
             pull=fields["pull"],
         )
-
-
-def features(
-    featurizer: Featurizer, texts: Sequence[str], encoder: Encoder | None, pull: float
-) -> Iterator[sparse.csr_matrix]:
-    """float32[≤ AT_ONCE, width] for each `AT_ONCE` texts: words and runs, then what the encoder
-    says."""
-    rows = featurizer.rows(texts, [{}] * len(texts))
-    for place, part in enumerate(rows):
-        if encoder is None:
-            yield part
-        else:
-            told = encoder.encode(texts[place * AT_ONCE : (place + 1) * AT_ONCE])
-            yield sparse.hstack([part, sparse.csr_matrix(told * np.float32(pull))], format="csr")
 
 
 def softmax(margins: Floats) -> Floats:

@@ -1,9 +1,9 @@
 """Training what tells intents apart, on examples of each.
 
-Words, pairs of words and runs of characters, perhaps an encoder's vectors, under one linear
-support vector machine an intent. Probabilities, prediction sets and the threshold for what is
-out of scope come from prompts that the classifier has not seen: the calibration part of the
-data, or else cross-validation in which each fold leaves some intents out, too.
+Words, pairs of words and runs of characters, and an encoder's vectors beside them, under one
+linear support vector machine an intent. Probabilities, prediction sets and the threshold for what
+is out of scope come from prompts that the classifier has not seen: the calibration part of the
+data, or else cross-validation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,10 @@ from sklearn.svm import LinearSVC
 
 from core.intents import IntentFile
 from routing.models.features import Featurizer
-from routing.models.intent import Encoder, IntentModel, features, softmax
+from routing.models.intent import Encoder, IntentModel, softmax
 from routing.models.state import Array, Floats
 
 WEIGHTS: Final = {"words": 1.0, "runs": 1.5, "shape": 0.0}
-PULL: Final = 2.0  # what an encoder's vector weighs beside words of length 1
 STRENGTH: Final = 0.7
 FOLDS: Final = 4
 LOST: Final = 0.05
@@ -52,6 +51,22 @@ class IntentData:
 
 
 @dataclass(frozen=True, slots=True)
+class _Reader:
+    """Texts as what the classifier sees of them."""
+
+    featurizer: Featurizer
+    encoder: Encoder | None
+
+    def rows(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """float32[n, width]: words and runs, then what the encoder says."""
+        rows = self.featurizer.matrix(texts, [{}] * len(texts))
+        if self.encoder is None:
+            return rows
+        told = self.encoder.encode(texts) * np.float32(self.encoder.pull)
+        return sparse.hstack([rows, sparse.csr_matrix(told)], format="csr")
+
+
+@dataclass(frozen=True, slots=True)
 class _Learned:
     names: tuple[str, ...]
     slopes: Floats
@@ -78,24 +93,22 @@ def train_intents(data: IntentData, encoder: Encoder | None = None, seed: int = 
     _check(names, data)
     texts, labels = _with_names(data, names)
     featurizer = Featurizer.fit(texts, [{}] * len(texts), (), WEIGHTS, most=1 << 16)
-    rows = _matrix(featurizer, texts, encoder)
+    reader = _Reader(featurizer, encoder)
+    rows = reader.rows(texts)
     places = np.array([names.index(label) for label in labels])
     learned = _learn(rows, places, names, seed)
     held = data.calibration
     if held is not None and len(held):
-        seen = _held_back(learned, featurizer, data, held, encoder)
+        margins, truth = _held_back(learned, reader, held)
         how = "held back"
-        if not seen.outside.size:
-            seen = _Seen(seen.margins, seen.truth, _crossed(rows, places, len(names), seed).outside)
     else:
-        own = np.arange(len(data.train))
-        seen, how = _crossed(rows, places, len(names), seed, own), "cross-validation"
-        if data.train.outside:
-            strange = learned.margins(_matrix(featurizer, data.train.outside, encoder)).max(axis=1)
-            seen = _Seen(seen.margins, seen.truth, strange)
+        margins, truth = _crossed(rows, places, names, len(data.train), seed)
+        how = "cross-validation"
+    strange = [*data.train.outside, *(held.outside if held else ())]
+    seen = _Seen(margins, truth, learned.margins(reader.rows(strange)).max(axis=1, initial=-np.inf))
     temperature = _temperature(seen)
     right = softmax(seen.margins / temperature)[np.arange(len(seen.truth)), seen.truth]
-    threshold = _threshold(seen, given=_outside_given(data) > 0)
+    threshold = _threshold(seen)
     return IntentModel(
         intents=names,
         featurizer=featurizer,
@@ -110,13 +123,14 @@ def train_intents(data: IntentData, encoder: Encoder | None = None, seed: int = 
             "examples": len(data.train),
             "calibrated_by": how,
             "calibration": len(seen.truth),
-            "out_of_scope": _outside_told(data),
+            "out_of_scope": _outside_told(strange),
+            "encoder": encoder.spec.name if encoder else "none",
             "routes": sorted(_routes(data.file)),
             **{key: round(value, 4) for key, value in _figures(seen, threshold).items()},
             **data.told,
         },
         spec=encoder.spec if encoder else None,
-        pull=PULL if encoder else 0.0,
+        pull=encoder.pull if encoder else 0.0,
         encoder=encoder,
     )
 
@@ -142,13 +156,7 @@ def _with_names(data: IntentData, names: tuple[str, ...]) -> tuple[list[str], li
     return [*data.train.texts, *told], [*data.train.labels, *names]
 
 
-def _matrix(
-    featurizer: Featurizer, texts: Sequence[str], encoder: Encoder | None
-) -> sparse.csr_matrix:
-    return sparse.vstack(list(features(featurizer, texts, encoder, PULL)), format="csr")
-
-
-def _learn(rows: sparse.csr_matrix, places: Array, names: tuple[Any, ...], seed: int) -> _Learned:
+def _learn(rows: sparse.csr_matrix, places: Array, names: tuple[str, ...], seed: int) -> _Learned:
     """The margins' slopes; `places` are indices into `names`, each of which is among them."""
     machine = LinearSVC(C=STRENGTH, random_state=seed).fit(rows, places)
     slopes, level = machine.coef_.T, machine.intercept_
@@ -157,53 +165,26 @@ def _learn(rows: sparse.csr_matrix, places: Array, names: tuple[Any, ...], seed:
     return _Learned(names, slopes.astype(np.float32), level.astype(np.float32))
 
 
-def _held_back(
-    learned: _Learned,
-    featurizer: Featurizer,
-    data: IntentData,
-    held: Examples,
-    encoder: Encoder | None,
-) -> _Seen:
+def _held_back(learned: _Learned, reader: _Reader, held: Examples) -> tuple[Floats, Array]:
+    """Margins of the prompts of known intents, and which these are."""
     place = {name: at for at, name in enumerate(learned.names)}
     known = [row for row, label in enumerate(held.labels) if label in place]
-    inside = learned.margins(_matrix(featurizer, [held.texts[row] for row in known], encoder))
     truth = np.array([place[held.labels[row]] for row in known])
-    strange = [*held.outside, *data.train.outside]
-    if not strange:
-        return _Seen(inside, truth, np.zeros(0, np.float32))
-    return _Seen(inside, truth, learned.margins(_matrix(featurizer, strange, encoder)).max(axis=1))
+    return learned.margins(reader.rows([held.texts[row] for row in known])), truth
 
 
 def _crossed(
-    rows: sparse.csr_matrix, places: Array, intents: int, seed: int, own: Array | None = None
-) -> _Seen:
-    """Cross-validation in which each fold leaves out a part of the rows, and a part of the intents
-    altogether: their rows stand for what is out of scope. Only rows of `own` are looked at."""
-    drawn = np.random.default_rng(seed)
-    fold_of = _even(places, drawn)
-    group_of = drawn.permutation(np.arange(intents) % FOLDS)
-    looked_at = np.zeros(len(places), bool)
-    looked_at[np.arange(len(places)) if own is None else own] = True
-    every = intents > 2 * FOLDS  # with a few intents none can be spared
-    margins, truth, outside = [], [], []
+    rows: sparse.csr_matrix, places: Array, names: tuple[str, ...], own: int, seed: int
+) -> tuple[Floats, Array]:
+    """Margins of the first `own` rows, each by a classifier that was trained without its fold,
+    and their intents."""
+    fold_of = _even(places, np.random.default_rng(seed))
+    margins = np.empty((own, len(names)), np.float32)
     for fold in range(FOLDS):
-        left = (group_of[places] == fold) if every else np.zeros(len(places), bool)
-        kept = np.unique(places[~left])
-        trained = (fold_of != fold) & ~left
-        learned = _learn(rows[trained], places[trained], tuple(kept), seed)
-        tested = (fold_of == fold) & ~left & looked_at
-        wide = np.full((int(tested.sum()), intents), -np.inf, np.float32)
-        wide[:, kept] = learned.margins(rows[tested])
-        margins.append(wide)
-        truth.append(places[tested])
-        strange = left & looked_at
-        if strange.any():
-            outside.append(learned.margins(rows[strange]).max(axis=1))
-    return _Seen(
-        np.concatenate(margins),
-        np.concatenate(truth),
-        np.concatenate(outside) if outside else np.zeros(0, np.float32),
-    )
+        others = fold_of != fold
+        tested = np.flatnonzero(~others[:own])
+        margins[tested] = _learn(rows[others], places[others], names, seed).margins(rows[tested])
+    return margins, places[:own]
 
 
 def _even(places: Array, drawn: np.random.Generator) -> Array:
@@ -226,14 +207,13 @@ def _temperature(seen: _Seen) -> float:
     return float(np.exp(minimize_scalar(surprise, bounds=(-5, 2), method="bounded").x))
 
 
-def _threshold(seen: _Seen, *, given: bool) -> float:
+def _threshold(seen: _Seen) -> float:
     """The strangeness beyond which a prompt is out of scope: where the share of prompts that are
     kept and rightly named and the share of strangers that are found have the highest sum.
 
-    Where nobody has given strangers, it loses the share LOST of the prompts with an intent: the
-    intents left out in their stead are more like the others than true strangers are.
+    Where nobody has given strangers, it loses the share LOST of the prompts with an intent.
     """
-    if not given:
+    if not seen.outside.size:
         return float(-np.quantile(seen.margins.max(axis=1), LOST))
     right = (seen.margins.argmax(axis=1) == seen.truth) / len(seen.truth)
     strangeness = -np.concatenate([seen.margins.max(axis=1), seen.outside])
@@ -244,14 +224,10 @@ def _threshold(seen: _Seen, *, given: bool) -> float:
     return float((strangeness[order[best]] + strangeness[following]) / 2)
 
 
-def _outside_given(data: IntentData) -> int:
-    held = len(data.calibration.outside) if data.calibration else 0
-    return len(data.train.outside) + held
-
-
-def _outside_told(data: IntentData) -> str:
-    given = _outside_given(data)
-    return f"{given} examples" if given else "none given: intents left out stood for them"
+def _outside_told(strange: Sequence[str]) -> str:
+    if strange:
+        return f"{len(strange)} examples"
+    return f"none given: the strangest {LOST:.0%} of prompts are taken for it"
 
 
 def _routes(file: IntentFile | None) -> set[str]:

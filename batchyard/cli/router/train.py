@@ -21,6 +21,7 @@ from core.errors import InputError
 from core.ids import DEFAULT_PROJECT
 from routing.labelled import Labelled
 from routing.models.file import dump
+from routing.models.intent import WORDS
 from routing.models.state import Model
 
 
@@ -51,7 +52,7 @@ def _choice(asked: Asked) -> tuple[Model, tuple[str, ...], Labelled | None]:
     sources = asked.sources
     if sources.data is None:
         raise InputError("--data is missing: a table of judged prompts.")
-    if sources.file or sources.encoder or sources.calibration:
+    if sources.file or sources.encoder != WORDS or sources.calibration:
         raise InputError("--intents, --encoder and --calibration are for --task intent.")
     model, seen = train_on(read_table(sources.data), asked.wanted, asked.sample)
     return model, seen.lines, seen.data
@@ -82,7 +83,10 @@ IntentsOption = Annotated[
     Path | None, typer.Option(help="Intents with examples (YAML), beside or without --data.")
 ]
 EncoderOption = Annotated[
-    Path | None, typer.Option(help="A folder with model.onnx and tokenizer.json.")
+    str,
+    typer.Option(
+        metavar="words|none|DIR", help="Vectors of texts; DIR: model.onnx, tokenizer.json."
+    ),
 ]
 CalibrationOption = Annotated[
     Path | None, typer.Option(help="Prompts held back, to learn how sure to be.")
@@ -113,7 +117,7 @@ def train(  # noqa: PLR0913
     text: Annotated[str, typer.Option(metavar="COL", help="The column of prompts.")] = "",
     prices: PricesOption = None,
     intents: IntentsOption = None,
-    encoder: EncoderOption = None,
+    encoder: EncoderOption = WORDS,
     calibration: CalibrationOption = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -17,6 +17,7 @@ class Lengths:
     """An encoder of a kind: how long a text is."""
 
     spec = EncoderSpec("/models/lengths", "0" * 64, 2)
+    pull = 2.0
 
     def encode(self, texts: list[str]) -> Floats:
         angles = np.array([len(text) / 50 for text in texts], np.float32)

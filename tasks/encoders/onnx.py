@@ -1,4 +1,4 @@
-"""An encoder: texts as vectors of their meaning, by an ONNX model that an operator supplies.
+"""An encoder of an operator's own: texts as vectors of their meaning, by an ONNX model.
 
 A folder with `model.onnx` (a transformer whose first output is a vector a token, or a vector a
 text) and its `tokenizer.json`. Needs the extra `encoder`; onnxruntime is imported where a model
@@ -14,15 +14,17 @@ from typing import Any, Final
 import numpy as np
 
 from core.errors import InputError
-from routing.models.intent import EncoderSpec, IntentModel
+from routing.models.intent import EncoderSpec
 from routing.models.state import Floats
 
 AT_ONCE: Final = 32
 MOST_TOKENS: Final = 128
 
 
-class Encoder:
+class OnnxEncoder:
     """Runs on one thread: a worker's other threads have work of their own."""
+
+    pull = 2.0
 
     def __init__(self, folder: Path) -> None:
         """Raises InputError where the folder or the extra is missing."""
@@ -77,19 +79,3 @@ class Encoder:
             told = (told * mask).sum(1) / np.maximum(mask.sum(1), 1)
         length = np.linalg.norm(told, axis=1, keepdims=True)
         return np.asarray(told / np.maximum(length, 1e-9), np.float32)
-
-
-def with_encoder(model: IntentModel) -> IntentModel:
-    """The model, with its encoder at work where it was trained with one.
-
-    Raises InputError where that is not there any more, or another one is.
-    """
-    if model.spec is None:
-        return model
-    encoder = Encoder(Path(model.spec.folder))
-    if encoder.spec.digest != model.spec.digest:
-        raise InputError(
-            f"{model.spec.folder}: model.onnx is not the one that the intents were trained with. "
-            "Put that one back, or train again"
-        )
-    return model.using(encoder)

@@ -1,0 +1,1 @@
+"""Texts as vectors of their meaning, for models of intents."""
