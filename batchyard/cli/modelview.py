@@ -26,8 +26,8 @@ def names_of(line: ModelLine) -> str:
     candidates = line.info.get("candidates")
     if candidates:
         return ", ".join(candidates)
-    intents = line.info.get("intents", ())
-    return f"{len(intents)} intents" if intents else "-"
+    intents = line.info.get("intents")
+    return f"{intents} intents" if intents else "-"
 
 
 def figures(line: ModelLine) -> str:

@@ -38,6 +38,8 @@ def test_the_example_file_trains_a_model_that_routes_go_by(inn: Any, program: An
     assert other.code == 0
     [listed, *_] = program("router", "list", "--json", **where).json
     assert listed["task"] == "intent"
+    shown = program("router", "list", **where).out
+    assert f"{done.json['intents']} intents" in shown
 
 
 def test_a_model_from_a_table_is_measured_on_another(tmp_path: Path, program: Any) -> None:
