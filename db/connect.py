@@ -5,9 +5,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from psycopg import AsyncConnection, OperationalError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from core.errors import ServiceError
@@ -18,6 +19,14 @@ Pool = AsyncConnectionPool[Connection]
 SQL_FOLDER = Path(__file__).parent / "sql"
 CONNECT_TIMEOUT = 10.0
 CHECK_EVERY = 1.0
+# A server that went without a word (a failover) is noticed within half a minute, and not after
+# the two hours of the system's own patience. What the address says of it goes before.
+NOTICED_GONE: Final[dict[str, Any]] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 REMEDY = "Start the yard with `batchyard up -d`, or check BATCHYARD_DATABASE_URL"
 
 
@@ -59,19 +68,20 @@ async def _check(conn: Connection) -> None:
 
 @asynccontextmanager
 async def open_pool(
-    database_url: str, size: int = 4, *, remedy: str = REMEDY
+    database_url: str, size: int = 4, *, remedy: str = REMEDY, name: str = "batchyard"
 ) -> AsyncIterator[Pool]:
-    """A pool of up to `size` autocommit connections, closed at the end of the block.
+    """A pool of up to `size` autocommit connections, closed at the end of the block. `name` is
+    how Postgres knows them.
 
     Raises ServiceError with the remedy when Postgres does not answer within ten seconds.
     """
     pool: Pool = AsyncConnectionPool(
-        database_url,
+        make_conninfo("", **(NOTICED_GONE | conninfo_to_dict(database_url))),
         min_size=1,
         max_size=size,
         open=False,
         timeout=CONNECT_TIMEOUT,
-        kwargs={"autocommit": True},
+        kwargs={"autocommit": True, "application_name": name},
         connection_class=_Pooled,
         check=_check,
     )

@@ -10,6 +10,11 @@ from db.leased import COLUMNS, leased
 SQL = statements("processes")
 
 
+def session_name(host: str, pid: int) -> str:
+    """How Postgres knows the connections of a process."""
+    return f"batchyard {pid}@{host}"
+
+
 async def register(
     conn: Connection, *, kind: str, host: str, pid: int, lease: float, controls: bool = False
 ) -> int:
@@ -36,6 +41,13 @@ async def end(conn: Connection, process_id: int) -> None:
 async def expire(conn: Connection, *, host: str, pid: int) -> None:
     """The process is known to be dead: its lease ends now."""
     await conn.execute(SQL["expire"], {"host": host, "pid": pid})
+
+
+async def cut_off_silent(conn: Connection) -> int:
+    """Ends the transactions of processes whose lease has run out; how many. What froze in the
+    middle of one would hold everybody up who needs the same rows, for as long as its connection
+    lives."""
+    return int((await only_row(conn, SQL["cut_off"], {}))[0])
 
 
 async def forget_dead(conn: Connection, *, unheard: bool = True) -> None:

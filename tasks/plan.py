@@ -8,6 +8,7 @@ Light enough for every worker: what decides is imported where there is something
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from psycopg.errors import LockNotAvailable
@@ -15,6 +16,7 @@ from psycopg.errors import LockNotAvailable
 from core.ids import job_name
 from core.lazy import lazy
 from core.router import RouterSettings
+from core.status import Condition
 from db.connect import Connection
 from db.health import conditions
 from db.planning import put_plan
@@ -57,10 +59,13 @@ async def ring_plans(context: Context) -> int:
 async def plan(context: Context, job_id: int) -> str:
     """Plans the job's next wave; one line on what was done. Harmless at any other time."""
     try:
-        async with context.pool.connection() as conn, conn.transaction():
-            if not await due_jobs(conn, [job_id]):
-                return f"{job_name(job_id)} needs no wave now"
-            step, told = await _plan(context, conn, job_id)
+        async with context.pool.connection() as conn:
+            # Not in the transaction: ending a cooling would keep others waiting for all of it.
+            standing = await conditions(conn)
+            async with conn.transaction():
+                if not await due_jobs(conn, [job_id]):
+                    return f"{job_name(job_id)} needs no wave now"
+                step, told = await _plan(context, conn, job_id, standing)
     except LockNotAvailable:
         return f"somebody else is at work on {job_name(job_id)}"
     if step == "finish":
@@ -70,7 +75,9 @@ async def plan(context: Context, job_id: int) -> str:
     return told
 
 
-async def _plan(context: Context, conn: Connection, job_id: int) -> tuple[str, str]:
+async def _plan(
+    context: Context, conn: Connection, job_id: int, standing: Mapping[str, Condition]
+) -> tuple[str, str]:
     """The step to ring for, and what was done."""
     waiting = await lock_waiting(conn, job_id)
     part = await plan_job(conn, job_id)
@@ -90,7 +97,7 @@ async def _plan(context: Context, conn: Connection, job_id: int) -> tuple[str, s
         foreseen=await read_foreseen(conn, job_id, job.part),
         answered=await read_answered(conn, job_id, job.part, job.total // SAMPLE + 1),
         deployments=context.deployments,
-        standing=await conditions(conn),
+        standing=standing,
         vitals=await read_vitals(conn),
         router=router,
         price=price,

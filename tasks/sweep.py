@@ -1,5 +1,6 @@
 """Sweep: finds what was lost. Runs on any worker, several at once do no harm.
 
+Silent processes: what one froze in the middle of is ended, so that its locks hold nobody up.
 Dead processes: what they may have sent is written down as `unknown` at its bound and called
 again in a chunk of one (a prompt that kills workers thus stands alone); the rest goes back
 untouched. Lost bells: unrouted and unfinished jobs are rung again. Deadlines are kept. What
@@ -15,7 +16,7 @@ from core.status import AttemptStatus
 from core.work import Entry, Kept, LeasedChunk, Move, Result, Settled
 from db.finish import drop_unsent, unfinished_jobs
 from db.planning import unrouted_jobs
-from db.processes import forget_dead, lock_orphans, put_back
+from db.processes import cut_off_silent, forget_dead, lock_orphans, put_back
 from db.replies import Replies, read_replies
 from db.takeover import write_off
 from providers.errors import ErrorClass, ProviderError
@@ -32,6 +33,8 @@ async def sweep(yard: Yard) -> str:
     """One round; returns one line on what was found."""
     context = yard.context
     doubtful = 0
+    if _steady(yard):
+        await _cut_off(yard)
     while (found := await _take_over(yard)) is not None:
         doubtful += found
     await gather_strays(yard)
@@ -46,6 +49,12 @@ async def sweep(yard: Yard) -> str:
     for job_id in unfinished:
         await context.publisher.publish("finish", job_id)
     return f"{doubtful} calls in doubt, {len(unrouted)} jobs to route, {len(unfinished)} to finish"
+
+
+async def _cut_off(yard: Yard) -> None:
+    async with yard.context.pool.connection() as conn:
+        if cut := await cut_off_silent(conn):
+            log.warning("ended what silent processes had begun", transactions=cut)
 
 
 def _steady(yard: Yard) -> bool:

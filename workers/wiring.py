@@ -25,7 +25,7 @@ from structlog.contextvars import bound_contextvars
 from core.errors import BatchyardError, ServiceError
 from core.ports import Publisher
 from db.connect import open_pool
-from db.processes import end, register, renew
+from db.processes import end, register, renew, session_name
 from db.projects import put_weights
 from db.record import Report
 from providers.catalog import project_buckets
@@ -66,7 +66,9 @@ async def open_yard(
     settings = environment.settings()
     deployments = environment.deployments()
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(environment.database_url(), POOL_SIZE))
+        name = session_name(socket.gethostname(), os.getpid())
+        opening = open_pool(environment.database_url(), POOL_SIZE, name=name)
+        pool = await stack.enter_async_context(opening)
         context = Context(settings, deployments, pool, publisher, router=meters.router)
         process_id = await _register(context, kind, controls=controls)
         transport = make_transport("direct", max_connections=MAX_CONNECTIONS)

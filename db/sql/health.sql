@@ -6,13 +6,18 @@ from deployment_state where status <> 'open' or drained;
 
 -- name: turn
 -- Cooling that is over. What was closed for its limits is simply open again; what failed is
--- tried with a few calls first, and goes on saying why.
-update deployment_state set
+-- tried with a few calls first, and goes on saying why. A step that does so in a long transaction
+-- keeps nobody waiting.
+with over as (
+  select deployment from deployment_state where status = 'cooling' and until <= now()
+  order by deployment for no key update skip locked
+)
+update deployment_state s set
   status = case when cause = 'limits' then 'open' else 'probing' end,
   reason = case when cause = 'limits' then '' else reason end,
   cause = case when cause = 'limits' then null else cause end,
   until = null, updated_at = now()
-where status = 'cooling' and until <= now();
+from over where s.deployment = over.deployment;
 
 -- name: trip
 -- Twice as long each time, until it has been open for a while. Of several processes that find

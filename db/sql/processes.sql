@@ -56,6 +56,17 @@ update chunks c set fence = fence + 1, owner = null, size = size - sent, seqs = 
   reason = %(reason)s
 from jobs j where c.id = %(id)s and j.id = c.job_id;
 
+-- name: cut_off
+-- By the name of their connections (`session_name`), of which Postgres keeps 63 bytes.
+with silent as (
+  select left('batchyard ' || pid || '@' || host, 63) as name
+  from processes group by host, pid having max(lease_until) <= now()
+)
+select count(*) filter (where pg_terminate_backend(a.pid))
+from pg_stat_activity a join silent on a.application_name = silent.name
+where a.datname = current_database() and a.usename = current_user and a.xact_start is not null
+  and a.pid <> pg_backend_pid();
+
 -- name: forget
 delete from processes p
 where p.lease_until < case when %(unheard)s then now() - interval '1 minute' else 'epoch' end

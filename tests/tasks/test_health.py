@@ -25,6 +25,7 @@ from db.health import (
 )
 from providers.errors import ErrorClass, ProviderError
 from tasks.breaker import LEAST_CALLS, REFUSED_KEYS
+from tasks.context import Context
 from tasks.health import OPEN, PROBES, Health
 from tests.conftest import DEPLOYMENTS, Inn
 
@@ -313,6 +314,19 @@ def test_a_longer_pause_is_not_cut_short(inn: Inn) -> None:
     assert until(inn, "mini#1") > 590
     ((cause,),) = inn.rows("select cause from deployment_state")
     assert cause == Cause.THROTTLED
+
+
+def test_a_look_waits_for_nobody_who_has_just_ended_a_cooling(inn: Inn) -> None:
+    async def both(ctx: Context) -> None:
+        async with ctx.pool.connection() as slow, ctx.pool.connection() as quick:
+            await park(slow, ["mini#1"], cause=Cause.LIMITS, reason="slow", seconds=0.0)
+            async with slow.transaction():
+                assert "mini#1" not in await conditions(slow)
+                async with asyncio.timeout(5):
+                    assert not (await conditions(quick))["mini#1"].sends
+            assert "mini#1" not in await conditions(quick)
+
+    inn.run(both)
 
 
 def test_what_was_not_written_is_said_again(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from psycopg import OperationalError
 
 from core.deployment import Deployment
 from core.money import Price
@@ -17,6 +18,7 @@ from core.work import GiveBack
 from db.connect import open_pool
 from db.finish import end_job
 from db.lifecycle import stop_job
+from db.processes import register, session_name
 from db.record import Report
 from tasks.calls.attempt import Caller
 from tasks.context import Context
@@ -108,6 +110,12 @@ async def die(kit: Kit) -> None:
     await kit.conn.execute(b"update processes set lease_until = now() where id = %s", (kit.owner,))
 
 
+async def yard_rows(yard: Yard, query: bytes, *params: object) -> None:
+    """On a connection of the yard's: the kit's own may be waiting."""
+    async with yard.context.pool.connection() as conn:
+        await conn.execute(query, params)
+
+
 async def restarted(kit: Kit, yard: Yard) -> None:
     """The yard's process reads its configuration again: it is younger than the job."""
     await kit.conn.execute(
@@ -118,6 +126,48 @@ async def restarted(kit: Kit, yard: Yard) -> None:
 @pytest.fixture
 def inn(database_url: str, broker_url: str) -> Inn:
     return Inn(database_url, broker_url)
+
+
+def test_a_process_that_froze_in_mid_transaction_holds_nobody_up_beyond_its_lease(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        await kit.job(20, limit=100 * BOUND)
+        [chunk] = await kit.claim()
+        sent = await kit.intend(chunk, 5)
+        async with (
+            open_pool(inn.database_url, name=session_name("far", 7)) as frozen,
+            frozen.connection() as conn,
+        ):
+            row = await register(conn, kind="worker", host="far", pid=7, lease=60.0)
+            await conn.execute("begin")
+            await conn.execute("select 1 from accounts for update")
+            waiting = asyncio.create_task(kit.commit([answered(sent[0])]))
+            await sweep(yard)
+            await asyncio.sleep(0.2)
+            assert not waiting.done()
+            ends = b"update processes set lease_until = now() where id = %s"
+            await yard_rows(yard, ends, row)
+            await sweep(yard)
+            await waiting
+            with pytest.raises(OperationalError):
+                await conn.execute("commit")
+        await kit.clean()
+
+    inn.run(story)
+
+
+def test_another_process_of_the_same_number_goes_on(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        async with (
+            open_pool(inn.database_url, name=session_name("far", 7)) as living,
+            living.connection() as conn,
+        ):
+            await register(conn, kind="worker", host="far", pid=7, lease=0.0)
+            await register(conn, kind="worker", host="far", pid=7, lease=60.0)
+            async with conn.transaction():
+                await conn.execute("select 1 from accounts for update")
+                await sweep(yard)
+
+    inn.run(story)
 
 
 def test_calls_in_doubt_are_written_off_and_the_rest_goes_back_untouched(inn: Inn) -> None:
