@@ -158,7 +158,8 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 class Move:
     """The entry goes on in another chunk: a retry, a fallback or an escalation.
 
-    A retry is due on the same candidate after `delay` seconds from the commit. The others are
+    A retry is due on the same candidate after `delay` seconds from the commit, before what has
+    not been called yet, or `behind` all that is bound there. The others are
     planned: `candidate` is only the first of those that dispatch may choose from, and the one
     that `bound` holds for.
     """
@@ -171,6 +172,7 @@ class Move:
     reason: str
     excluded: int = 0
     among: str = USUAL
+    behind: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -200,7 +200,8 @@ routes = Table(
 # `excluded` are the candidates (bits) that have given up on the requests, `among` the list of
 # the plan that the others are chosen from, `came_from` the candidate of their last calls, null
 # before the first, `choice` why dispatch chose the present one (JSON).
-# Bound chunks are claimed in the order of their `turn`; those that were claimed before (0) first.
+# Bound chunks are claimed in the order of their `turn`; retries (0) first, but for those of a
+# deployment that is known to be down, which go last.
 chunks = Table(
     "chunks",
     metadata,

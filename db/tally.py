@@ -81,8 +81,9 @@ def move_rows(live: list[Settled], stopped: set[int]) -> list[dict[str, Any]]:
             # Half-second steps keep together what is due at about the same time.
             due = -(-move.delay // 0.5) * 0.5
             answered = bool(settled.kept or settled.entry.replies)
-            way = (move.candidate, move.excluded, move.among, move.reason, due, answered)
-            groups[chunk.job_id, chunk.plan_id, chunk.candidate, *way].append((settled, move))
+            how = (move.reason, due, move.behind, answered)
+            way = (chunk.candidate, move.candidate, move.excluded, move.among, *how)
+            groups[chunk.job_id, chunk.plan_id, *way].append((settled, move))
     return [_move_row(group) for group in groups.values()]
 
 
@@ -112,6 +113,7 @@ def _move_row(group: list[tuple[Settled, Move]]) -> dict[str, Any]:
         "bounds": [to.bound for _, to in group],
         "status": _status(chunk.candidate, move, due),
         "delay": due,
+        "turn": max(s.entry.chunk.turn for s, _ in group) if move.behind else None,
         "reason": move.reason,
     }
 

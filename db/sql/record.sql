@@ -62,14 +62,19 @@ on conflict (job_id, deployment, writer) do update set
   updated_at = now();
 
 -- name: move
+-- Given a turn, it goes behind that and behind all that is bound to its deployment.
 insert into chunks (job_id, part, round, plan_id, candidate, came_from, excluded, among,
   deployment, size, seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds, status,
-  not_before, reason)
+  not_before, turn, reason)
 values (%(job_id)s, %(part)s, %(round)s, %(plan_id)s, %(candidate)s, %(came_from)s, %(excluded)s,
   %(among)s, %(deployment)s, %(size)s, %(seqs)s, %(tries)s, %(calls)s, %(tokens)s, %(text_bytes)s,
   %(overheads)s, %(outputs)s, %(bounds)s,
   case when (select paused from jobs where id = %(job_id)s) then 'planned' else %(status)s end,
-  now() + %(delay)s * interval '1 second', %(reason)s);
+  now() + %(delay)s * interval '1 second',
+  case when %(turn)s::float8 is null then 0 else 1 + greatest(%(turn)s::float8,
+    (select max(turn) from chunks where deployment = %(deployment)s
+      and status in ('ready', 'waiting') and kind = 'call')) end,
+  %(reason)s);
 
 -- name: lock_accounts
 -- A submit that has just referred to the account does not have to end first.

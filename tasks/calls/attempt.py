@@ -243,13 +243,12 @@ def _with_answer(settled: Settled, reply: Reply) -> Settled:
 def _failed(
     caller: Caller, entry: Entry, deployment: Deployment, error: ProviderError, latency_ms: int
 ) -> Settled:
-    down = caller.health.condition(deployment.name).down
     onward = go_on(
         caller.deployments,
         entry,
         error,
         jitter=random.random(),
-        spared=down and not error.billed,
+        down=caller.health.condition(deployment.name).down,
     )
     return Settled(
         entry=entry,
@@ -275,11 +274,11 @@ def go_on(
     error: ProviderError,
     *,
     jitter: float,
-    spared: bool = False,
+    down: bool = False,
 ) -> Move | Result:
     """What becomes of an entry whose call failed: its next chunk, at the bound of the
     deployment it stands at, or its failed result, in place of which stands the best answer that
-    a cascade has of it already. `jitter` is a random number in [0, 1), `spared`
+    a cascade has of it already. `jitter` is a random number in [0, 1), `down`
     as in `decide`.
 
     Under a budget it goes only where its cost has a known bound, and nowhere where it does not
@@ -290,7 +289,7 @@ def go_on(
     tried = Tried(chunk.candidate, tries, calls, chunk.excluded, chunk.among)
     bounds = _open_to(entry, deployments, wider=error.error_class is ErrorClass.TOO_LONG)
     may = sum(1 << candidate for candidate in bounds)
-    decision = decide(error, tried, chunk.plan, jitter=jitter, may=may, spared=spared)
+    decision = decide(error, tried, chunk.plan, jitter=jitter, may=may, down=down)
     if isinstance(decision, Result):
         return instead(entry, decision)
     if isinstance(decision, Again):
@@ -303,6 +302,7 @@ def go_on(
             decision.reason,
             chunk.excluded,
             chunk.among,
+            decision.behind,
         )
     first = next(indexes(chunk.plan.mask(decision.among) & may & ~decision.excluded))
     return Move(

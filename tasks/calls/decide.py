@@ -13,6 +13,10 @@
                  stays where it is, with all its attempts, until dispatch finds it another
                  candidate or its own is back
 
+What failed at a deployment that is known to be down was its probe: the request goes behind
+all others that are bound there, so that a long outage takes an attempt of each in turn, and
+not all of one.
+
 Elsewhere means that this candidate is excluded: dispatch chooses among the others, by the
 route's policy and on what it sees then. A request that was too long or refused goes to the
 route's list for that where it has one. One budget of attempts (`Plan.max_attempts`) covers
@@ -54,11 +58,13 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Call the same candidate again: attempts spent by now, seconds to wait, and why."""
+    """Call the same candidate again: attempts spent by now, seconds to wait, and why; `behind`
+    all that is bound there."""
 
     tries: int
     delay: float
     reason: str
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +85,11 @@ def decide(
     *,
     jitter: float,
     may: int = ANY,
-    spared: bool = False,
+    down: bool = False,
 ) -> Again | Elsewhere | Result:
     """`jitter` is a random number in [0, 1). `may` are the candidates (bits) that may be called:
     the configuration may have lost some since the plan was made, a budget may forbid them, or
-    the request does not fit them. `spared` says that the deployment is known to be down and
-    nothing was billed."""
+    the request does not fit them. `down` says that the deployment is known not to work."""
     leaf = error.error_class
     own = _list_for(leaf, plan)
     if error.final or (leaf.final and not own):
@@ -92,8 +97,8 @@ def decide(
     if tried.calls + 1 >= MOST_CALLS:
         return failure(_weary(error))
     gone = not may >> tried.candidate & 1
-    if spared and not gone:
-        return Again(tried.tries, _pause(error, tried, jitter), leaf)
+    if down and not error.billed and not gone:
+        return Again(tried.tries, _pause(error, tried, jitter), leaf, behind=True)
     tries = tried.tries + int(leaf.spends_attempt)
     if tries >= _budget(plan, leaf):
         return failure(error)
@@ -106,7 +111,7 @@ def decide(
     moves = leave or error.elsewhere or _slow(error) or _worn_out(leaf, tried, tries)
     if others and moves:
         return Elsewhere(excluded, among, tries, leaf)
-    return Again(tries, _pause(error, tried, jitter), leaf)
+    return Again(tries, _pause(error, tried, jitter), leaf, behind=down)
 
 
 def _list_for(leaf: ErrorClass, plan: Plan) -> str:

@@ -2,14 +2,19 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
+from core.ports import Ask, Buckets, Grant, Return
 from core.status import Cause, DeploymentStatus
 from db.health import conditions, drain, pause, trip
+from providers.errors import TransportError
 from tasks.dispatch import dispatch
 from tests.faults.lanes import BOUND, HttpReply, Lanes, Permits, Provider, completion, open_lanes
 
 REQUESTS = 120
 CHUNK = 20
+AT_ONCE = 16
+MOST_ATTEMPTS = 6
 BUSY = HttpReply(503, {}, b'{"error": {"message": "busy"}}')
 
 
@@ -131,6 +136,84 @@ def test_a_drained_deployment_that_dies_fails_nobody_and_others_take_its_work(
                     " group by 1 order by 1"
                 )
                 assert await cursor.fetchall() == [("large", 0, 0), ("small", 0, calls)]
+            assert (await lanes.audit(job)).violations == ()
+
+    asyncio.run(story())
+
+
+class Few(Permits):
+    """No more calls at once than the line's own buckets say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flying = 0
+
+    async def acquire(
+        self, scopes: Sequence[Buckets], asks: Sequence[Ask], *, express: bool = False
+    ) -> Grant:
+        free = (scopes[0].in_flight or AT_ONCE) - self.flying
+        granted = max(0, min(len(asks), free))
+        self.flying += granted
+        return Grant(granted, wait=0.05, full=True)
+
+    def give_back(self, scopes: Sequence[Buckets], back: Return) -> None:
+        self.flying -= back.calls
+
+
+async def probe(lanes: Lanes) -> None:
+    """Cooling is over and what waits is due: lanes try a few calls."""
+    async with lanes.pool.connection() as conn:
+        await conn.execute("update deployment_state set until = now() where status = 'cooling'")
+        await conn.execute("update chunks set not_before = now() where status = 'waiting'")
+    await learn(lanes)
+    await lanes.run(2)
+    await learn(lanes)
+
+
+def lost(_: int) -> HttpReply:
+    raise TransportError("no answer in time", may_have_arrived=True)
+
+
+def test_probes_of_one_that_hangs_go_round_the_requests(database_url: str) -> None:
+    """Each probe may have been paid and costs an attempt; as long as there are others, never
+    the same one's."""
+
+    async def story() -> None:
+        provider = Provider(lost)
+        async with open_lanes(database_url, provider, Few(), workers=2, claim=CHUNK) as lanes:
+            job = await lanes.kit.job(REQUESTS, size=CHUNK, bound=BOUND)
+            await lanes.run(2)
+            await learn(lanes)
+            while provider.calls < 2 * REQUESTS:
+                await probe(lanes)
+            async with lanes.pool.connection() as conn:
+                cursor = await conn.execute(
+                    "select min(t), max(t) from chunks, unnest(tries) as t"
+                    " where status <> 'done' and kind = 'call'"
+                )
+                ((fewest, most),) = await cursor.fetchall()
+            assert most - fewest <= 2
+            provider.answer = lambda _: completion(10)
+            await probe(lanes)
+            assert await lanes.finish(job, lanes=2) == "completed"
+            assert await lanes.results(job) == {"completed": list(range(REQUESTS))}
+            assert (await lanes.audit(job)).violations == ()
+
+    asyncio.run(story())
+
+
+def test_requests_that_hang_wherever_they_go_come_to_an_end(database_url: str) -> None:
+    async def story() -> None:
+        provider = Provider(lost)
+        async with open_lanes(database_url, provider, Few(), workers=1, claim=CHUNK) as lanes:
+            job = await lanes.kit.job(CHUNK, size=CHUNK, bound=BOUND)
+            while await unsent(lanes, job):
+                await lanes.kit.bind()
+                await probe(lanes)
+            assert await lanes.finish(job, lanes=1) == "completed"
+            assert await lanes.results(job) == {"failed": list(range(CHUNK))}
+            assert provider.calls == CHUNK * MOST_ATTEMPTS
+            assert (await lanes.account(job))[:2] == (provider.calls * BOUND, 0)
             assert (await lanes.audit(job)).violations == ()
 
     asyncio.run(story())

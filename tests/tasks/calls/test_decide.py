@@ -89,8 +89,16 @@ def test_a_few_refusals_end_nobodys_request_however_short_its_patience(leaf: Err
 @pytest.mark.parametrize("leaf", [leaf for leaf, what, _ in TABLE if what != FINAL])
 def test_a_deployment_that_is_down_costs_no_attempts(leaf: ErrorClass) -> None:
     weary = Tried(0, 5, 40)
-    decision = decide(error(leaf), weary, plan(), jitter=0, spared=True)
-    assert decision == Again(5, 0.0, leaf)
+    decision = decide(error(leaf), weary, plan(), jitter=0, down=True)
+    assert decision == Again(5, 0.0, leaf, behind=True)
+
+
+def test_a_probe_that_may_be_billed_spends_an_attempt_and_goes_behind_the_others() -> None:
+    lost = replace(error(ErrorClass.UNKNOWN), billed=True)
+    decision = decide(lost, FRESH, plan(1), jitter=0, down=True)
+    assert decision == Again(1, 0.0, ErrorClass.UNKNOWN, behind=True)
+    weary = Tried(0, 5, 5)
+    assert isinstance(decide(lost, weary, plan(1), jitter=0, down=True), Result)
 
 
 def test_a_provider_that_rules_another_try_out_is_left() -> None:
