@@ -205,8 +205,9 @@ def _again(facts: Waiting) -> list[str]:
     """Beside others at work, the odd request that backs off for a moment says nothing."""
     busy = any(group.status in ("ready", "leased") for group in facts.standing)
     return [
-        f"{_requests(group.unsent)} for another try at {group.deployment}, the first in "
-        f"{_seconds(group.due)} ({REASONS.get(group.reason, group.reason) or 'given back'})"
+        f"{_requests(group.unsent)} for another try at {group.deployment}"
+        + ("" if group.deployment in facts.shut else f", the first in {_seconds(group.due)}")
+        + f" ({REASONS.get(group.reason, group.reason) or 'given back'})"
         for group in facts.standing
         if group.status == "waiting"
         and group.kind == "call"

@@ -167,5 +167,6 @@ def key_verdict(error: ProviderError) -> Verdict:
 def told(error: ProviderError) -> str:
     """An error in a few words; its message is redacted already."""
     status = "" if error.status is None else f"HTTP {error.status}, "
-    text = f"{status}{error.message}"
+    # A part of a sentence: what ends it comes later.
+    text = f"{status}{error.message}".rstrip(".")
     return text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 1] + "…"

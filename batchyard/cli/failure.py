@@ -1,13 +1,21 @@
 """From an error to one line that names the remedy, and an exit code."""
 
 import sys
+from dataclasses import replace
 
 import msgspec
 import typer
 
 from batchyard.cli.output import put_error
 from batchyard.embedded.errors import EmbeddedError
-from core.errors import BatchyardError, ConfigError, InputError, NotFoundError, ServiceError
+from core.errors import (
+    BatchyardError,
+    ConfigError,
+    InputError,
+    LineProblem,
+    NotFoundError,
+    ServiceError,
+)
 
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
 MOST_PROBLEMS = 100
@@ -61,7 +69,20 @@ def _path(error: typer.TyperException) -> str:
 def _problems(error: BaseException) -> tuple[str, ...]:
     if not isinstance(error, InputError):
         return ()
-    return tuple(str(problem) for problem in error.problems[:MOST_PROBLEMS])
+    runs: list[list[LineProblem]] = []
+    for problem in error.problems[:MOST_PROBLEMS]:
+        if runs and replace(runs[-1][-1], line=runs[-1][-1].line + 1) == problem:
+            runs[-1].append(problem)
+        else:
+            runs.append([problem])
+    return tuple(_told(run) for run in runs)
+
+
+def _told(run: list[LineProblem]) -> str:
+    """One problem of one line, or of several in a row."""
+    if len(run) == 1:
+        return str(run[0])
+    return str(run[0]).replace(f"line {run[0].line}", f"lines {run[0].line} to {run[-1].line}", 1)
 
 
 def _put_json(error: BaseException, message: str) -> None:

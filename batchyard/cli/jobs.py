@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from batchyard.cli.complete import JobId, ProjectOption
 from batchyard.cli.database import ask_project
@@ -59,10 +60,10 @@ def jobs(
 JOBS = ("JOB", "STATUS", ">DONE", ">FAILED", ">TOTAL", ">COST", "ROUTE", "NAME", "CREATED")
 
 
-def _row(line: JobLine) -> list[str]:
+def _row(line: JobLine) -> list[str | Text]:
     return [
         job_name(line.id) if line.parent_id is None else f"└ {job_name(line.id)}",
-        status_text(line).markup,
+        status_text(line),
         plain(line.completed),
         plain(line.failed),
         plain(line.total),

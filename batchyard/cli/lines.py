@@ -80,4 +80,5 @@ def why(line: dict[str, Any]) -> str:
     """Why it is not open, and until when, for a cell of a table."""
     beside = "drained" if line["drained"] and line["state"] != DeploymentStatus.DRAINED else ""
     left = "" if line["left_s"] is None else f"for {ago(line['left_s'])} more"
-    return "; ".join(filter(None, (line["reason"], left, beside, line["brake"], line["fix"])))
+    standing = "; ".join(filter(None, (line["reason"], left, beside, line["brake"])))
+    return ". ".join(filter(None, (standing, line["fix"])))

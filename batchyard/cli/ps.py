@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from batchyard.cli.database import ask
 from batchyard.cli.limits import COLUMNS, as_row, limits_in_use
@@ -164,11 +165,13 @@ def _list(console: Console, columns: dict[str, str], items: list[dict[str, Any]]
     console.print(table(columns, rows), "")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> str | Text:
+    if isinstance(value, Text):
+        return value
     if value is None:
         return "-"
     return plain(value) if isinstance(value, int) and value > 99_999 else str(value)
 
 
-def _lease(left: float) -> str:
-    return f"{left:.0f} s" if left > 0 else "[red]ran out[/]"
+def _lease(left: float) -> Text:
+    return Text(f"{left:.0f} s") if left > 0 else Text("ran out", "red")

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 # Where there is no terminal to fit into, nothing should be cut.
 WIDE = 200
@@ -52,12 +53,13 @@ def ago(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    """A quiet table; a heading that starts with ">" is of a column of numbers."""
+def table(headings: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:
+    """A quiet table; a heading that starts with ">" is of a column of numbers. Cells are shown
+    as they are: names and what providers say may hold brackets."""
     made = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
     for heading in headings:
         number = heading.startswith(">")
         made.add_column(heading.removeprefix(">"), justify="right" if number else "left")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return made

@@ -152,3 +152,12 @@ def test_a_request_tells_of_its_jobs_pause_and_of_no_reason_that_is_over(inn: In
     halted, bound, reason = inn.run(story)
     assert halted.startswith("it is paused")
     assert (bound, reason) == ("", "")
+
+
+def test_when_the_next_try_is_due_is_not_told_of_a_deployment_that_is_closed() -> None:
+    waiting = (group("waiting", "throttled", due=38),)
+    assert "small, the first in 38 s (" in why(replace(FACTS, standing=waiting))
+    cooling = Closed(deployment="small", status="cooling", reason="a 429", reopens=68.0)
+    told = why(replace(FACTS, standing=waiting, closed=(cooling,)))
+    assert "back in 68 s" in told
+    assert "another try at small (its provider said to slow down)" in told
