@@ -71,10 +71,14 @@ def _lay(texts: Sequence[str]) -> _Laid:
 
 
 def _looked_at(text: str) -> str:
-    if len(text) > MOST_CHARACTERS:
-        half = MOST_CHARACTERS // 2
-        text = text[:half] + " " + text[-half:]
-    return text.lower().replace("\0", " ")
+    return ends(text, MOST_CHARACTERS).lower().replace("\0", " ")
+
+
+def ends(text: str, most: int) -> str:
+    """The text; of one that is longer than `most` characters its first and its last half of them."""
+    if len(text) <= most:
+        return text
+    return text[: most // 2] + " " + text[-(most // 2) :]
 
 
 def _words(laid: _Laid) -> Grams:

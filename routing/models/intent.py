@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from core.errors import InputError
 from core.intents import IntentFile
 from routing.models.features import Featurizer
+from routing.models.hashing import ends
 from routing.models.state import Floats, State
 
 Flags = NDArray[np.bool_]
 
 WORDS: Final = "words"
 """The encoder that comes along."""
+MOST_CHARACTERS: Final = 2_000
+"""Of a prompt: what a longer one is about stands at its beginning or at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class IntentModel:
         """float32[n, m]."""
         if self.spec is not None and self.encoder is None:
             raise InputError(f"The model needs its encoder {self.spec.name}, which is not loaded")
+        texts = looked_at(texts)
         width = self.featurizer.width
         words = self.slopes[:width]
         margins = np.tile(self.level, (len(texts), 1))
@@ -179,6 +183,11 @@ class IntentModel:
             spec=EncoderSpec(*fields["encoder"]) if "encoder" in fields else None,
             pull=fields["pull"],
         )
+
+
+def looked_at(texts: Sequence[str]) -> list[str]:
+    """What a model of intents reads of the texts."""
+    return [ends(text, MOST_CHARACTERS) for text in texts]
 
 
 def softmax(margins: Floats) -> Floats:

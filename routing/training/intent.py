@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC
 
 from core.intents import IntentFile
 from routing.models.features import Featurizer
-from routing.models.intent import Encoder, IntentModel, softmax
+from routing.models.intent import Encoder, IntentModel, looked_at, softmax
 from routing.models.state import Array, Floats
 
 WEIGHTS: Final = {"words": 1.0, "runs": 1.5, "shape": 0.0}
@@ -59,6 +59,7 @@ class _Reader:
 
     def rows(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """float32[n, width]: words and runs, then what the encoder says."""
+        texts = looked_at(texts)
         rows = self.featurizer.matrix(texts, [{}] * len(texts))
         if self.encoder is None:
             return rows
@@ -92,7 +93,7 @@ def train_intents(data: IntentData, encoder: Encoder | None = None, seed: int = 
     names = tuple(sorted(set(data.train.labels)))
     _check(names, data)
     texts, labels = _with_names(data, names)
-    featurizer = Featurizer.fit(texts, [{}] * len(texts), (), WEIGHTS, most=1 << 16)
+    featurizer = Featurizer.fit(looked_at(texts), [{}] * len(texts), (), WEIGHTS, most=1 << 16)
     reader = _Reader(featurizer, encoder)
     rows = reader.rows(texts)
     places = np.array([names.index(label) for label in labels])

@@ -7,15 +7,16 @@ the network.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from safetensors.numpy import load
 from scipy import sparse
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer
 
 from core.errors import InputError
 from routing.models.intent import WORDS, EncoderSpec
@@ -23,22 +24,24 @@ from routing.models.state import Floats
 
 WEIGHTS: Final = "wordllama/weights/l2_supercat_256.safetensors"
 TOKENS: Final = "wordllama/tokenizers/l2_supercat_tokenizer_config.json"
-BLANK: Final = "▁"  # how the tokenizer writes the space before a word
 AT_ONCE: Final = 512
+MOST_WORDS: Final = 1 << 15  # whose parts are remembered
+LONGEST_WORD: Final = 256  # characters that are looked at
 
 
 class WordVectors:
-    """About 20 µs for a short prompt; 45 MB of memory, 0.1 s to load."""
+    """About 5 µs for a short prompt and 50 µs for one of 1,000 characters, where its words have
+    been met before; 45 MB of memory, 0.1 s to load."""
 
     pull = 1.5
 
     def __init__(self) -> None:
         """Raises InputError where the files are missing."""
         body = _file(WEIGHTS).read_bytes()
-        (self._vectors,) = load(body).values()  # float16[words, width]
+        (vectors,) = load(body).values()
+        self._vectors = vectors.astype(np.float32)  # [parts of words, width]
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(_file(TOKENS)))
-        # Word by word: what came before is known by heart.
-        self._tokenizer.pre_tokenizer = pre_tokenizers.Split(BLANK, "merged_with_next")
+        self._known: dict[str, list[int]] = {}
         digest = hashlib.sha256(body).hexdigest()
         self.spec = EncoderSpec(WORDS, digest, self._vectors.shape[1])
 
@@ -48,17 +51,31 @@ class WordVectors:
         return np.concatenate([np.zeros((0, self.spec.width), np.float32), *parts])
 
     def _encode(self, texts: Sequence[str]) -> Floats:
-        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        lengths = [len(one) for one in found]
-        known, place = np.unique(
-            np.array([token for one in found for token in one.ids], np.int64), return_inverse=True
-        )
-        ends = np.concatenate(([0], np.cumsum(lengths)))
-        ones = np.ones(place.size, np.float32)
-        counted = sparse.csr_matrix((ones, place, ends), shape=(len(texts), known.size))
-        summed = counted @ self._vectors[known].astype(np.float32)
+        said = [text.split() for text in texts]
+        parts_of = self._parts_of(set(chain.from_iterable(said))).__getitem__
+        found = [list(chain.from_iterable(map(parts_of, words))) for words in said]
+        ends = np.cumsum([0, *map(len, found)])
+        parts = np.fromiter(chain.from_iterable(found), np.int32, ends[-1])
+        ones = np.ones(parts.size, np.float32)
+        counted = sparse.csr_matrix((ones, parts, ends), (len(texts), len(self._vectors)))
+        summed = counted @ self._vectors
         length = np.linalg.norm(summed, axis=1, keepdims=True)
         return np.asarray(summed / np.maximum(length, 1e-9), np.float32)
+
+    def _parts_of(self, words: set[str]) -> Mapping[str, list[int]]:
+        """The parts of these words, and of any others.
+
+        What is full is left to threads that still read it, and another one begun.
+        """
+        known = self._known
+        if len(known) > MOST_WORDS:
+            known = self._known = {}
+        new = [word for word in words if word not in known]
+        told = self._tokenizer.encode_batch_fast(
+            [word[:LONGEST_WORD] for word in new], add_special_tokens=False
+        )
+        known.update((word, one.ids) for word, one in zip(new, told, strict=True))
+        return known
 
 
 def _file(name: str) -> Path:

@@ -109,6 +109,15 @@ def test_a_model_with_an_encoder_says_so_where_that_is_missing() -> None:
     assert (again.probability == model.predict(texts).probability).all()
 
 
+def test_a_long_prompt_is_read_at_both_ends(model: IntentModel) -> None:
+    padding = " and so on" * 400
+    told = model.predict([f"{padding} lost my card", f"lost my card {padding}", padding])
+    card = told.names.index("lost_card")
+    assert (told.probability[:2, card] > told.probability[2, card] + 0.02).all()
+    middle = model.predict([f"{padding} lost my card {padding}"])
+    assert middle.probability[0, card] == pytest.approx(told.probability[2, card], abs=0.01)
+
+
 def test_figures_count_what_they_say(model: IntentModel) -> None:
     texts, labels = spoken(30, seed=6)
     told = model.predict([*texts, *STRANGE, "hm"])
