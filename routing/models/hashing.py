@@ -75,7 +75,7 @@ def _looked_at(text: str) -> str:
 
 
 def ends(text: str, most: int) -> str:
-    """The text; of one that is longer than `most` characters its first and its last half of them."""
+    """The text; of one of more than `most` characters the first and the last half of these."""
     if len(text) <= most:
         return text
     return text[: most // 2] + " " + text[-(most // 2) :]
