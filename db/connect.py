@@ -1,6 +1,7 @@
 """Connections to Postgres: one pool a process, autocommit, named statements."""
 
 import math
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,11 +28,13 @@ NOTICED_GONE: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
+SHARED = re.compile(r"\{(?P<room>\w+)\.(?P<name>\w+)\}")
 REMEDY = "Start the yard with `batchyard up -d`, or check BATCHYARD_DATABASE_URL"
 
 
 def statements(room: str) -> dict[str, bytes]:
-    """The statements of `db/sql/<room>.sql`, by the name in their `-- name:` line."""
+    """The statements of `db/sql/<room>.sql`, by the name in their `-- name:` line. `{room.name}`
+    in one stands for another room's."""
     found: dict[str, list[str]] = {}
     name = ""
     for line in (SQL_FOLDER / f"{room}.sql").read_text(encoding="utf-8").splitlines():
@@ -40,7 +43,14 @@ def statements(room: str) -> dict[str, bytes]:
             found[name] = []
         elif name and not line.startswith("--"):
             found[name].append(line)
-    return {name: "\n".join(lines).strip().rstrip(";").encode() for name, lines in found.items()}
+    return {
+        name: SHARED.sub(_shared, "\n".join(lines)).strip().rstrip(";").encode()
+        for name, lines in found.items()
+    }
+
+
+def _shared(found: re.Match[str]) -> str:
+    return statements(found["room"])[found["name"]].decode()
 
 
 async def only_row(conn: Connection, statement: bytes, params: dict[str, Any]) -> tuple[Any, ...]:

@@ -11,10 +11,7 @@ COLUMNS: Final = 23
 
 
 def leased(row: Sequence[Any]) -> LeasedChunk:
-    """A row that begins with: id, fence, job_id, part, round, plan_id, candidate, deployment,
-    excluded, among, seqs, tries, calls, tokens, text_bytes, overheads, outputs, bounds, the
-    job's and the project's account, whether one of them has a limit, the plan's body, the
-    candidate of the last call."""
+    """A row that begins with the columns of `db/sql/leased.sql`."""
     return LeasedChunk(
         id=row[0],
         fence=row[1],

@@ -18,18 +18,10 @@ with due as (
   from due where c.id = due.id and due.before < %(room)s
   returning c.*
 )
-select t.id, t.fence, t.job_id, t.part, t.round, t.plan_id, t.candidate, t.deployment,
-  t.excluded, t.among, t.seqs, t.tries, t.calls, t.tokens, t.text_bytes, t.overheads, t.outputs,
-  t.bounds, j.account_id, j.project_account_id,
-  (a.limit_nusd is not null or p.limit_nusd is not null), plans.body, t.came_from,
-  projects.name, t.turn, j.kind = 'intent'
-from taken t
-join jobs j on j.id = t.job_id
-join accounts a on a.id = j.account_id
-join accounts p on p.id = j.project_account_id
+select {leased.columns}, projects.name, c.turn, j.kind = 'intent'
+from taken c {leased.joins}
 join projects on projects.id = j.project_id
-join plans on plans.id = t.plan_id
-order by t.turn, t.not_before, t.id;
+order by c.turn, c.not_before, c.id;
 
 -- name: due
 select u.deployment from unnest(%(deployments)s::text[]) as u (deployment)

@@ -28,10 +28,7 @@ order by c.owner, c.id limit 50
 for update of c skip locked;
 
 -- name: left_behind
-select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment,
-  c.excluded, c.among, c.seqs, c.tries, c.calls, c.tokens, c.text_bytes, c.overheads, c.outputs,
-  c.bounds, j.account_id, j.project_account_id, true, plans.body, c.came_from,
-  c.sent, j.stop is not null,
+select {leased.columns}, c.sent, j.stop is not null,
   array(
     select i from generate_series(1, c.sent) as i
     where not exists (
@@ -39,9 +36,7 @@ select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deplo
       where a.part = c.part and a.job_id = c.job_id and a.seq = c.seqs[i]
         and a.n = c.calls[i] + 1)
   )
-from chunks c
-join jobs j on j.id = c.job_id
-join plans on plans.id = c.plan_id
+from chunks c {leased.joins}
 where c.id = any(%(ids)s::bigint[])
 order by c.id;
 

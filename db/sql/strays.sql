@@ -19,15 +19,8 @@ select name from planned where name is not null union select name from bound whe
 
 -- name: lock
 -- A job that is younger than this process may know a configuration that is younger, too.
-select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment,
-  c.excluded, c.among, c.seqs, c.tries, c.calls, c.tokens, c.text_bytes, c.overheads, c.outputs,
-  c.bounds, j.account_id, j.project_account_id,
-  (a.limit_nusd is not null or p.limit_nusd is not null), plans.body, c.came_from
-from chunks c
-join jobs j on j.id = c.job_id
-join accounts a on a.id = j.account_id
-join accounts p on p.id = j.project_account_id
-join plans on plans.id = c.plan_id
+select {leased.columns}
+from chunks c {leased.joins}
 where c.kind = 'call' and c.status in ('planned', 'ready', 'waiting')
   and c.deployment = any(%(gone)s::text[]) and j.stop is null
   and (j.config_digest = %(config)s or j.created_at < (
@@ -37,15 +30,8 @@ for update of c skip locked;
 
 -- name: lock_steps
 -- Requests of cascades that have waited for their next candidate for so many seconds.
-select c.id, c.fence, c.job_id, c.part, c.round, c.plan_id, c.candidate, c.deployment,
-  c.excluded, c.among, c.seqs, c.tries, c.calls, c.tokens, c.text_bytes, c.overheads, c.outputs,
-  c.bounds, j.account_id, j.project_account_id,
-  (a.limit_nusd is not null or p.limit_nusd is not null), plans.body, c.came_from
-from chunks c
-join jobs j on j.id = c.job_id
-join accounts a on a.id = j.account_id
-join accounts p on p.id = j.project_account_id
-join plans on plans.id = c.plan_id
+select {leased.columns}
+from chunks c {leased.joins}
 where c.kind = 'call' and c.status = 'planned' and c.excluded <> 0
   and c.deployment = any(%(away)s::text[]) and plans.body ->> 'cascade' is not null
   and j.stop is null and not j.paused and c.not_before < now() - %(seconds)s * interval '1 second'

@@ -170,6 +170,23 @@ def test_another_process_of_the_same_number_goes_on(inn: Inn) -> None:
     inn.run(story)
 
 
+def test_without_a_budget_a_call_in_doubt_needs_no_price_to_be_made_again(inn: Inn) -> None:
+    async def story(kit: Kit, other: Kit, yard: Yard) -> None:
+        await kit.job(10, bound=0)
+        [chunk] = await kit.claim()
+        await kit.intend(chunk, 3)
+        await die(kit)
+        assert (await sweep(yard)).startswith("3 calls in doubt")
+        assert await kit.rows("select * from results") == []
+        again = await kit.rows(
+            "select seqs, deployment from chunks where kind = 'call' and status = 'ready' order by seqs"
+        )
+        assert again == [([0], "small"), ([1], "small"), ([2], "small"), ([*range(3, 10)], "small")]
+
+    inn.deployments["small"] = replace(SMALL, price=None)
+    inn.run(story)
+
+
 def test_calls_in_doubt_are_written_off_and_the_rest_goes_back_untouched(inn: Inn) -> None:
     async def story(kit: Kit, other: Kit, yard: Yard) -> None:
         await kit.job(20, limit=100 * BOUND)
