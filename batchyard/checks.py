@@ -122,7 +122,8 @@ def check_workers(seen: Overview) -> Check:
 
 
 def check_queues(settings: Settings, seen: Overview) -> list[Check]:
-    """For each provider: work that is due has lanes, or at least tickets for lanes."""
+    """For each provider: work that may be sent has lanes, or at least tickets for lanes."""
+    shut = {one.deployment for one in seen.deployments if not one.condition.sends}
     found = []
     for provider in settings.providers:
         mine = [name for name, one in settings.deployments.items() if one.provider == provider]
@@ -130,7 +131,7 @@ def check_queues(settings: Settings, seen: Overview) -> list[Check]:
         bound = [b for b in seen.backlog if b.deployment in lines and b.status == "ready"]
         tickets = seen.tickets.get((provider, "queued"), 0)
         lanes = seen.tickets.get((provider, "running"), 0)
-        age = max((b.age for b in bound), default=0.0)
+        age = max((b.age for b in bound if b.deployment not in shut), default=0.0)
         detail = f"{sum(b.requests for b in bound)} bound, {tickets} tickets, {lanes} lanes"
         stuck = age > settings.yard.lease * 2 and not lanes
         fix = (
