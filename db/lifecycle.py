@@ -126,9 +126,11 @@ async def unbind_unheld(conn: Connection, job_id: int) -> None:
 async def drop_unheld(conn: Connection, job_id: int) -> bool:
     """Closes a stopped job's chunks that nobody holds; True when that were all of them.
 
-    In autocommit: it waits for the route steps that are at work on the job, and sees what they
-    planned. It waits for nobody else: a chunk that is being bound just now is left to the sweep.
+    In autocommit. First what is bound, which is little and in the way of others; then it waits for
+    the route steps that are at work on the job, and sees what they planned. It waits for nobody
+    else: a chunk that is being bound just now is left to the sweep.
     """
+    await conn.execute(SQL["drop_bound"], {"job_id": job_id})
     await conn.execute(SQL["await_routes"], {"job_id": job_id})
     await conn.execute(SQL["drop_unheld"], {"job_id": job_id})
     return not await _one(conn, "is_open", {"job_id": job_id})

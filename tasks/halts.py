@@ -1,7 +1,7 @@
 """Which jobs were paused or stopped while this process holds chunks of them.
 
 A lane learns of it with its next window; one that waits long for permits has no next window
-soon. So the process looks twice a second, and its lanes give back what they have not sent.
+soon. So the process looks four times a second, and its lanes give back what they have not sent.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from tasks.yard import Yard
 
 log = structlog.get_logger()
 
-LOOK_EVERY = 0.5
+LOOK_EVERY = 0.25
 
 
 async def watch_halts(yard: Yard) -> None:

@@ -52,6 +52,14 @@ with free as (
 )
 update chunks c set status = 'planned', turn = 0, reason = '' from free where c.id = free.id;
 
+-- name: drop_bound
+with free as (
+  select id from chunks
+  where job_id = %(job_id)s and kind = 'call' and status in ('ready', 'waiting')
+  order by id for update skip locked
+)
+update chunks c set status = 'done', owner = null from free where c.id = free.id;
+
 -- name: await_routes
 -- Returns when the route steps that are at work on the job have ended.
 select id from chunks where job_id = %(job_id)s and kind = 'route' and status <> 'done'

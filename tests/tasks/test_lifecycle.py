@@ -50,6 +50,28 @@ def test_chunks_in_flight_are_left_to_their_lane(inn) -> None:
     assert inn.run(lambda ctx: cancel(ctx, 1, job_id)) == JobStatus.CANCELLING
 
 
+def test_a_cancel_frees_what_is_bound_before_it_waits_for_route_steps(inn) -> None:
+    job_id = inn.submit(f"{n}" for n in range(2500))
+    bound = "select count(*) from chunks where status = 'ready' and kind = 'call'"
+    inn.rows(
+        "update chunks set kind = 'call', status = 'ready', deployment = 'small' where size = 500"
+    )
+
+    async def both(ctx: Context) -> None:
+        async with ctx.pool.connection() as conn:
+            async with conn.transaction():
+                await conn.execute("select 1 from chunks where kind = 'route' for update")
+                cancelling = asyncio.create_task(cancel(ctx, 1, job_id))
+                async with asyncio.timeout(20):
+                    while await (await conn.execute(bound.encode())).fetchone() != (0,):
+                        await asyncio.sleep(0.05)
+                assert not cancelling.done()
+            await cancelling
+
+    inn.run(both)
+    assert inn.rows("select distinct status from chunks") == [("done",)]
+
+
 def test_what_a_route_step_plans_meanwhile_is_closed_too(inn) -> None:
     job_id = inn.submit(["a"])
 
