@@ -12,14 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from batchyard.judged.choosing import Sample, train_on
-from batchyard.judged.recognise import Wanted, recognise
-from batchyard.judged.tables import read_table, rows_of, take_rows
 from db.audit import audit
 from db.connect import only_row
 from db.results import stream_results
@@ -27,7 +23,6 @@ from db.router_models import promote, put_model
 from routing.labelled import Labelled
 from routing.models.choice import ChoiceModel
 from routing.models.file import dump
-from routing.training.choice import train_choice
 from tasks.context import Context
 from tasks.submit import SubmitOptions, submit
 
@@ -36,38 +31,6 @@ SHARP = 1000
 RESAMPLES = 1000
 LONGEST = 600.0
 ENDED = b"select ended_at is not null from jobs where id = %(job)s"
-
-
-@dataclass(frozen=True, slots=True)
-class Halves:
-    """A table of judged prompts, cut in two: a `model` that learned of the `trained` half, and the
-    rest, `data`, without rows that lack a score."""
-
-    model: ChoiceModel
-    trained: Labelled
-    data: Labelled
-
-
-def halves(
-    path: Path, wanted: Wanted, seed: int, *, most: int | None = None, answers: bool = False
-) -> Halves:
-    """Cuts the file's rows in two halves by the seed, the second to `most` rows; the model learns
-    to judge `answers`, too, where that is asked for (minutes, for many candidates). Raises
-    InputError."""
-    table = read_table(path)
-    order = np.random.default_rng(seed).permutation(rows_of(table)).tolist()
-    half = len(order) // 2
-    end = len(order) if most is None else half + most
-    learned = take_rows(table, sorted(order[:half]))
-    trained = recognise(learned, wanted).data
-    model = (
-        train_on(learned, wanted, Sample())[0]
-        if answers
-        else train_choice(trained, wanted.metadata)
-    )
-    data = recognise(take_rows(table, sorted(order[half:end])), wanted).data
-    whole = np.flatnonzero(~np.isnan(data.quality).any(axis=1))
-    return Halves(model, trained, data.take(whole))
 
 
 @dataclass(frozen=True, slots=True)

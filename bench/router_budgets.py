@@ -21,19 +21,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchyard.judged.choosing import names
-from batchyard.judged.prices import read_prices
-from batchyard.judged.recognise import Wanted
+from bench.halves import Halves, add_data_arguments, halves
 from bench.recorded import (
-    Halves,
     answer_of,
-    halves,
     interval,
     line_of,
     name_of,
@@ -90,24 +85,15 @@ class Done:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--candidates", default="", help="columns (default: all that are scores)")
-    parser.add_argument("--metadata", default="", help="columns that the router reads")
-    parser.add_argument("--prices", type=Path, help="where the data have no costs")
+    add_data_arguments(parser)
     parser.add_argument("--batches", type=int, default=100)
     parser.add_argument("--requests", type=int, default=200, help="of a batch")
-    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints; 1 where a batch is over its budget or the audit found something."""
-    wanted = Wanted(
-        candidates=names(arguments.candidates),
-        metadata=names(arguments.metadata),
-        prices=None if arguments.prices is None else read_prices(arguments.prices),
-    )
-    cut = halves(arguments.data, wanted, arguments.seed)
+    cut = halves(arguments)
     batches = list(_batches(cut, arguments.batches, arguments.requests, arguments.seed))
     route = {
         "candidates": [name_of(one) for one in cut.data.candidates],

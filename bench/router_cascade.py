@@ -11,11 +11,10 @@ import asyncio
 import json
 import os
 import time
-from pathlib import Path
 from typing import Any
 
-from batchyard.judged.recognise import Wanted
-from bench.recorded import Row, as_table, halves, name_of, play, store, yard_of
+from bench.halves import add_data_arguments, halves
+from bench.recorded import Row, as_table, name_of, play, store, yard_of
 from bench.yards import BenchYard, fresh_yard, open_context
 from routing.labelled import Labelled
 from routing.models.choice import ChoiceModel
@@ -23,24 +22,19 @@ from workers.score_answers import score
 from workers.score_frames import Answers
 
 HELP = "cascades against the strong model alone, on recorded answers"
+CANDIDATES = "mistralai/mixtral-8x7b-chat,zero-one-ai/Yi-34B-Chat,gpt-4-1106-preview"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument(
-        "--candidates",
-        default="mistralai/mixtral-8x7b-chat,zero-one-ai/Yi-34B-Chat,gpt-4-1106-preview",
-        help="columns, the cheap ones first, the strong one last",
-    )
+    # The cheap ones first, the strong one last.
+    add_data_arguments(parser, candidates=CANDIDATES)
     parser.add_argument("--compare", choices=("exact", "choice", "json"), default="exact")
-    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints; 1 where the audit found something."""
-    wanted = Wanted(candidates=tuple(arguments.candidates.split(",")))
-    cut = halves(arguments.data, wanted, arguments.seed, answers=True)
+    cut = halves(arguments, answers=True)
     data, model = cut.data, cut.model
     config = yard_of(data, _routes(data, arguments.compare), {})
     with fresh_yard(config, workers=1, flower=False) as yard:

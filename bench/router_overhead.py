@@ -18,15 +18,12 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from batchyard.embedded.detached import cpu_seconds
-from batchyard.judged.choosing import names
-from batchyard.judged.prices import read_prices
-from batchyard.judged.recognise import Wanted
+from bench.halves import Halves, add_data_arguments, halves
 from bench.prompt_cpu import NOT_COUNTED
-from bench.recorded import Halves, halves, line_of, name_of, store, until_ended, yard_of
+from bench.recorded import line_of, name_of, store, until_ended, yard_of
 from bench.yards import BenchYard, fresh_yard, open_context
 from core.money import NANO
 from db.audit import audit
@@ -69,24 +66,15 @@ class Job:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--candidates", default="", help="columns (default: all that are scores)")
-    parser.add_argument("--metadata", required=True, help="columns that the router reads")
-    parser.add_argument("--prices", type=Path, help="where the data have no costs")
+    add_data_arguments(parser, needs_metadata=True)
     parser.add_argument("-n", "--requests", type=int, default=5_000, help="of a job")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints; 1 where an audit found something."""
-    wanted = Wanted(
-        candidates=names(arguments.candidates),
-        metadata=names(arguments.metadata),
-        prices=None if arguments.prices is None else read_prices(arguments.prices),
-    )
-    cut = halves(arguments.data, wanted, arguments.seed)
+    cut = halves(arguments)
     intents = train_intents(IntentData(Examples(cut.trained.prompts, _topics(cut.trained))))
     with fresh_yard(yard_of(cut.data, _routes(cut.data), {}), workers=1, flower=False) as yard:
         rounds = asyncio.run(_measure(yard, cut, intents, arguments.requests, arguments.rounds))

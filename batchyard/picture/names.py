@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 Box = NDArray[np.float64]
@@ -33,6 +32,7 @@ STROKE: Final = 1.0
 CROSSED: Final = 3.0  # at most, by the line from a name to its point
 OUTSIDE: Final = 40.0
 MISLEADING: Final = 1.5  # to stand nearer to another point
+GROUND: Final = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
 FAR: Final = 0.02  # for each point (1/72 inch) of distance
 
 
@@ -81,7 +81,7 @@ class Names:
         x, y = data.transform((place.box[:2] + place.box[2:]) / 2)
         self.axes.text(
             x, y, name.text, ha="center", va="center", zorder=6, in_layout=False,
-            path_effects=[withStroke(linewidth=2.5, foreground="white")], **name.style,
+            bbox=GROUND, **name.style,
         )  # fmt: skip
         self._take(place.box, TEXT)
         if self._joined(place):
