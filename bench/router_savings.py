@@ -118,10 +118,13 @@ def _draw(cut: Halves, rows: list[Row], path: Path) -> None:
         for name, (price, score) in known.items()
     ]  # fmt: skip
     ours = [
-        Mark(row.route.replace("-", " at ") + " %", row.usd_per_1k, row.quality, "ours", row.low, row.high)
+        Mark(
+            f"{row.route.replace('-', ' at ')} %", row.usd_per_1k, row.quality, "ours",
+            row.low, row.high,
+        )
         for row in rows
         if row.route not in SINGLE
-    ]
+    ]  # fmt: skip
     costs = f"prices {data.costs}; " if data.costs == "assumed" else ""
     draw(
         path,
