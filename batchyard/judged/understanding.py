@@ -90,9 +90,16 @@ def _lines(model: IntentModel) -> tuple[str, ...]:
     held = f"{info['calibration']} prompts ({info['calibrated_by']})"
     return (
         f"{info['intents']} intents, {info['examples']} examples",
-        f"out of scope: {info['out_of_scope']}",
+        f"out of scope: {info['out_of_scope']}{_found(info)}",
         f"how sure to be: learned by {held}, {info['accuracy']:.3f} of them rightly named",
     )
+
+
+def _found(info: Mapping[str, Any]) -> str:
+    found = info.get("out_of_scope_found")
+    if found is None:
+        return ""
+    return f", {found:.0%} of them found; and {info['lost']:.0%} of the prompts with an intent"
 
 
 def examine(model: IntentModel, table: Table, text: str, level: float) -> dict[str, Any]:

@@ -24,6 +24,7 @@ WEIGHTS: Final = {"words": 1.0, "runs": 1.5, "shape": 0.0}
 STRENGTH: Final = 0.7
 FOLDS: Final = 4
 LOST: Final = 0.05
+MOST_LOST: Final = 0.2  # of prompts with an intent, whatever strangers it finds
 LEAST: Final = 2  # examples of an intent
 
 
@@ -210,9 +211,10 @@ def _temperature(seen: _Seen) -> float:
 
 def _threshold(seen: _Seen) -> float:
     """The strangeness beyond which a prompt is out of scope: where the share of prompts that are
-    kept and rightly named and the share of strangers that are found have the highest sum.
+    kept and rightly named and the share of strangers that are found have the highest sum, as far
+    as it loses no more than MOST_LOST of the prompts with an intent.
 
-    Where nobody has given strangers, it loses the share LOST of the prompts with an intent.
+    Where nobody has given strangers, it loses the share LOST of them.
     """
     if not seen.outside.size:
         return float(-np.quantile(seen.margins.max(axis=1), LOST))
@@ -220,7 +222,8 @@ def _threshold(seen: _Seen) -> float:
     strangeness = -np.concatenate([seen.margins.max(axis=1), seen.outside])
     gain = np.concatenate([right, np.full(seen.outside.size, -1 / seen.outside.size)])
     order = np.argsort(strangeness, kind="stable")
-    best = int(np.argmax(np.cumsum(gain[order])))
+    kept = np.cumsum(order < right.size) / right.size
+    best = int(np.argmax(np.where(kept >= 1 - MOST_LOST, np.cumsum(gain[order]), -np.inf)))
     following = order[min(best + 1, len(order) - 1)]
     return float((strangeness[order[best]] + strangeness[following]) / 2)
 
@@ -239,7 +242,11 @@ def _figures(seen: _Seen, threshold: float) -> dict[str, float]:
     """How well it did on prompts that it was not trained on."""
     kept = -seen.margins.max(axis=1) <= threshold
     right = seen.margins.argmax(axis=1) == seen.truth
-    found = {"accuracy": float(right.mean()), "kept_and_right": float((kept & right).mean())}
+    found = {
+        "accuracy": float(right.mean()),
+        "kept_and_right": float((kept & right).mean()),
+        "lost": float(1 - kept.mean()),
+    }
     if seen.outside.size:
         found["out_of_scope_found"] = float((-seen.outside > threshold).mean())
     return found

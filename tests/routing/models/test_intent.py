@@ -72,6 +72,13 @@ def test_without_calibration_prompts_it_crosses_over() -> None:
     assert (~model.predict(spoken(10, seed=5)[0]).outside).mean() > 0.8
 
 
+def test_strangers_that_sound_like_customers_do_not_shut_the_customers_out() -> None:
+    alike = [f"{text}, and {strange}" for text, strange in zip(spoken(2)[0], STRANGE, strict=False)]
+    model = train_intents(IntentData(Examples(*spoken(8), alike)))
+    assert 0 < model.info["lost"] <= 0.2
+    assert (~model.predict(spoken(10, seed=5)[0]).outside).mean() > 0.8
+
+
 def test_a_name_and_its_description_are_learned_from_too() -> None:
     texts, labels = spoken(3)
     file = IntentFile.model_validate(
