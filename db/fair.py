@@ -18,6 +18,9 @@ MOST_URGENT: Final = 8.0
 MOST_URGENT_PROJECT: Final = 2.0
 """The same for its project among projects: what others are due is not for a deadline to take."""
 
+FEW_PROBES: Final = 100
+"""Looks into the index by job and plan, up to which newcomers are looked for one by one."""
+
 Gone = tuple[str, int]
 """A deployment, and a job of which nothing waits there."""
 
@@ -84,7 +87,8 @@ async def clocks_of(conn: Connection, homes: Collection[str]) -> dict[str, float
 async def let_in(conn: Connection, home: str, plans: Collection[int], *, clock: float) -> None:
     """Gives the jobs a turn that are planned on the deployment by one of the plans and have none
     yet; `clock` is the deployment's."""
-    await conn.execute(SQL["arrive"], {"home": home, "plans": [*plans], "clock": clock})
+    params = {"home": home, "plans": [*plans], "clock": clock, "few": FEW_PROBES}
+    await conn.execute(SQL["arrive"], params)
 
 
 async def next_jobs(

@@ -2,19 +2,43 @@
 
 -- name: arrive
 -- Newcomers begin at the clock: the jobs of which something is planned here by one of the plans
--- and that have no turn yet, and their projects.
-with new as (
-  select j.id, j.project_id, c.size
-  from jobs j
-  cross join lateral (
-    select size from chunks
-    where deployment = %(home)s and plan_id = any(%(plans)s::bigint[]) and job_id = j.id
-      and status = 'planned'
-    limit 1
-  ) c
+-- and that have no turn yet, and their projects. Where many jobs have none, because they stand
+-- elsewhere, those that stand here are found by one step each through the index.
+with recursive absent as materialized (
+  select j.id, j.project_id from jobs j
   where j.ended_at is null and j.stop is null and not j.paused and not exists (
     select from turns t
     where t.deployment = %(home)s and t.project_id = j.project_id and t.job_id = j.id)
+), few as materialized (
+  select count(*) * cardinality(%(plans)s::bigint[]) <= %(few)s as few from absent
+), standing as (
+  select u.plan_id, c.job_id
+  from unnest(%(plans)s::bigint[]) as u (plan_id)
+  cross join lateral (
+    select job_id from chunks
+    where deployment = %(home)s and plan_id = u.plan_id and status = 'planned'
+    order by job_id limit 1
+  ) c
+  where not (select few from few)
+  union all
+  select s.plan_id, c.job_id
+  from standing s
+  cross join lateral (
+    select job_id from chunks
+    where deployment = %(home)s and plan_id = s.plan_id and job_id > s.job_id
+      and status = 'planned'
+    order by job_id limit 1
+  ) c
+), new as (
+  select a.id, a.project_id, c.size
+  from absent a
+  cross join lateral (
+    select size from chunks
+    where deployment = %(home)s and plan_id = any(%(plans)s::bigint[]) and job_id = a.id
+      and status = 'planned'
+    limit 1
+  ) c
+  where (select few from few) or a.id in (select job_id from standing)
 )
 insert into turns (deployment, project_id, job_id, reached, head)
 select %(home)s, n.project_id, n.id, coalesce(g.clock, 0), n.size

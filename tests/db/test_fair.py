@@ -92,3 +92,32 @@ async def _put(kit: Kit, job: Case) -> int:
     await kit.conn.execute(ALTER, (job.weight, job.total, job.seconds, id_))
     await kit.conn.execute(DONE, (id_, job.done))
     return id_
+
+
+@pytest.mark.parametrize("few", [0, 10**6])
+def test_newcomers_are_found_alike_by_one_look_each_and_step_by_step(
+    inn: Any, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("db.fair.FEW_PROBES", few)
+
+    async def story(ctx: Context) -> None:
+        async with ctx.pool.connection() as conn:
+            kit = await Kit.open(conn)
+            here = [await kit.job(30, bind=False, project=name) for name in (*PROJECTS, *PROJECTS)]
+            paused, elsewhere = [await kit.job(30, bind=False) for _ in range(2)]
+            await conn.execute("update jobs set paused = true where id = %s", (paused,))
+            away = "update chunks set deployment = 'large' where job_id = %s"
+            await conn.execute(away, (elsewhere,))
+            [(first,)] = await kit.rows("select id from plans")
+            await conn.execute("insert into plans (digest, body) select 'other', body from plans")
+            [(second,)] = await kit.rows("select id from plans where digest = 'other'")
+            for job in here[1:3]:
+                by_both = "update chunks set plan_id = %s where job_id = %s and id %% 2 = 0"
+                await conn.execute(by_both, (second, job))
+            for _ in range(2):
+                await let_in(conn, "small", [first, second], clock=3.0)
+            turns = "select job_id, reached, head from turns where deployment = 'small' order by 1"
+            expected = [(0, 3.0, 0)] * 2 + [(job, 0.0, 10) for job in here]
+            assert await kit.rows(turns) == expected
+
+    inn.run(story)
