@@ -64,9 +64,10 @@ async def read_done(
         there = ", ".join(names) or "nobody"
         raise InputError(f"--scorer {scorer}: {job_name(job_id)} was scored by {there}")
     used = scorer or (names[0] if names else None)
-    answers = await (await conn.execute(SQL["answers"], {**where, "scorer": used})).fetchall()
+    by = {**where, "scorer": used}
+    answers = await (await conn.execute(SQL["answers"], by)).fetchall()
     foreseen = await (await conn.execute(SQL["foreseen"], where)).fetchall()
-    piloted = await (await conn.execute(SQL["piloted"], where)).fetchall()
+    piloted = await (await conn.execute(SQL["piloted"], by)).fetchall()
     policy = await only_row(conn, SQL["policy"], where)
     return Done(
         used,

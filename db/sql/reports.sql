@@ -38,13 +38,19 @@ where r.part = %(part)s and r.job_id = %(job_id)s and r.candidates is not null
 order by r.round, r.chunk_id;
 
 -- name: piloted
--- A request of a pilot by whom it asked: the number of what it asked, cost and score as above.
+-- A request of a pilot by whom it asked: the number of what it asked, cost and score as above;
+-- without a scorer by any.
 select q.row, q.target, s.value, (
     select case when bool_or(a.cost_nusd is null) then null else sum(a.cost_nusd) end::bigint
     from attempts a where a.part = q.part and a.job_id = q.job_id and a.seq = q.seq)
 from jobs l
 join requests q on q.part = l.part and q.job_id = l.id
-join scores s on s.part = q.part and s.job_id = q.job_id and s.seq = q.seq
+join lateral (
+  select round from results where part = q.part and job_id = q.job_id and seq = q.seq
+  order by round desc limit 1
+) r on true
+join scores s on s.part = q.part and s.job_id = q.job_id and s.seq = q.seq and s.round = r.round
+  and s.scorer = coalesce(%(scorer)s, s.scorer)
 where l.parent_id = %(job_id)s and l.kind = 'pilot' and l.part = %(part)s
 order by q.row, q.target;
 

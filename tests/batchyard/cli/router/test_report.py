@@ -2,17 +2,13 @@
 
 import json
 
-import numpy as np
 import pytest
-from psycopg.types.json import Jsonb
 
 from db.router_models import promote, put_model
-from routing.batch.packing import pack, pack_usd
 from routing.models.file import dump
 from routing.training.choice import train_choice
-from tests.routing.judged import CANDIDATES, judged
-
-PAID = (0.0009, 0.009)
+from tests.routing.judged import judged
+from tests.tasks.router.routed import PAID, routed
 
 
 @pytest.fixture
@@ -22,49 +18,6 @@ def run(inn, program):
 
     called.folder = program.folder
     return called
-
-
-def routed(inn, *, scored: bool = True, rows: int = 200) -> int:
-    """A job whose hard requests went to `large`, the others to `small`."""
-    data = judged(rows, 7)
-    hard = [tags["topic"] == "proofs" for tags in data.metadata]
-    lines = [{"prompt": one, "metadata": {"label": "x"}} for one in data.prompts]
-    job = inn.submit(lines, gold="label")
-    part, by = inn.part(job), [int(one) for one in hard]
-    quality = np.array([[0.2 if one else 0.9, 0.92] for one in hard])
-    cost = np.tile(PAID, (rows, 1))
-    plans = [
-        inn.rows(
-            "insert into plans (digest, body) values (%s, %s) returning id",
-            name.encode() * 8, Jsonb({"candidates": [name], "route": "smart"}),
-        )[0][0]
-        for name in CANDIDATES
-    ]  # fmt: skip
-    inn.put(
-        "routes", part=part, job_id=job, chunk_id=1, round=1, seqs=list(range(rows)),
-        plan_ids=[plans[one] for one in by], tokens=[10] * rows, candidates=list(CANDIDATES),
-        quality=pack(quality), cost=pack_usd(cost), propensity=[1.0] * rows,
-        reasons=Jsonb({"default": "threshold by tickets v1"}),
-    )  # fmt: skip
-    names = [CANDIDATES[one] for one in by]
-    inn.rows(
-        "insert into results (part, job_id, seq, round, status, deployment, n, body, commit_id)"
-        " select %s, %s, o - 1, 1, 'completed', d, 1, '{}', 1"
-        " from unnest(%s::text[]) with ordinality u (d, o)", part, job, names,
-    )  # fmt: skip
-    inn.rows(
-        "insert into attempts (part, job_id, seq, n, round, deployment, status, cost_nusd,"
-        " bound_nusd, latency_ms, commit_id)"
-        " select %s, %s, o - 1, 1, 1, d, 'ok', case d when 'large' then 9000000 else 900000 end,"
-        " 90000, 5, 1 from unnest(%s::text[]) with ordinality u (d, o)", part, job, names,
-    )  # fmt: skip
-    if scored:
-        worth = [float(data.quality[row, one]) for row, one in enumerate(by)]
-        inn.rows(
-            "insert into scores (part, job_id, seq, round, scorer, value) select %s, %s, o - 1, 1,"
-            " 'exact', v from unnest(%s::float8[]) with ordinality u (v, o)", part, job, worth,
-        )  # fmt: skip
-    return job
 
 
 def test_a_job_tells_what_its_routing_saved(inn, run) -> None:
