@@ -15,6 +15,9 @@ from core.wishes import Wishes, write_wishes
 from tasks.intake.bad_line import BadLineError
 
 MOST_FALLBACKS = 16
+MOST_WISHES = 1_000
+"""Different ones in a job. Each is a plan of its own, and dispatch looks at all plans every second:
+a job with a timeout of its own for every request would keep the whole yard waiting."""
 
 Fields = dict[str, Raw]
 Resolve = Callable[[str], str | None]
@@ -41,6 +44,8 @@ class WishReader:
         key = bytes(body.pop("fallbacks", _NULL)), bytes(body.pop("timeout", _NULL)), target
         found = self._known.get(key)
         if found is None:
+            if len(self._known) >= MOST_WISHES and key[:2] != (_NULL, _NULL):
+                raise _too_many(key, prefix)
             fallbacks = self._fallbacks(Raw(key[0]), f"{prefix}fallbacks")
             timeout = self._timeout(Raw(key[1]), (target, *fallbacks), f"{prefix}timeout")
             self._known[key] = found = write_wishes(Wishes(fallbacks, timeout))
@@ -80,6 +85,15 @@ class WishReader:
             )
             raise BadLineError(field, f"{seconds:g} s", fix, "invalid_request")
         return seconds
+
+
+def _too_many(key: tuple[bytes, bytes, str], prefix: str) -> BadLineError:
+    return BadLineError(
+        f"{prefix}{'timeout' if key[0] == _NULL else 'fallbacks'}",
+        f"more than {MOST_WISHES:,} different timeouts, fallbacks and models in one job",
+        "Round timeouts to seconds, or name a route that has the fallbacks",
+        "invalid_request",
+    )
 
 
 def take_metadata(body: Fields, field: str) -> bytes:

@@ -11,6 +11,7 @@ from core.errors import InputError, LineProblem
 from db.requests import Row
 from tasks.intake.line import Intake, empty_row
 from tasks.intake.sources import read_lines
+from tasks.intake.wishes import MOST_WISHES
 
 KNOWN = {"default", "my-8b"}
 BATCH: dict[str, Any] = {
@@ -242,6 +243,18 @@ def test_what_a_request_asks_of_the_yard_is_not_sent() -> None:
         assert "timeout" not in got.body.decode()
     assert row({"prompt": "x", "fallbacks": [], "timeout": None}).wishes == b""
     assert row({"prompt": "x"}).wishes == b""
+
+
+def test_a_job_has_no_plan_of_its_own_for_every_request() -> None:
+    reader = intake()
+    for number in range(MOST_WISHES + 50):
+        line = {"prompt": "x", "timeout": 1 + number / 100}
+        got = reader.read(number + 1, json.dumps(line).encode())
+        assert isinstance(got, Row) is (number < MOST_WISHES), got
+    assert isinstance(got, LineProblem)
+    assert got.field == "timeout"
+    assert "1,000 different" in str(got)
+    assert isinstance(reader.read(1, b'{"prompt": "x", "timeout": 1.5}'), Row)
 
 
 def test_metadata_comes_back_and_is_sent_only_where_it_is_to_be_stored() -> None:
