@@ -35,6 +35,7 @@ from routing.models.intent import IntentModel
 from routing.threshold import chosen
 from routing.training.intent import Examples, IntentData, train_intents
 from tasks.context import Context
+from tasks.encoders.words import WordVectors
 from tasks.submit import SubmitOptions, submit
 
 HELP = "CPU per prompt with the router on, against off"
@@ -75,7 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints; 1 where an audit found something."""
     cut = halves(arguments)
-    intents = train_intents(IntentData(Examples(cut.trained.prompts, _topics(cut.trained))))
+    examples = Examples(cut.trained.prompts, _topics(cut.trained))
+    intents = train_intents(IntentData(examples), WordVectors())
     with fresh_yard(yard_of(cut.data, _routes(cut.data), {}), workers=1, flower=False) as yard:
         rounds = asyncio.run(_measure(yard, cut, intents, arguments.requests, arguments.rounds))
     figures = {

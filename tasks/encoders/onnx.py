@@ -9,9 +9,10 @@ import hashlib
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from core.errors import InputError
 from routing.models.intent import EncoderSpec
@@ -32,12 +33,12 @@ class OnnxEncoder:
         for file in (model, tokens):
             if not file.is_file():
                 raise InputError(
-                    f"{file}: there is no such file. An encoder is a folder with model.onnx and "
-                    "tokenizer.json, at the same place on every machine with a control worker"
+                    f"{file}: there is no such file. An encoder is `words`, `none`, or a folder "
+                    "with model.onnx and tokenizer.json, at the same place on every machine with "
+                    "a control worker"
                 )
         try:
             runtime = importlib.import_module("onnxruntime")
-            tokenizers = importlib.import_module("tokenizers")
         except ImportError as error:
             raise InputError(
                 f"An encoder needs the extra `encoder` ({error.name} is missing): "
@@ -47,7 +48,7 @@ class OnnxEncoder:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = runtime.InferenceSession(str(model), options)
         self._inputs = {one.name for one in self._session.get_inputs()}
-        self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(tokens))
+        self._tokenizer: Tokenizer = Tokenizer.from_file(str(tokens))
         self._tokenizer.enable_truncation(MOST_TOKENS)
         self._tokenizer.enable_padding()
         digest = hashlib.sha256(model.read_bytes()).hexdigest()
