@@ -23,7 +23,7 @@ Ints: TypeAlias = NDArray[np.int32]
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _RUNS = (3, 4, 5)
-_LONGEST_WORD = 64
+_LONGEST_WORD = 64  # a power of two
 
 with np.errstate(over="ignore"):
     _POWERS: Final = np.multiply.accumulate(np.full(_LONGEST_WORD, _ODD, np.uint64))
@@ -93,7 +93,7 @@ def _words(laid: _Laid) -> Grams:
     begins = np.flatnonzero(~np.roll(inside, 1)[at])
     lengths = np.diff(np.append(begins, at.size))
     place = np.arange(at.size) - np.repeat(begins, lengths)
-    place %= _LONGEST_WORD
+    place &= _LONGEST_WORD - 1
     hashes = laid.mixed[at]
     hashes *= _POWERS[place]
     word = np.add.reduceat(hashes, begins)
