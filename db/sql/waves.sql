@@ -85,15 +85,21 @@ update chunks c set size = cardinality(k.seqs), seqs = k.seqs, tries = k.tries, 
   tokens = k.tokens, text_bytes = k.text_bytes, overheads = k.overheads, outputs = k.outputs,
   bounds = k.bounds, status = case when k.seqs = '{}' then 'done' else c.status end
 from (
-  select coalesce(array_agg(h.seqs[i] order by i), '{}') as seqs,
-    coalesce(array_agg(h.tries[i] order by i), '{}') as tries,
-    coalesce(array_agg(h.calls[i] order by i), '{}') as calls,
-    coalesce(array_agg(h.tokens[i] order by i), '{}') as tokens,
-    coalesce(array_agg(h.text_bytes[i] order by i), '{}') as text_bytes,
-    coalesce(array_agg(h.overheads[i] order by i), '{}') as overheads,
-    coalesce(array_agg(h.outputs[i] order by i), '{}') as outputs,
-    coalesce(array_agg(h.bounds[i] order by i), '{}') as bounds
-  from chunks h cross join unnest(%(places)s::int[]) as i where h.id = %(id)s
+  select coalesce(array_agg(e.seq order by e.i), '{}') as seqs,
+    coalesce(array_agg(e.tries order by e.i), '{}') as tries,
+    coalesce(array_agg(e.calls order by e.i), '{}') as calls,
+    coalesce(array_agg(e.tokens order by e.i), '{}') as tokens,
+    coalesce(array_agg(e.text_bytes order by e.i), '{}') as text_bytes,
+    coalesce(array_agg(e.overhead order by e.i), '{}') as overheads,
+    coalesce(array_agg(e.output order by e.i), '{}') as outputs,
+    coalesce(array_agg(e.bound order by e.i), '{}') as bounds
+  from chunks h
+  -- Laid out once: each h.seqs[i] would unpack the whole array again.
+  cross join lateral unnest(h.seqs, h.tries, h.calls, h.tokens, h.text_bytes, h.overheads,
+    h.outputs, h.bounds) with ordinality
+    as e (seq, tries, calls, tokens, text_bytes, overhead, output, bound, i)
+  join unnest(%(places)s::int[]) as p (i) on p.i = e.i
+  where h.id = %(id)s
 ) k
 where c.id = %(id)s;
 
