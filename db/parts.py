@@ -1,5 +1,6 @@
 """Parts: the month's, for small jobs, and a part of its own for a large one."""
 
+import asyncio
 from typing import Any
 
 from psycopg import AsyncCursor, sql
@@ -13,7 +14,8 @@ SQL = statements("parts")
 PARTITIONED = ("requests", "routes", "attempts", "results", "scores", "replies")
 OWN_FIRST = 1_000_000_000
 LARGE_JOB = 250_000
-DROP_WAIT = "10s"
+# Whoever waits to drop a partition stands before all who come after and only want to write.
+DROP_WAIT, DROP_PAUSE, DROP_PATIENCE = "200ms", 0.4, 10.0
 
 
 def is_own(part: int) -> bool:
@@ -74,16 +76,27 @@ async def drop_part(conn: Connection, part: int) -> None:
 
     Raises ConflictError when long readers keep the tables busy.
     """
-    try:
-        async with conn.transaction():
-            await conn.execute(sql.SQL("set local lock_timeout = {}").format(DROP_WAIT))
-            await conn.execute(SQL["lock"])
-            for table in PARTITIONED:
-                drop = sql.SQL("drop table if exists {}").format(partition_of(table, part))
-                await conn.execute(drop)
-            await conn.execute(SQL["remove"], {"part": part})
-    except LockNotAvailable as error:
-        raise ConflictError("The tables are being read just now. Try again in a moment") from error
+    loop = asyncio.get_running_loop()
+    end = loop.time() + DROP_PATIENCE
+    while True:
+        try:
+            return await _drop(conn, part)
+        except LockNotAvailable as error:
+            if loop.time() >= end:
+                told = "The tables are being read just now. Try again in a moment"
+                raise ConflictError(told) from error
+        await asyncio.sleep(DROP_PAUSE)
+
+
+async def _drop(conn: Connection, part: int) -> None:
+    """Raises LockNotAvailable; then what it has locked is free again."""
+    async with conn.transaction():
+        await conn.execute(sql.SQL("set local lock_timeout = {}").format(DROP_WAIT))
+        await conn.execute(SQL["lock"])
+        for table in PARTITIONED:
+            drop = sql.SQL("drop table if exists {}").format(partition_of(table, part))
+            await conn.execute(drop)
+        await conn.execute(SQL["remove"], {"part": part})
 
 
 def partition_of(table: str, part: int) -> sql.Identifier:

@@ -140,6 +140,36 @@ def test_a_delete_takes_the_job_and_leaves_the_projects_money(
     assert inn.rows("select 1 from parts where id = %s", part) == kept
 
 
+@pytest.mark.parametrize("patience", [0.5, 60.0])
+def test_a_delete_that_waits_for_an_export_keeps_no_writer_waiting(
+    inn, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    monkeypatch.setattr("db.parts.LARGE_JOB", 0)
+    monkeypatch.setattr("db.parts.DROP_PATIENCE", patience)
+    job_id = inn.submit(["a"])
+    inn.rows("update chunks set status = 'done'")
+    end(inn, job_id)
+
+    async def all_three(ctx: Context) -> None:
+        async with ctx.pool.connection() as reader, ctx.pool.connection() as writer:
+            async with reader.transaction():
+                await reader.execute("select count(*) from attempts")
+                deleting = asyncio.create_task(delete(ctx, 1, job_id))
+                for _ in range(20):
+                    await asyncio.sleep(0.1)
+                    async with asyncio.timeout(5):
+                        await writer.execute("update attempts set status = 'late' where n = 0")
+                if patience < 1:
+                    with pytest.raises(ConflictError, match="being read just now"):
+                        await deleting
+                    return
+                assert not deleting.done()
+            await deleting
+
+    inn.run(all_three)
+    assert inn.rows("select count(*) from jobs") == [(int(patience < 1),)]
+
+
 def test_a_pause_plans_again_what_is_bound_and_a_resume_lets_it_go_on(inn) -> None:
     job_id = inn.submit(f"{n}" for n in range(450))
     inn.run(lambda ctx: route(ctx, job_id))
