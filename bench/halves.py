@@ -48,8 +48,7 @@ def halves(
     arguments: argparse.Namespace, *, most: int | None = None, answers: bool = False
 ) -> Halves:
     """Cuts the table in two halves by the seed, the second to `most` rows; the model learns to
-    judge `answers`, too, where that is asked for (minutes, for many candidates). Raises
-    InputError."""
+    judge `answers`, too, where that is asked for. Raises InputError."""
     wanted = Wanted(
         candidates=names(arguments.candidates),
         metadata=names(arguments.metadata),

@@ -121,7 +121,11 @@ def yard_of(
 
 async def store(ctx: Context, model: ChoiceModel, name: str) -> None:
     """Promotes the model in the yard, its candidates by their deployments' names."""
-    renamed = replace(model, candidates=tuple(map(name_of, model.candidates)))
+    judge = model.acceptance
+    if judge is not None:
+        asked = tuple(map(name_of, judge.asked))
+        judge = replace(judge, asked=asked, strong=name_of(judge.strong))
+    renamed = replace(model, candidates=tuple(map(name_of, model.candidates)), acceptance=judge)
     info = {**model.info, "candidates": list(renamed.candidates)}
     async with ctx.pool.connection() as conn:
         version = await put_model(conn, 1, name, "choice", dump(renamed), info)

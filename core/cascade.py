@@ -1,6 +1,6 @@
 """When a cheap candidate's answer is enough, and when the next candidate is asked."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -17,12 +17,12 @@ class Cascade:
     """As plans carry it.
 
     learned     the acceptance scorer of the router model `model` (its row's id) gives the answer
-                `threshold` or more; without one, the threshold that training chose
+                `threshold` or more; without one, the last candidate would gain too little
     agreement   `ask` candidates gave the same answer, as `compare` reads it
     checks      it passes the route's checks that say `next`
 
     Nothing counts before `ask` candidates have answered, and the answer of the last candidate
-    always does.
+    always does. 0 are all before the last one, as the model has them.
     """
 
     accept: Accept
@@ -30,6 +30,12 @@ class Cascade:
     compare: Compare = "exact"
     threshold: float | None = None
     model: int = 0
+
+    def by_model(self, model: int, steps: int) -> "Cascade":
+        """Of `steps` candidates, judged by this model: nothing counts before the others than the
+        last have answered, or as many as the settings say."""
+        before = max(1, steps - 1)
+        return replace(self, model=model, ask=min(self.ask or before, before))
 
     def body(self) -> dict[str, Any]:
         return asdict(self)
@@ -54,7 +60,7 @@ class CascadeSettings(Strict):
     @property
     def asked(self) -> int:
         """How many candidates have to answer before anything counts."""
-        return self.ask or (2 if self.accept == "agreement" else 1)
+        return self.ask or {"learned": 0, "agreement": 2, "checks": 1}[self.accept]
 
     @model_validator(mode="after")
     def _has_only_what_counts(self) -> "CascadeSettings":
@@ -87,8 +93,9 @@ def check_cascade(
             raise SettingsError(Problem(("cascade",), f"counts for nothing with {choose}", fix))
         return
     asked = CascadeSettings() if cascade is None else cascade
-    if candidates <= asked.asked:
-        fix = f"Name at least {asked.asked + 1}, the cheapest first"
+    least = max(asked.asked, 1) + 1
+    if candidates < least:
+        fix = f"Name at least {least}, the cheapest first"
         raise SettingsError(Problem(("candidates",), "leave nobody to escalate to", fix))
     if asked.accept == "checks" and "next" not in (
         checks.empty,

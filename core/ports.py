@@ -128,14 +128,21 @@ class Publisher(Protocol):
     async def publish(self, step: str, *args: int | str, queue: str | None = None) -> None: ...
 
 
+class Scored(msgspec.Struct, frozen=True):
+    """How likely answers are right, by who gave them; `gain` is what asking the strong candidate
+    is worth beside them, at its price, and `least` from where on training would ask it."""
+
+    likely: Mapping[str, float]
+    gain: float
+    least: float
+
+
 class Scorer(Protocol):
     """Tells how likely answers are right, by the router model whose row has the id `model`."""
 
-    async def score(
-        self, model: int, prompt: str, answers: Sequence[str]
-    ) -> tuple[list[float], float] | None:
-        """For answers of several candidates to one prompt the probability of each, and what
-        training takes for enough. None where nothing can tell. Raises nothing."""
+    async def score(self, model: int, prompt: str, answers: Mapping[str, str]) -> Scored | None:
+        """Of several candidates' answers to one prompt, by name; those of candidates whom the
+        model's cascade does not ask are left out. None where nothing can tell. Raises nothing."""
 
 
 class Keys(Protocol):

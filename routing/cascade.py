@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from core.cascade import Cascade, Compare
 from core.plan import Plan
+from core.ports import Scored
 from core.settings import configured_name
 
 
@@ -49,12 +50,20 @@ def agreed(cascade: Cascade, answers: Sequence[str]) -> Verdict:
     return Verdict(False, last, f"{max(same, 1)} of {len(answers)} say so, {cascade.ask} have to")
 
 
-def weighed(scores: Sequence[float], threshold: float) -> Verdict:
-    """Whether the likeliest answer is likely enough; `scores` are probabilities to be right."""
-    best = max(range(len(scores)), key=lambda index: (scores[index], index))
-    enough = scores[best] >= threshold
-    sign = ">=" if enough else "<"
-    return Verdict(enough, best, f"acceptance {scores[best]:.3f} {sign} {threshold:.3f}")
+def weighed(scores: Sequence[float | None], told: Scored, threshold: float | None) -> Verdict:
+    """Whether the likeliest answer is enough: by its probability to be right, where there is a
+    `threshold`; otherwise by what the strong candidate would gain. `scores` are probabilities,
+    None for an answer that was not judged."""
+    likely = [-1.0 if one is None else one for one in scores]
+    best = max(range(len(likely)), key=lambda index: (likely[index], index))
+    if threshold is not None:
+        enough = likely[best] >= threshold
+        sign = ">=" if enough else "<"
+        return Verdict(enough, best, f"acceptance {likely[best]:.3f} {sign} {threshold:.3f}")
+    enough = told.gain <= told.least
+    sign = "<=" if enough else ">"
+    why = f"acceptance {likely[best]:.3f}, asking on gains {told.gain:.3f} {sign} {told.least:.3f}"
+    return Verdict(enough, best, why)
 
 
 def _text(answer: str) -> str | None:

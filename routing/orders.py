@@ -20,13 +20,15 @@ class Seen:
     """Requests in rows, candidates in columns.
 
     `quality` is float[n, m], NaN where the window is too small; `cost` float[n, m] in dollars a
-    call; `base` float[m] the candidates' mean quality in training.
+    call; `base` float[m] the candidates' mean quality in training. `steps` are the columns that a
+    trained cascade asks, in its order.
     """
 
     names: tuple[str, ...]
     quality: Floats
     cost: Floats
     base: Floats
+    steps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ def order(choose: str, router: RouterSettings, seen: Seen, seed: int) -> Orders:
     Requests drawn to explore (the same ones for
     the same seed) get one of the candidates that fit by lot. Behind the first come the others,
     the best first; in a cascade the cheap ones first. For `optimize` the first is the best: who
-    gets the request is decided when the whole job is known.
+    gets the request is decided when the whole job is known. A trained cascade asks nobody but
+    its own steps; whoever was drawn by lot goes on to those above it, if it is one of them.
     """
     n = len(seen.quality)
     ranked = np.argsort(-seen.base, kind="stable")
@@ -55,6 +58,9 @@ def order(choose: str, router: RouterSettings, seen: Seen, seed: int) -> Orders:
     if choose == "threshold":
         weighed = aimed_price(router, seen)
         first = chosen(seen.quality, seen.cost, weighed)
+    elif choose == "cascade" and seen.steps:
+        ranked = np.array(seen.steps)
+        first = np.full(n, ranked[0])
     elif choose == "cascade":
         ranked = np.argsort(np.nanmean(seen.cost, axis=0), kind="stable")
         first = np.full(n, ranked[0])
@@ -65,10 +71,17 @@ def order(choose: str, router: RouterSettings, seen: Seen, seed: int) -> Orders:
     usual = first
     first = np.where(explored, drawn, usual)
     propensity = router.explore / fitting + np.where(first == usual, 1 - router.explore, 0.0)
-    behind = {one: (one, *(int(c) for c in ranked if c != one)) for one in set(first.tolist())}
+    behind = {one: _line(one, ranked.tolist(), seen.steps) for one in set(first.tolist())}
     return Orders(
         [behind[one] for one in first.tolist()], explored, propensity.astype(np.float32), weighed
     )
+
+
+def _line(first: int, ranked: Sequence[int], steps: tuple[int, ...]) -> tuple[int, ...]:
+    """The columns to ask, in order, beginning with `first`."""
+    if steps:
+        return steps[steps.index(first) :] if first in steps else (first,)
+    return (first, *(one for one in ranked if one != first))
 
 
 def aimed_price(router: RouterSettings, seen: Seen) -> float:

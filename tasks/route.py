@@ -17,6 +17,7 @@ import structlog
 from core.checks import REQUEST_SCHEMA
 from core.errors import InputError
 from core.plan import Plan, indexes
+from core.settings import configured_name
 from core.size import Size
 from core.wishes import read_wishes
 from db.connect import Connection
@@ -209,7 +210,8 @@ class _Planner:
         if key not in self._kinds:
             judged = target.cascade
             if judged is not None and judged.accept == "learned":
-                judged = replace(judged, model=foreseen.models.get(target.route, 0))
+                steps = len({configured_name(line) for line in order})
+                judged = judged.by_model(foreseen.models.get(target.route, 0), steps)
             ordered = replace(
                 self._wished(request.wishes, target), candidates=order, cascade=judged
             )

@@ -6,27 +6,30 @@ and knows nothing but the models that it is handed; it ends when its worker does
 """
 
 import base64
+import math
 import sys
 from typing import BinaryIO
 
 import msgspec
 
-from routing.models.acceptance import Acceptance, agreement
+from core.ports import Scored
+from routing.models.acceptance import Acceptance
 from routing.models.file import load_choice
 from workers.score_frames import LENGTH, Answers, Batch, Scores, framed
 
 
-def score(acceptance: Acceptance, asked: list[Answers]) -> list[list[float]]:
-    """All answers in one go."""
-    prompts = [one.prompt for one in asked for _ in one.answers]
-    answers = [answer for one in asked for answer in one.answers]
-    agree = [
-        agreement(answer, one.answers[:place] + one.answers[place + 1 :])
-        for one in asked
-        for place, answer in enumerate(one.answers)
-    ]
-    told = iter(acceptance.accept_all(prompts, answers, agree).tolist())
-    return [[next(told) for _ in one.answers] for one in asked]
+def score(acceptance: Acceptance, asked: list[Answers]) -> list[Scored | None]:
+    """All answers in one go; None where none is of a candidate that the cascade asks."""
+    judged = acceptance.judge([one.prompt for one in asked], [one.answers for one in asked])
+    told: list[Scored | None] = []
+    for likely, gain in zip(judged.likely.tolist(), judged.gain.tolist(), strict=True):
+        named = {
+            name: share
+            for name, share in zip(acceptance.asked, likely, strict=True)
+            if not math.isnan(share)
+        }
+        told.append(Scored(named, gain, acceptance.least) if named else None)
+    return told
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
@@ -37,10 +40,9 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
         if batch.body:
             models[batch.model] = load_choice(base64.b64decode(batch.body)).acceptance
         acceptance = models.get(batch.model)
-        told = Scores([], None)
-        if acceptance is not None:
-            told = Scores(score(acceptance, batch.asked), acceptance.threshold)
-        sink.write(framed(told))
+        nothing: list[Scored | None] = [None] * len(batch.asked)
+        told = nothing if acceptance is None else score(acceptance, batch.asked)
+        sink.write(framed(Scores(told)))
         sink.flush()
 
 

@@ -6,14 +6,16 @@ from typing import Final
 
 import msgspec
 
+from core.ports import Scored
+
 LENGTH: Final = struct.Struct("!I")
 
 
 class Answers(msgspec.Struct):
-    """What candidates have answered to one prompt."""
+    """What candidates have answered to one prompt, by name."""
 
     prompt: str
-    answers: list[str]
+    answers: dict[str, str]
 
 
 class Batch(msgspec.Struct):
@@ -26,11 +28,9 @@ class Batch(msgspec.Struct):
 
 
 class Scores(msgspec.Struct):
-    """For each prompt of a batch the probabilities of its answers. Without a `threshold` the model
-    judges no answers."""
+    """For each prompt of a batch what its answers are worth; None where that cannot be told."""
 
-    scores: list[list[float]]
-    threshold: float | None
+    scores: list[Scored | None]
 
 
 def framed(said: Batch | Scores) -> bytes:

@@ -6,13 +6,14 @@ While it is at work on a batch the next one gathers, so that there is no waiting
 import asyncio
 import base64
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 import structlog
 from psycopg import OperationalError
 
+from core.ports import Scored
 from db.connect import Pool
 from db.router_models import body_of
 from tasks.child import child_environment
@@ -26,23 +27,21 @@ TRIES: Final = 2
 LONGEST: Final = 60.0
 """Seconds that a batch may take before the child is given up."""
 
-Told = tuple[list[float], float]
-
 
 class AnswerScorer:
     """A `core.ports.Scorer`, for one event loop. The child process gets no key of ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._waiting: list[tuple[int, Answers, asyncio.Future[Told | None]]] = []
+        self._waiting: list[tuple[int, Answers, asyncio.Future[Scored | None]]] = []
         self._task: asyncio.Task[None] | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._known: set[int] = set()
 
-    async def score(self, model: int, prompt: str, answers: Sequence[str]) -> Told | None:
+    async def score(self, model: int, prompt: str, answers: Mapping[str, str]) -> Scored | None:
         """As the port says."""
-        told: asyncio.Future[Told | None] = asyncio.get_running_loop().create_future()
-        asked = Answers(_plain(prompt), [_plain(answer) for answer in answers])
+        told: asyncio.Future[Scored | None] = asyncio.get_running_loop().create_future()
+        asked = Answers(_plain(prompt), {who: _plain(text) for who, text in answers.items()})
         self._waiting.append((model, asked, told))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
@@ -62,7 +61,7 @@ class AnswerScorer:
         while self._waiting:
             model = self._waiting[0][0]
             batch = [one for one in self._waiting if one[0] == model][:MOST]
-            scores: Sequence[Told | None] = [None] * len(batch)
+            scores: Sequence[Scored | None] = [None] * len(batch)
             try:
                 scores = await self._score([one[1] for one in batch], model)
             finally:
@@ -72,21 +71,17 @@ class AnswerScorer:
                     if not told.done():
                         told.set_result(found)
 
-    async def _score(self, asked: list[Answers], model: int) -> Sequence[Told | None]:
+    async def _score(self, asked: list[Answers], model: int) -> Sequence[Scored | None]:
         for _ in range(TRIES):
             try:
-                found = await asyncio.wait_for(self._exchange(asked, model), LONGEST)
+                return await asyncio.wait_for(self._exchange(asked, model), LONGEST)
             except (OSError, EOFError, msgspec.DecodeError, OperationalError) as error:
                 # The child died, or the database was away for the model: once more, from new.
                 log.warning("answers could not be scored", reason=type(error).__name__)
                 await self._end_child()
-                continue
-            if found.threshold is None:
-                return [None] * len(asked)
-            return [(scores, found.threshold) for scores in found.scores]
         return [None] * len(asked)
 
-    async def _exchange(self, asked: list[Answers], model: int) -> Scores:
+    async def _exchange(self, asked: list[Answers], model: int) -> list[Scored | None]:
         child = await self._running()
         batch = Batch(model, asked, await self._body(model))
         if child.stdin is None or child.stdout is None:
@@ -95,7 +90,7 @@ class AnswerScorer:
         await child.stdin.drain()
         (length,) = LENGTH.unpack(await child.stdout.readexactly(LENGTH.size))
         self._known.add(model)
-        return msgspec.json.decode(await child.stdout.readexactly(length), type=Scores)
+        return msgspec.json.decode(await child.stdout.readexactly(length), type=Scores).scores
 
     async def _body(self, model: int) -> str:
         """The model's file, where the child has not seen it; empty where there is none."""

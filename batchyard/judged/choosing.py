@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from batchyard.judged.recognise import Seen, Wanted, recognise
 from batchyard.judged.tables import Table, rows_of, take_rows
@@ -38,12 +39,14 @@ def train_on(table: Table, wanted: Wanted, sample: Sample) -> tuple[ChoiceModel,
     """A model for choice, and what was recognised. Raises InputError."""
     seen = recognise(sample.of(table), wanted)
     began = time.process_time()
-    try:
-        model = train_choice(seen.data, wanted.metadata, seed=sample.seed)
-    except ValueError as error:
-        raise InputError(f"Nothing to train on: {error}.") from error
-    acceptance = train_acceptance(seen.data, sample.seed)
-    told = {} if acceptance is None else {"acceptance": {"threshold": acceptance.threshold}}
+    # More threads than free cores wait for each other at full speed.
+    with threadpool_limits(1):
+        try:
+            model = train_choice(seen.data, wanted.metadata, seed=sample.seed)
+        except ValueError as error:
+            raise InputError(f"Nothing to train on: {error}.") from error
+        acceptance = train_acceptance(seen.data, sample.seed)
+    told = {"acceptance": acceptance and acceptance.info} if seen.data.responses else {}
     info = {
         **model.info,
         **told,

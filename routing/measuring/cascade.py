@@ -1,68 +1,93 @@
-"""What a cascade by a model's acceptance scorer gets on recorded answers, each step paid."""
+"""What a model's cascade gets on recorded answers, each step paid."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from routing.curve import Measured, Numbers
+from routing.curve import Measured, Numbers, bootstrap
 from routing.labelled import Labelled
 from routing.measuring.choice import gap_figures
-from routing.models.acceptance import agreement
-from routing.models.choice import ChoiceModel, Prediction
+from routing.models.acceptance import Acceptance
+from routing.models.choice import ChoiceModel
 
-CHEAP: Final = 0.2  # of the best candidate's cost: who may be asked before it
 SHARES: Final = tuple(part / 20 for part in range(21))
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A cascade on prompts with the answers of those it asks. By row: `gain` by which it goes on,
+    quality and cost of the answer `kept` where it does not, and what going on changes."""
+
+    gain: Numbers
+    kept: Numbers
+    paid: Numbers
+    better: Numbers
+    dearer: Numbers
+
+    @classmethod
+    def of(cls, scorer: Acceptance, data: Labelled) -> "Played":
+        """All asked candidates of the scorer have answered; all scores and costs are known."""
+        columns = [data.candidates.index(name) for name in scorer.asked]
+        strong = data.candidates.index(scorer.strong)
+        texts = (data.responses[name] for name in scorer.asked)
+        given = [dict(zip(scorer.asked, row, strict=True)) for row in zip(*texts, strict=True)]
+        judged = scorer.judge(data.prompts, given)
+        first = np.array(columns)[judged.likely.argmax(axis=1)]
+        kept = data.quality[np.arange(len(data)), first].astype(np.float64)
+        return cls(
+            judged.gain.astype(np.float64),
+            kept,
+            data.cost[:, columns].sum(axis=1),
+            data.quality[:, strong] - kept,
+            data.cost[:, strong],
+        )
+
+    def at(self, on: Numbers, counts: Numbers) -> tuple[float, float]:
+        """Mean cost and quality where these rows (0 or 1) go on; rows count as told."""
+        share = counts / counts.sum()
+        paid, got = self.paid + on * self.dearer, self.kept + on * self.better
+        return float(paid @ share), float(got @ share)
+
+    def most(self, share: float) -> Numbers:
+        """float64[n]: 1 for the rows of most gain, so many of them."""
+        on = np.zeros(len(self.gain))
+        on[np.argsort(-self.gain, kind="stable")[: round(share * len(on))]] = 1.0
+        return on
+
+
 def cascade_figures(
-    model: ChoiceModel, told: Prediction, data: Labelled, seed: int = 0
+    model: ChoiceModel, data: Labelled, seed: int = 0
 ) -> tuple[dict[str, Any], dict[str, Measured]]:
-    """Of two candidates: APGR and CPT where the weak one answers first and its least credible
-    answers go on; only calls to the strong one are counted. Of more: `cascade_curve`, pairs of
-    US dollars per 1,000 prompts and mean quality, where the two best cheap ones are asked and
-    the best one answers what neither answers credibly. Empty without a scorer or answers."""
-    scorer, best = model.acceptance, int(np.nanargmax(model.base))
-    usual = np.nanmean(told.cost, axis=0)
-    cheap = [
-        place
-        for place in np.argsort(-model.base, kind="stable").tolist()
-        if place != best
-        and model.candidates[place] in data.responses
-        and (usual[place] <= CHEAP * usual[best] or len(model.candidates) == 2)
-    ][:2]
-    whole = np.flatnonzero(~np.isnan(data.quality).any(axis=1))
-    if scorer is None or not cheap or not whole.size:
+    """`cascade`: whom it asks, the strong one last. Of two candidates: APGR and CPT where the weak
+    one answers first and what gains most goes on; only calls to the strong one are counted. With
+    costs: `cascade_quality` and `cascade_usd_per_1k` as the model was trained to go on, and
+    `cascade_curve`, pairs of US dollars per 1,000 prompts and mean quality. Empty without a
+    scorer, or answers."""
+    scorer = model.acceptance
+    if scorer is None or not set(scorer.asked) <= set(data.responses):
         return {}, {}
-    some = data.take(whole)
-    texts = [some.responses[model.candidates[place]] for place in cheap]
-    credible = np.empty((len(some), len(cheap)))
-    for place, mine in enumerate(texts):
-        others = [[text[row] for text in texts if text is not mine] for row in range(len(some))]
-        agree = [agreement(answer, other) for answer, other in zip(mine, others, strict=True)]
-        credible[:, place] = scorer.accept_all(some.prompts, mine, agree)
-    quality = some.quality.astype(np.float64)
-    steps = [*(model.candidates[place] for place in cheap), model.candidates[best]]
-    values: dict[str, Any] = {"cascade": steps}
+    known = ~np.isnan(data.quality).any(axis=1) & ~np.isnan(data.cost).any(axis=1)
+    for name in scorer.asked:
+        known &= np.array([bool(text) for text in data.responses[name]])
+    if not known.any():
+        return {}, {}
+    some = data.take(np.flatnonzero(known))
+    played = Played.of(scorer, some)
+    values: dict[str, Any] = {"cascade": [*scorer.asked, scorer.strong]}
+    measured: dict[str, Measured] = {}
     if len(model.candidates) == 2:
-        measured = gap_figures(-credible[:, 0], quality[:, cheap[0]], quality[:, best], seed)
-        return values, {f"cascade_{key}": one for key, one in measured.items()}
-    if not np.isnan(some.cost).any():
-        values["cascade_curve"] = _curve(credible, quality, some.cost, cheap, best)
-    return values, {}
+        gap = gap_figures(played.gain, played.kept, played.kept + played.better, seed)
+        measured |= {f"cascade_{key}": one for key, one in gap.items()}
+    if some.costs != "calls":
+        on = (played.gain > scorer.least).astype(np.float64)
+        ends = bootstrap(len(some), lambda counts: _told(played, on, counts), seed)
+        measured |= dict(zip(("cascade_usd_per_1k", "cascade_quality"), ends, strict=True))
+        points = [_told(played, played.most(share), np.ones(len(some))) for share in SHARES]
+        values["cascade_curve"] = [[round(usd, 4), round(got, 4)] for usd, got in points]
+    return values, measured
 
 
-def _curve(
-    credible: Numbers, quality: Numbers, cost: Numbers, cheap: list[int], best: int
-) -> list[list[float]]:
-    """A point for each share of prompts that goes on to the best candidate."""
-    rows = np.arange(len(quality))
-    first = np.array(cheap)[credible.argmax(axis=1)]
-    order = np.argsort(credible.max(axis=1), kind="stable")
-    points = []
-    for share in SHARES:
-        on = np.zeros(len(rows), bool)
-        on[order[: round(share * len(rows))]] = True
-        got = np.where(on, quality[:, best], quality[rows, first]).mean()
-        paid = (cost[:, cheap].sum(axis=1) + on * cost[:, best]).mean()
-        points.append([round(float(paid) * 1000, 4), round(float(got), 4)])
-    return points
+def _told(played: Played, on: Numbers, counts: Numbers) -> tuple[float, float]:
+    usd, got = played.at(on, counts)
+    return usd * 1000, got

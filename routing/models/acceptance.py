@@ -1,98 +1,191 @@
-"""Whether a candidate's answer is good enough, or the prompt moves on to the next candidate.
+"""Whether the cheap candidates' answers to a prompt are good enough, or the strong one is asked.
 
-What tells: the prompt, the make-up of the answer, and whether cheap candidates agree. The
-probability comes from a logistic model over all three, trained on answers that were judged.
+Two layers of linear models. The first tells from the prompt alone how likely each candidate is
+right and what the strong one costs, and from the prompt with an answer how likely that answer is
+right. The second weighs these, and who agrees with whom, into probabilities: one for each answer,
+and one that the strong candidate would be right. What counts is the difference, per dollar.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from routing.models.features import Featurizer
-from routing.models.shape import shapes
-from routing.models.state import Floats, State
+from routing.models.linear import Linear, logit, sigmoid
+from routing.models.state import Array, Floats, State
 
-UNKNOWN_AGREEMENT = 0.5
+_USUAL_LENGTH = 2.0  # ln(1 + characters): about where a word ends and a sentence begins
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """`likely` float32[n, k]: how likely each asked candidate's answer is right, NaN where it has
+    given none. `gain` float32[n]: by how much likelier the strong candidate is right than the
+    likeliest answer, over what it costs relative to its usual cost; NaN without any answer."""
+
+    likely: Floats
+    gain: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """The second layer for one set of candidates that have answered: columns less `middle` over
+    `spread` go through `map` to probabilities, the strong candidate's last."""
+
+    middle: Floats
+    spread: Floats
+    map: Linear
+
+    def apply(self, columns: Array) -> Floats:
+        """float32[n, answers + 1] of the columns of `stacked`."""
+        return sigmoid(self.map.apply(np.clip((columns - self.middle) / self.spread, -4, 4)))
+
+    def state(self) -> State:
+        """For the model file."""
+        own = State({}, {"middle": self.middle, "spread": self.spread})
+        return own.with_part("map", self.map.state())
+
+    @classmethod
+    def from_state(cls, state: State) -> "Weighing":
+        """The weighing that gave this state."""
+        arrays = state.arrays
+        return cls(arrays["middle"], arrays["spread"], Linear.from_state(state.part("map")))
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The trained scorer of one step of a cascade.
+    """A cascade and its scorer: the candidates `asked` answer first, `strong` where that is worth
+    more than `least` (a gain, as `Judged` has it).
 
-    `prompts` and `answers` turn both texts into features; `slopes` float32[width] and `level`
-    go with all of them in the order prompt, answer, how alike they are in shape, agreement.
+    `prompts` and `answers` turn texts into features. `foreseen` tells of a prompt each asked
+    candidate's quality, the strong one's, and ln(its cost / its usual cost); `seen` tells of a
+    prompt with an answer how good it is, by who gave it. `weighings` are by the bits of the asked
+    candidates that have answered. `info` can be told as JSON.
     """
 
+    asked: tuple[str, ...]
+    strong: str
     prompts: Featurizer
     answers: Featurizer
-    slopes: Floats
-    level: float
-    threshold: float = 0.5
+    foreseen: Linear
+    seen: Linear
+    weighings: Mapping[int, Weighing]
+    least: float
+    info: Mapping[str, Any]
 
-    def accept(self, prompt: str, response: str, agree: float | None = None) -> float:
-        """The probability that the response is right. `agree` is the share of the other
-        cheap candidates that say the same, None where nobody else was asked."""
-        return float(self.accept_all([prompt], [response], [agree])[0])
-
-    def accept_all(
-        self,
-        prompts: Sequence[str],
-        responses: Sequence[str],
-        agree: Sequence[float | None],
-    ) -> Floats:
-        """float32[n]: `accept` for each of many."""
-        rows = acceptance_rows(self.prompts, self.answers, prompts, responses, agree)
-        told = np.asarray(rows @ self.slopes + np.float32(self.level))
-        return np.asarray(1 / (1 + np.exp(-np.clip(told, -30, 30))), np.float32)
+    def judge(self, prompts: Sequence[str], answers: Sequence[Mapping[str, str]]) -> Judged:
+        """Of each prompt the answers by candidate; those of others, and empty ones, tell
+        nothing."""
+        texts = [[given.get(name, "") for given in answers] for name in self.asked]
+        blank: list[dict[str, str]] = [{}] * len(prompts)
+        rows = self.prompts.matrix(prompts, blank)
+        foreseen = self.foreseen.apply(rows)
+        seen = np.column_stack(
+            [
+                self.seen.column(place, sparse.hstack([rows, self.answers.matrix(column, blank)]))
+                for place, column in enumerate(texts)
+            ]
+        )
+        bits = sum(
+            np.array([bool(text) for text in column], np.int64) << place
+            for place, column in enumerate(texts)
+        )
+        likely = np.full(seen.shape, np.nan, np.float32)
+        better = np.full(len(prompts), np.nan, np.float32)
+        for answered, weighing in self.weighings.items():
+            at = np.flatnonzero(bits == answered)
+            places = [place for place in range(len(self.asked)) if answered >> place & 1]
+            if at.size:
+                telling = Telling.of([[texts[place][row] for row in at] for place in places])
+                held = stacked(foreseen[at][:, [*places, -2]], seen[at][:, places], telling)
+                told = weighing.apply(held)
+                likely[at[:, None], places] = told[:, :-1]
+                better[at] = told[:, -1] - told[:, :-1].max(axis=1)
+        return Judged(likely, np.asarray(better / np.exp(foreseen[:, -1]), np.float32))
 
     def state(self) -> State:
         """For the model file."""
-        fields = {"level": self.level, "threshold": self.threshold}
-        own = State(fields, {"slopes": self.slopes})
-        return own.with_part("prompts", self.prompts.state()).with_part(
-            "answers", self.answers.state()
-        )
+        fields = {
+            "asked": list(self.asked),
+            "strong": self.strong,
+            "least": self.least,
+            "weighings": list(self.weighings),
+            "info": dict(self.info),
+        }
+        own = State(fields, {})
+        parts = {
+            "prompts": self.prompts.state(),
+            "answers": self.answers.state(),
+            "foreseen": self.foreseen.state(),
+            "seen": self.seen.state(),
+            **{f"of.{bits}": one.state() for bits, one in self.weighings.items()},
+        }
+        for name, part in parts.items():
+            own = own.with_part(name, part)
+        return own
 
     @classmethod
     def from_state(cls, state: State) -> "Acceptance":
         """The scorer that gave this state."""
+        fields = state.fields
         return cls(
+            asked=tuple(fields["asked"]),
+            strong=fields["strong"],
             prompts=Featurizer.from_state(state.part("prompts")),
             answers=Featurizer.from_state(state.part("answers")),
-            slopes=state.arrays["slopes"],
-            level=state.fields["level"],
-            threshold=state.fields["threshold"],
+            foreseen=Linear.from_state(state.part("foreseen")),
+            seen=Linear.from_state(state.part("seen")),
+            weighings={
+                bits: Weighing.from_state(state.part(f"of.{bits}")) for bits in fields["weighings"]
+            },
+            least=fields["least"],
+            info=fields["info"],
         )
 
 
-def acceptance_rows(
-    prompt_features: Featurizer,
-    answer_features: Featurizer,
-    prompts: Sequence[str],
-    responses: Sequence[str],
-    agree: Sequence[float | None],
-) -> sparse.csr_matrix:
-    """float32[n, width]: the features of prompts with their answers."""
-    told = [UNKNOWN_AGREEMENT if share is None else share for share in agree]
-    blank: list[dict[str, str]] = [{}] * len(prompts)
-    dense = np.column_stack((shapes(responses) - shapes(prompts), 2 * np.array(told) - 1))
-    return sparse.hstack(
-        [
-            prompt_features.matrix(prompts, blank),
-            answer_features.matrix(responses, blank),
-            sparse.csr_matrix(dense.astype(np.float32)),
-        ],
-        format="csr",
-    )
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What answers tell beside each other: `length` float32[n, k], ln(1 + characters); `agree`
+    float32[n, pairs], 1 where the two of a pair say the same, else -1."""
+
+    length: Floats
+    agree: Floats
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[str]]) -> "Telling":
+        """Of `texts` by candidate, each as many."""
+        length = np.log1p([[len(text) for text in column] for column in texts]).T
+        essences = [[essence(text) for text in column] for column in texts]
+        same = [
+            [1.0 if one == other != "" else -1.0 for one, other in zip(*pair, strict=True)]
+            for pair in combinations(essences, 2)
+        ]
+        agree = np.array(same, np.float32).reshape(len(same), len(texts[0])).T
+        return cls(np.asarray(length, np.float32), agree)
+
+    def take(self, places: Sequence[int]) -> "Telling":
+        """Of some of the candidates only, ascending."""
+        pairs = list(combinations(range(self.length.shape[1]), 2))
+        kept = [at for at, pair in enumerate(pairs) if set(pair) <= set(places)]
+        return Telling(self.length[:, list(places)], self.agree[:, kept])
 
 
-def agreement(answer: str, others: Sequence[str]) -> float | None:
-    """The share of `others` that say the same as `answer`; None without others."""
-    if not others:
-        return None
-    return sum(essence(other) == essence(answer) for other in others) / len(others)
+def stacked(foreseen: Floats, seen: Floats, telling: Telling) -> Floats:
+    """float32[n, columns] for the second layer: `foreseen` float[n, k + 1] with the strong one
+    last, `seen` float[n, k]. What it means that two agree depends on what kind of answers they
+    are, and on how hard the prompt is."""
+    strong = logit(foreseen[:, -1:])
+    credible, length = logit(seen), telling.length - _USUAL_LENGTH
+    blocks = [logit(foreseen[:, :-1]), credible, length, strong]
+    for place, (one, other) in enumerate(combinations(range(seen.shape[1]), 2)):
+        both = telling.agree[:, place : place + 1]
+        beside = [credible[:, [one, other]], length[:, [one, other]], strong]
+        blocks += [both, *(both * block for block in beside)]
+    return np.asarray(np.hstack(blocks), np.float32)
 
 
 def essence(answer: str) -> str:

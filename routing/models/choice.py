@@ -138,7 +138,7 @@ class ChoiceModel:
         own = State(fields, arrays).with_part("features", self.featurizer.state())
         if self.acceptance is None:
             return own
-        return own.with_part("acceptance", self.acceptance.state())
+        return own.with_part("cascade", self.acceptance.state())
 
     @classmethod
     def from_state(cls, state: State) -> "ChoiceModel":
@@ -163,6 +163,6 @@ class ChoiceModel:
             strength=fields["strength"],
             info=fields["info"],
             acceptance=(
-                Acceptance.from_state(state.part("acceptance")) if "acceptance" in fields else None
+                Acceptance.from_state(state.part("cascade")) if "cascade" in fields else None
             ),
         )

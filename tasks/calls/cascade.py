@@ -14,6 +14,7 @@ import msgspec
 from core.cascade import Cascade
 from core.plan import USUAL, indexes
 from core.ports import Scorer
+from core.settings import configured_name
 from core.status import DeploymentStatus, ResultStatus
 from core.work import Entry, Kept, Move, Result, Settled
 from providers.adapters.completion import read_answers
@@ -165,16 +166,17 @@ async def _scored(
 ) -> _Judged:
     """What nothing can score is not enough."""
     prompt = text_of(entry.body).text
-    told = None if scorer is None else await scorer.score(cascade.model, prompt, texts)
+    names = [configured_name(one.deployment) for one in answers]
+    said = dict(zip(names, texts, strict=True))
+    told = None if scorer is None else await scorer.score(cascade.model, prompt, said)
     if told is None:
         return _Judged(Verdict(False, len(answers) - 1, "nothing could score it"), answers)
-    scores, trained = told
+    scores = [told.likely.get(name) for name in names]
     kept = tuple(
         msgspec.structs.replace(one, score=score)
         for one, score in zip(answers, scores, strict=True)
     )
-    threshold = trained if cascade.threshold is None else cascade.threshold
-    return _Judged(weighed(scores, threshold), kept)
+    return _Judged(weighed(scores, told, cascade.threshold), kept)
 
 
 def _text(body: str) -> str:

@@ -1,6 +1,7 @@
 """Whether a route's router can do what the route asks of it: said at submit, not in a log."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from core.errors import ConfigError, InputError
 from core.pilot import LEAST_SAMPLE, MOST_SAMPLE, PilotOptions
@@ -42,18 +43,33 @@ async def check_routers(
                 f"Name one of task choice; batchyard router list shows them"
             )
         learned = route.cascade is None or route.cascade.accept == "learned"
-        if route.choose == "cascade" and learned and not info.get("acceptance"):
-            raise ConfigError(
-                f"routes.{name}: the router {model!r} has not learned to judge answers. Train it "
-                "on data that have its candidates' answers (a column NAME|response for each), or "
-                "write cascade: agreement"
-            )
+        if route.choose == "cascade" and learned:
+            _check_cascade(name, model, route.candidates, info.get("acceptance") or {})
         unknown = [one for one in route.candidates if one not in known]
         if unknown:
             raise ConfigError(
                 f"routes.{name}: the router {model!r} does not know {', '.join(unknown)}, only "
                 f"{', '.join(known)}. {remedy}"
             )
+
+
+def _check_cascade(
+    route: str, model: str, candidates: Sequence[str], learned: Mapping[str, Any]
+) -> None:
+    """Raises ConfigError where the model has no cascade of these candidates."""
+    asked, strong = learned.get("asked"), learned.get("strong")
+    if not asked:
+        raise ConfigError(
+            f"routes.{route}: the router {model!r} has learned no cascade: the data had no answers "
+            "of its candidates (a column NAME|response for each), or no cascade of them was better "
+            "than a mix of single ones. Train it on such data, or write cascade: agreement"
+        )
+    if strong not in candidates or not set(asked) & set(candidates):
+        raise ConfigError(
+            f"routes.{route}: the cascade of the router {model!r} asks {', '.join(asked)} and "
+            f"then {strong}. Name them as candidates, or train it on these: router train "
+            f"--candidates {','.join(candidates)}"
+        )
 
 
 def check_pilot(settings: Settings, route: str, options: PilotOptions) -> None:

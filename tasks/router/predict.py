@@ -80,8 +80,18 @@ def _tell(route: Route, deployments: Mapping[str, Deployment], seed: int) -> _To
         then=model.info.get("prices", {}),
         now={name: by_name[name][0].price for name in names},
     )
-    seen = Seen(names, quality, cost, np.asarray(model.base)[columns])
+    base = np.asarray(model.base)[columns]
+    seen = Seen(names, quality, cost, base, _steps(route, names))
     return _Told(route, seen, order(route.target.choose, route.router, seen, seed))
+
+
+def _steps(route: Route, names: tuple[str, ...]) -> tuple[int, ...]:
+    """The columns that the model's cascade asks, as far as the route has them; none where the
+    route goes by no such."""
+    cascade, scorer = route.target.cascade, route.model.model.acceptance
+    if cascade is None or cascade.accept != "learned" or scorer is None:
+        return ()
+    return tuple(names.index(one) for one in (*scorer.asked, scorer.strong) if one in names)
 
 
 def _window(lines: Sequence[Deployment]) -> int | None:
@@ -92,14 +102,19 @@ def _window(lines: Sequence[Deployment]) -> int | None:
 
 def _lines_by_order(told: _Told) -> dict[tuple[int, ...], tuple[str, ...]]:
     """By each order of candidates the lines in that order, those behind them that the model
-    does not know."""
+    does not know; a trained cascade has no others."""
     target = told.route.target
     found = {}
     for columns in set(told.orders.order):
         ranks = {told.seen.names[column]: rank for rank, column in enumerate(columns)}
         last = len(ranks)
+        lines = [
+            line
+            for line in target.candidates
+            if not told.seen.steps or configured_name(line) in ranks
+        ]
         found[columns] = tuple(
-            sorted(target.candidates, key=lambda line: ranks.get(configured_name(line), last))
+            sorted(lines, key=lambda line: ranks.get(configured_name(line), last))
         )
     return found
 

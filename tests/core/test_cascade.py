@@ -23,7 +23,7 @@ def route(**parts: Any) -> RouteSettings:
 @pytest.mark.parametrize(
     ("parts", "resolved"),
     [
-        ({"router": "tickets"}, Cascade("learned")),
+        ({"router": "tickets"}, Cascade("learned", 0)),
         ({"router": "tickets", "cascade": {"ask": 2}}, Cascade("learned", 2)),
         ({"cascade": "agreement"}, Cascade("agreement", 2)),
         ({"cascade": {"accept": "agreement", "compare": "json"}}, Cascade("agreement", 2, "json")),
@@ -65,6 +65,14 @@ def test_short_and_long_forms(parts: dict[str, Any], resolved: Cascade) -> None:
 def test_what_does_not_fit_is_told_with_its_remedy(parts: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         route(**parts)
+
+
+def test_a_model_says_how_many_answer_first_and_the_settings_may_say_fewer() -> None:
+    assert Cascade("learned", 0).by_model(7, 3) == Cascade("learned", 2, model=7)
+    assert Cascade("learned", 1).by_model(7, 3).ask == 1
+    # One is drawn to explore, or only the strong one is left: there is nobody to wait for.
+    assert Cascade("learned", 2).by_model(7, 2).ask == 1
+    assert Cascade("learned", 0).by_model(7, 1).ask == 1
 
 
 def test_a_plan_keeps_its_cascade() -> None:

@@ -145,7 +145,9 @@ def test_where_the_budget_is_too_short_for_the_strong_the_cheap_answers_count(ri
 
 def test_a_learned_scorer_judges_answers_beside_the_running_calls(rig: Rig) -> None:
     data = answered(300)
-    model = replace(train_choice(data), acceptance=train_acceptance(data))
+    judge = train_acceptance(data)
+    assert judge is not None
+    model = replace(train_choice(data), acceptance=judge)
 
     async def store(conn: Connection) -> None:
         version = await put_model(
@@ -154,7 +156,7 @@ def test_a_learned_scorer_judges_answers_beside_the_running_calls(rig: Rig) -> N
             "judge",
             "choice",
             dump(model),
-            {"candidates": list(model.candidates), "acceptance": {"threshold": 0.5}, **model.info},
+            {**model.info, "acceptance": judge.info},
         )
         await promote(conn, 1, "judge", version)
 

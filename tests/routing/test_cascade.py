@@ -4,6 +4,7 @@ import pytest
 
 from core.cascade import Cascade, Compare
 from core.plan import Plan
+from core.ports import Scored
 from routing.cascade import above, agreed, weighed
 
 TWO = Cascade("agreement", 2)
@@ -50,8 +51,17 @@ def test_as_many_have_to_agree_as_were_asked_for_whoever_they_are() -> None:
 
 
 def test_the_likeliest_answer_counts_and_the_later_of_equals() -> None:
-    verdict = weighed([0.9, 0.4], 0.8)
+    told = Scored({}, gain=0.0, least=0.5)
+    verdict = weighed([0.9, 0.4], told, 0.8)
     assert (verdict.accepted, verdict.best) == (True, 0)
-    assert weighed([0.3, 0.3], 0.8).best == 1
-    assert weighed([0.8], 0.8).accepted
-    assert weighed([0.79], 0.8).why == "acceptance 0.790 < 0.800"
+    assert weighed([0.3, 0.3], told, 0.8).best == 1
+    assert weighed([None, 0.1, None], told, None).best == 1
+    assert weighed([0.8], told, 0.8).accepted
+    assert weighed([0.79], told, 0.8).why == "acceptance 0.790 < 0.800"
+
+
+def test_without_a_threshold_answers_go_on_where_the_strong_one_gains_enough() -> None:
+    assert weighed([0.2], Scored({}, gain=0.1, least=0.1), None).accepted
+    dear = weighed([0.9], Scored({}, gain=0.104, least=0.1), None)
+    assert not dear.accepted
+    assert dear.why == "acceptance 0.900, asking on gains 0.104 > 0.100"

@@ -1,5 +1,6 @@
 """Predictions put the candidates in order."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -77,6 +78,15 @@ def test_few_plans_come_of_many_requests() -> None:
 
 def test_a_cascade_begins_with_the_cheap_ones() -> None:
     assert set(ordered("cascade").order) == {(2, 1, 0)}
+
+
+def test_a_trained_cascade_asks_its_own_steps_and_nobody_else() -> None:
+    two = replace(SEEN, steps=(1, 0))
+    assert set(ordered("cascade", two).order) == {(1, 0)}
+    # Whoever is drawn to explore answers; where it is a step, those above it follow.
+    orders = ordered("cascade", replace(SEEN, steps=(2, 1, 0)), explore=0.3)
+    assert set(orders.order) == {(2, 1, 0), (1, 0), (0,)}
+    assert set(ordered("cascade", two, explore=0.3).order) == {(1, 0), (2,), (0,)}
 
 
 def test_who_cannot_have_a_request_is_not_chosen_for_it() -> None:

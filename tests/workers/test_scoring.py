@@ -48,15 +48,20 @@ def drive(database_url: str, story: Story) -> Any:
 
 def test_many_at_once_are_told_apart(inn: Any, model: int) -> None:
     async def story(scorer: AnswerScorer) -> Any:
-        texts = [[SURE], [VAGUE[0]], [SURE, VAGUE[0]], ["\ud800"]] * 50
-        return await asyncio.gather(*(scorer.score(model, "Which label?", one) for one in texts))
+        texts = [
+            {"small": SURE},
+            {"small": VAGUE[0]},
+            {"small": SURE, "vast": ""},
+            {"small": "\ud800"},
+        ]
+        asked = (scorer.score(model, "Which label?", one) for one in texts * 50)
+        return await asyncio.gather(*asked)
 
     told = drive(inn.database_url, story)
-    assert [len(scores) for scores, _ in told] == [1, 1, 2, 1] * 50
-    (sure, threshold), (vague, _), (both, _), _ = told[:4]
-    assert sure[0] > vague[0]
-    assert 0 < threshold < 1
-    assert both[0] > both[1]
+    sure, vague, beside, _ = told[:4]
+    assert sure.likely["small"] > vague.likely["small"]
+    assert sure.gain <= sure.least < vague.gain
+    assert beside == sure
     assert told[:4] * 50 == told
 
 
@@ -66,18 +71,19 @@ def test_what_nothing_can_score_is_told_so(inn: Any, model: int) -> None:
     plain = int(inn.rows("select max(id) from router_models")[0][0])
 
     async def story(scorer: AnswerScorer) -> list[Any]:
-        return [await scorer.score(one, "a", [SURE]) is None for one in (model + 99, plain, model)]
+        asked = (model + 99, {"small": SURE}), (plain, {"small": SURE}), (model, {"vast": SURE})
+        return [await scorer.score(one, "a", said) for one, said in asked]
 
-    assert drive(inn.database_url, story) == [True, True, False]
+    assert drive(inn.database_url, story) == [None, None, None]
 
 
 def test_a_child_that_dies_is_begun_again(inn: Any, model: int) -> None:
     async def story(scorer: AnswerScorer) -> None:
-        first = await scorer.score(model, "a", [SURE])
+        first = await scorer.score(model, "a", {"small": SURE})
         child = scorer._child
         assert child is not None
         os.kill(child.pid, signal.SIGKILL)
-        assert await scorer.score(model, "a", [SURE]) == first
+        assert await scorer.score(model, "a", {"small": SURE}) == first
         assert scorer._child is not child
 
     drive(inn.database_url, story)
@@ -89,7 +95,7 @@ def test_the_child_has_no_key_of_ours(
     monkeypatch.setenv("LAB_KEY", "not-for-children")
 
     async def story(scorer: AnswerScorer) -> Path:
-        await scorer.score(model, "a", [SURE])
+        await scorer.score(model, "a", {"small": SURE})
         assert scorer._child is not None
         return _copy(Path(f"/proc/{scorer._child.pid}/environ"), tmp_path / "environ")
 

@@ -61,7 +61,7 @@ def _choice(model: Model, source: Source, budgets: Sequence[float], project: str
         raise InputError(f"--budget: {error}") from error
     except ValueError as error:
         raise InputError(f"Nothing to measure on: {error}.") from error
-    values, measured = cascade_figures(model, told, data)
+    values, measured = cascade_figures(model, data)
     figures.values.update(values, **{key: one.value for key, one in measured.items()})
     figures.intervals.update({key: (one.low, one.high) for key, one in measured.items()})
     if source.data is None:

@@ -9,7 +9,7 @@ from typing import Any
 from core.cascade import Cascade
 from core.checks import Checks
 from core.plan import Plan
-from core.ports import HttpReply
+from core.ports import HttpReply, Scored
 from core.status import AttemptStatus, Condition, DeploymentStatus, ResultStatus
 from core.work import Entry, Kept, Settled
 from tasks.calls.attempt import Caller, attempt
@@ -42,17 +42,19 @@ def at(cascade: Cascade, place: int, *replies: Kept, limited: bool = False, **ru
 
 
 class Scores:
-    """Tells the same probabilities whatever it is asked."""
+    """Tells the same probabilities whatever it is asked; a strong candidate is always right, and
+    worth asking where that gains more than 0.2."""
 
     def __init__(self, *scores: float) -> None:
-        self.scores = list(scores)
-        self.asked: list[tuple[int, str, list[str]]] = []
+        self.scores = scores
+        self.asked: list[tuple[int, str, dict[str, str]]] = []
 
-    async def score(
-        self, model: int, prompt: str, answers: Sequence[str]
-    ) -> tuple[list[float], float] | None:
-        self.asked.append((model, prompt, list(answers)))
-        return (self.scores, 0.8) if self.scores else None
+    async def score(self, model: int, prompt: str, answers: Mapping[str, str]) -> Scored | None:
+        self.asked.append((model, prompt, dict(answers)))
+        if not self.scores:
+            return None
+        told = dict(zip(answers, self.scores, strict=False))
+        return Scored(told, 1 - max(self.scores), 0.2)
 
 
 class KeysRefused(Health):
@@ -135,7 +137,7 @@ def test_a_learned_scorer_accepts_what_is_likely_right() -> None:
     scorer = Scores(0.9)
     told = step(call(at(LEARNED, 0), "red", scorer=scorer))
     assert (told["accepted"], told["score"]) == (True, 0.9)
-    assert scorer.asked == [(7, "name a colour", ["red"])]
+    assert scorer.asked == [(7, "name a colour", {"small": "red"})]
     assert escalates_to(call(at(LEARNED, 0), "red", scorer=Scores(0.7))) == "mini"
     low = replace(LEARNED, threshold=0.6)
     assert step(call(at(low, 0), "red", scorer=Scores(0.7)))["accepted"]

@@ -47,7 +47,7 @@ def settings(choose: str, **router: Any) -> Settings:
 def model(inn: Any) -> None:
     """A promoted model of small and large."""
     inn.submit(["a"])
-    judges = {"acceptance": {"threshold": 0.5}}
+    judges = {"acceptance": {"asked": ["small"], "strong": "large"}}
     info = {**MODEL.info, "candidates": list(MODEL.candidates), **judges}
     inn.ask(put_model, "tickets", "choice", dump(MODEL), info)
     inn.ask(promote, "tickets", 1)
