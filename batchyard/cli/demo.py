@@ -21,8 +21,9 @@ def demo(
 ) -> None:
     """Label a few hundred real messages: a yard of its own, simulated clouds that throttle and
     fail, a small real model on this machine; then what it cost, how good it was, and the
-    audit's verdict. It says what is real and what is simulated. Exit code 1 when a request has
-    no answer or the audit finds something.
+    audit's verdict. Then some of them again by the router, beside the best cloud alone. It says
+    what is real and what is simulated. Exit code 1 when a request has no answer or the audit
+    finds something.
 
     It lives in the folder `demo` of the state folder, and stops its yard at the end.
 

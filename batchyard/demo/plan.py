@@ -12,6 +12,7 @@ from core.errors import InputError
 
 FOLDER = Path(__file__).parents[2] / "examples" / "banking77"
 LOCAL = "local"
+ALONE, ROUTER = "alone", "desk"
 MOST_LOCAL = 30
 BUDGET = "2.00"
 
@@ -121,6 +122,14 @@ def configuration(*, local: bool, folder: Path = FOLDER) -> dict[str, Any]:
             "default": {"candidates": ["skyline", "harbor", "summit"], "max_output": 64},
             "steady": {"candidates": ["harbor", "summit"], "max_output": 64},
             "best": {"candidates": ["summit", "harbor"], "max_output": 64},
+            ALONE: {"candidates": ["summit"], "max_output": 64},
+            ROUTER: {
+                "candidates": ["skyline", "harbor", "summit"],
+                "choose": "cascade",
+                "cascade": "agreement",
+                "intents": {"model": ROUTER},
+                "max_output": 64,
+            },
         },
         # The demo's yard is small, and somebody is waiting.
         "yard": {"lanes": 4},

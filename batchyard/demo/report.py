@@ -66,10 +66,46 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What became of the messages on one route. `right` of `answered` counts those that are the
+    desk's business; `kept_out` are strange ones that ended as out of scope, of `strange`, and
+    `shut_out` those of the desk's that did."""
+
+    route: str
+    job: str
+    status: str
+    answered: int
+    right: int
+    kept_out: int
+    strange: int
+    shut_out: int
+    asked: int
+    cost_usd: str | None
+    cost_nusd: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Both ways, the best cloud alone first; an example of what was kept out, and the question
+    that was asked back."""
+
+    ways: tuple[Way, ...]
+    stranger: str
+    question: str
+
+    @property
+    def saved(self) -> float:
+        """The share of the best cloud's cost that the router saves."""
+        alone, routed = self.ways
+        return 1 - routed.cost_nusd / alone.cost_nusd if alone.cost_nusd else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The whole demo. `missing` says why there was no local model; `billed_usd` is what the
-    simulated clouds say they billed; `in_doubt` calls are booked at their upper bound, because
-    their answers never came; `violations` is what the audit found."""
+    """The whole demo; `desk` is its second part. `missing` says why there was no local model;
+    `billed_usd` is what the simulated clouds say they billed for the first part; `in_doubt` calls
+    are booked at their upper bound, because their answers never came; `violations` is what the
+    audit found."""
 
     job: str
     status: str
@@ -90,11 +126,13 @@ class Report:
     violations: Sequence[str]
     places: Places
     missing: str
+    desk: Desk | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether every request has its answer and the audit agrees."""
-        return self.status == "completed" and not self.failed and not self.violations
+        """Whether every request has its answer or its word, and the audit agrees."""
+        done = [self.status, *(way.status for way in (self.desk.ways if self.desk else ()))]
+        return {*done} == {"completed"} and not self.failed and not self.violations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

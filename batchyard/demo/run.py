@@ -7,22 +7,26 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from batchyard.client import Job, submit
 from batchyard.connection import open_context
+from batchyard.demo import desk
 from batchyard.demo.plan import (
+    ALONE,
     BUDGET,
     LOCAL,
+    ROUTER,
     Material,
     cloud_lines,
     configuration,
     load_material,
     local_lines,
 )
-from batchyard.demo.report import Facts, Places, Report, Sample, make_report
+from batchyard.demo.report import Desk, Facts, Places, Report, Sample, make_report
 from batchyard.demo.show import Screen
 from batchyard.embedded.binaries import postgres_bin
 from batchyard.embedded.detached import stop
@@ -59,11 +63,13 @@ def run_demo(around: Home, screen: Screen, *, keep: bool = False) -> Report:
             yard = start_yard(home, Start(config), while_waiting=screen.starting)
             screen.started(yard, time.monotonic() - began, found_running=found_running)
             report = _label(home, yard, material, screen, time.monotonic() - began)
+            screen.report(report)
+            report = _with_desk(report, material, screen)
         finally:
             if not keep and not found_running:
                 screen.stopping()
                 stop(home)
-    screen.report(report, running=keep or found_running)
+    screen.where_next(report, running=keep or found_running)
     return report
 
 
@@ -141,6 +147,25 @@ def _label(
     return make_report(material, facts, places)
 
 
+def _with_desk(report: Report, material: Material, screen: Screen) -> Report:
+    """Runs the second part, and audits everything."""
+    found = _route(material, screen)
+    violations = [one.detail for one in asyncio.run(_audit()).violations]
+    screen.desk(found, violations)
+    return replace(report, desk=found, violations=violations)
+
+
+def _route(material: Material, screen: Screen) -> Desk:
+    """The messages of a desk by the router, and by the best cloud alone."""
+    screen.desk_opening(len(desk.messages(material)), len(desk.strangers()))
+    alone = submit(desk.lines(material, ALONE), budget=BUDGET, name=ALONE)
+    screen.learned(desk.learn())
+    routed = submit(desk.lines(material, ROUTER), budget=BUDGET, name=ROUTER)
+    for job in (alone, routed):
+        _watch(job, screen)
+    return desk.seen(material, {ALONE: alone, ROUTER: routed})
+
+
 def _write_lines(home: Home, material: Material, *, local: bool) -> Path:
     path = home.path / "messages.jsonl"
     with path.open("w", encoding="utf-8") as file:
@@ -171,7 +196,7 @@ def _watch(job: Job, screen: Screen) -> list[Sample]:
             time.sleep(POLL_S)
 
 
-async def _audit(number: int) -> AuditReport:
+async def _audit(number: int | None = None) -> AuditReport:
     async with open_context() as ctx, ctx.pool.connection() as conn:
         return await audit(conn, await find_project(conn, "default"), number)
 

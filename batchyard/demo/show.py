@@ -14,8 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from batchyard.demo.deskview import DESK, WAYS, desk_told, ways_row
 from batchyard.demo.plan import BUDGET, CLOUDS, LOCAL, Material
-from batchyard.demo.report import Report, Row
+from batchyard.demo.report import Desk, Report, Row
 from batchyard.embedded.home import State, YardRecord
 from core.money import usd_text
 from db.jobs import JobView
@@ -102,8 +103,8 @@ class Screen:
 
         return show
 
-    def report(self, report: Report, *, running: bool) -> None:
-        """What came of it, and where to look next."""
+    def report(self, report: Report) -> None:
+        """What came of it."""
         self._print()
         self._console.print(_table(WORK, map(_work, report.rows)))
         self._print()
@@ -111,6 +112,32 @@ class Screen:
         self._print()
         for line in _summary(report):
             self._print(line)
+        self._print()
+
+    def desk_opening(self, mine: int, strange: int) -> None:
+        """What the second part is about."""
+        count = f"{mine} of these messages, and {strange} that are no business of a bank"
+        self._print(f"[bold]The router: {count}[/]\n")
+        for line in DESK:
+            self._print(line)
+        self._print()
+
+    def learned(self, what: str) -> None:
+        """That intents have been learned."""
+        self._print(f"  [green]✓[/] learned {what}\n")
+
+    def desk(self, found: Desk, violations: Sequence[str]) -> None:
+        """What came of the second part."""
+        self._print()
+        self._console.print(_table(WAYS, map(ways_row, found.ways)))
+        self._print()
+        for line in desk_told(found):
+            self._print(line)
+        self._print(_audited(violations))
+        self._print()
+
+    def where_next(self, report: Report, *, running: bool) -> None:
+        """Where to look now."""
         self._print()
         for line in _next(report, running=running):
             self._print(line)
@@ -206,10 +233,7 @@ def _summary(report: Report) -> Iterator[str]:
         f"  cost {cost} of a budget of ${report.budget_usd}; the clouds say they billed "
         f"${report.billed_usd}{doubt}"
     )
-    if report.violations:
-        yield f"[red]✗[/] the audit found: {escape('; '.join(report.violations))}"
-    else:
-        yield "[green]✓[/] audit: every request has one result, every call stands in the ledger"
+    yield _audited(report.violations)
     local = next((row for row in report.rows if row.deployment == LOCAL), None)
     if local is not None and local.accuracy is not None:
         yield (
@@ -218,6 +242,12 @@ def _summary(report: Report) -> Iterator[str]:
         )
     if report.missing:
         yield "[yellow]![/] without the local model (reason above)"
+
+
+def _audited(violations: Sequence[str]) -> str:
+    if violations:
+        return f"[red]✗[/] the audit found: {escape('; '.join(violations))}"
+    return "[green]✓[/] audit: every request has one result, every call stands in the ledger"
 
 
 def _next(report: Report, *, running: bool) -> Iterator[str]:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from batchyard.demo import desk
 from batchyard.demo.plan import (
+    ALONE,
     CLOUDS,
     FOLDER,
     LOCAL,
     MOST_LOCAL,
+    ROUTER,
     SHARES,
     Material,
     cloud_lines,
@@ -21,6 +24,7 @@ from batchyard.demo.plan import (
 )
 from core.errors import InputError
 from core.settings import Settings
+from providers.intent_files import read_intents
 from providers.simulator.answers import load_key
 from providers.simulator.profile import load_profile
 from routing.targets import resolve_target
@@ -58,6 +62,21 @@ def test_every_line_is_accepted_under_the_configuration(material: Material, loca
     rows = [known.read(n, json.dumps(line).encode()) for n, line in enumerate(lines, start=1)]
     assert [row.custom_id for row in rows] == [line["custom_id"] for line in lines]
     assert len(rows) == 385 + (MOST_LOCAL if local else 0)
+
+
+def test_the_desks_messages_are_about_its_intents_and_stand_apart_from_the_question(
+    material: Material,
+) -> None:
+    settings = Settings.model_validate(configuration(local=False))
+    intents = read_intents(desk.INTENTS)
+    mine = desk.messages(material)
+    assert {message.label for message in mine} == set(intents.intents)
+    assert not {one.text for one in desk.strangers()} & set(intents.out_of_scope)
+    lines = list(desk.lines(material, ROUTER))
+    assert len(lines) == len(mine) + len(desk.strangers()) + 1
+    assert lines[0]["messages"][1]["content"] == mine[0].text
+    assert mine[0].text not in lines[0]["messages"][0]["content"]
+    assert settings.routes[ROUTER].candidates[-1:] == settings.routes[ALONE].candidates
 
 
 def test_every_cloud_gets_its_share(material: Material) -> None:

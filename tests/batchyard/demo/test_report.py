@@ -1,6 +1,7 @@
 """Answers are graded fairly, and the screen says what is real and what is not."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -9,11 +10,13 @@ from rich.console import Console
 
 from batchyard.demo.plan import MOST_LOCAL, load_material
 from batchyard.demo.report import (
+    Desk,
     Grade,
     Places,
     Report,
     Row,
     Sample,
+    Way,
     gold,
     grade,
     label_of,
@@ -117,7 +120,10 @@ def shown(one: Report, *, running: bool = False) -> str:
     console = Console(file=io.StringIO(), width=160)
     screen = Screen(console)
     screen.opening(load_material(), one.missing)
-    screen.report(one, running=running)
+    screen.report(one)
+    if one.desk is not None:
+        screen.desk(one.desk, one.violations)
+    screen.where_next(one, running=running)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -145,6 +151,35 @@ def test_a_finding_of_the_audit_is_no_success() -> None:
     assert "requests have more than one result" in shown(bad)
     assert not report(failed=1, completed=19).ok
     assert report().ok
+
+
+def way(route: str, **changes: Any) -> Way:
+    values: dict[str, Any] = {
+        "job": "job_3",
+        "status": "completed",
+        "answered": 40,
+        "right": 38,
+        "kept_out": 0,
+        "strange": 12,
+        "shut_out": 0,
+        "asked": 0,
+        "cost_usd": "0.08",
+        "cost_nusd": 80_000_000,
+    }
+    return Way(route=route, **(values | changes))
+
+
+def test_the_second_part_tells_what_the_router_saved_and_what_it_got_wrong() -> None:
+    routed = way("desk", answered=37, right=36, kept_out=11, shut_out=3, asked=1)
+    cheap = replace(routed, cost_usd="0.02", cost_nusd=20_000_000)
+    desk = Desk(ways=(way("alone"), cheap), stranger="what color is water", question="Which [1]?")
+    text = shown(report(desk=desk))
+    assert "spent 75% less: 36 of 37 answers right, against 38 of 40" in text
+    assert "11 of 12" in text
+    assert "what color is water" in text
+    assert "Which [1]?" in text
+    assert report(desk=desk).ok
+    assert not report(desk=replace(desk, ways=(way("alone", status="expired"), cheap))).ok
 
 
 def test_where_to_look_next_depends_on_whether_the_yard_still_runs() -> None:
