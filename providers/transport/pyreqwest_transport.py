@@ -75,11 +75,15 @@ class PyreqwestTransport:
 
     def __init__(self, *, max_connections: int, reply_cap: int = REPLY_CAP) -> None:
         self._cap = reply_cap
+        self._closed = False
         # Calls to this machine never take the way of a proxy that the environment names.
         self._local = _builder(max_connections).no_proxy().build()
         self._remote = _builder(max_connections).build()
 
     async def send(self, call: HttpCall) -> HttpReply:
+        # The native client hears of its end from another thread, and may take a call before.
+        if self._closed:
+            raise TransportError("the transport is closed", may_have_arrived=False)
         try:
             url, local = _target(call.url)
             client = self._local if local else self._remote
@@ -121,6 +125,7 @@ class PyreqwestTransport:
         return bytes(read)
 
     async def close(self) -> None:
+        self._closed = True
         await self._local.close()
         await self._remote.close()
 
