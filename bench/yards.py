@@ -2,11 +2,15 @@
 
 import json
 import os
+import signal
+import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from batchyard.embedded.detached import stop
@@ -34,9 +38,18 @@ class BenchYard:
     broker_url: str
 
 
+def end_orderly(number: int, _: FrameType | None) -> None:
+    """Ends the process so that its yards are stopped: for `signal.signal`."""
+    # Another one must not break off the stopping.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 @contextmanager
 def fresh_yard(config: dict[str, Any], *, workers: int, flower: bool) -> Iterator[BenchYard]:
-    """A yard with this configuration, gone with its folder at the end of the block."""
+    """A yard with this configuration, gone with its folder at the end of the block, be it by
+    SIGTERM."""
+    signal.signal(signal.SIGTERM, end_orderly)
     with tempfile.TemporaryDirectory(prefix="batchyard-bench-") as name:
         folder = Path(name)
         file = folder / "batchyard.yaml"
@@ -45,8 +58,8 @@ def fresh_yard(config: dict[str, Any], *, workers: int, flower: bool) -> Iterato
         home = Home(folder / "home")
         environ = {k: v for k, v in os.environ.items() if not k.startswith("BATCHYARD_")}
         start = Start(config=file, workers=workers, flower=flower)
-        record = start_yard(home, start, environ=environ)
         try:
+            record = start_yard(home, start, environ=environ)
             settings = load_settings(file, {})
             yield BenchYard(
                 home=home,
@@ -57,7 +70,9 @@ def fresh_yard(config: dict[str, Any], *, workers: int, flower: bool) -> Iterato
                 broker_url=record.broker_url,
             )
         finally:
-            stop(home)
+            # One that was just about to start has no record yet.
+            while not stop(home) and home.locked():
+                time.sleep(0.05)
 
 
 @asynccontextmanager

@@ -36,7 +36,8 @@ def resolve_secret(ref: str, environ: Mapping[str, str] | None = None) -> str:
         if not secret:
             raise ConfigError(
                 f"{ref}: the environment variable {where} is not set. "
-                f"Set it where the workers start: export {where}=..."
+                f"Set it where the workers start (export {where}=...) and restart them, for "
+                "the environment of a running process never changes"
             )
     elif scheme == "file":
         secret = _read(ref, Path(where).expanduser())

@@ -16,6 +16,12 @@ from batchyard.embedded.home import Home
 from batchyard.services import check_profiles
 from core.settings import Settings
 from providers.configuration import load_settings
+from routing.targets import DEFAULT_ROUTE
+
+NO_DEFAULT = (
+    f"no route is named {DEFAULT_ROUTE}: a submit has to name a route (--route), or each of its "
+    "requests a model"
+)
 
 app = new_app()
 
@@ -56,8 +62,8 @@ def check(
     as_json: JsonFlag = False,
 ) -> None:
     """Check a configuration without starting anything. A wrong one ends with exit code 2, the
-    path in the file and the fix. A key that is not to be found here is only a warning: it has
-    to be there where the workers start.
+    path in the file and the fix. A key that is not to be found here is only a warning, for it has
+    to be there where the workers start; so is a missing default route.
 
     \b
     Examples:
@@ -66,20 +72,21 @@ def check(
     """
     settings = load_settings(file, os.environ)
     check_profiles(settings)
-    missing = [one for one in check_keys(settings) if not one.ok]
+    warnings = [f"{one.name}: {one.fix}" for one in check_keys(settings) if not one.ok]
+    if DEFAULT_ROUTE not in settings.routes:
+        warnings.append(NO_DEFAULT)
     found = {
         "providers": len(settings.providers),
         "deployments": len(settings.deployments),
         "routes": len(settings.routes),
     }
     if as_json:
-        warnings = [f"{one.name}: {one.fix}" for one in missing]
         put_json({"ok": True, "digest": settings.digest(), **found, "warnings": warnings})
         return
     listed = ", ".join(count(number, what.removesuffix("s")) for what, number in found.items())
     out().print(f"fine: {listed}")
-    for one in missing:
-        warn_of(f"{one.name}: {one.fix}")
+    for warning in warnings:
+        warn_of(warning)
 
 
 def _tree(settings: Settings) -> dict[str, Any]:

@@ -126,6 +126,14 @@ class Intake:
             name = read_text(model, f"{prefix}model") if model and written != b"null" else ""
             target = name or self._default
             instead = self._resolve(target)
+            if instead is not None and not name:
+                raise BadLineError(
+                    f"{prefix}model",
+                    f"no model is named, and there is no route {target!r} for such requests",
+                    f"Choose a route for the job (--route), name a model, or configure "
+                    f"routes.{target}. {instead}",
+                    "model_not_found",
+                )
             if instead is not None:
                 raise BadLineError(
                     f"{prefix}model",

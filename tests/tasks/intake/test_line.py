@@ -291,3 +291,13 @@ def test_bad_wishes_are_said(fields: dict[str, Any], field: str, words: str) -> 
         assert isinstance(got, LineProblem), got
         assert got.field == prefix + field
         assert words in str(got)
+
+
+def test_without_a_default_route_a_request_that_names_no_model_says_what_to_do() -> None:
+    lost = Intake(lambda name: "Known: my-8b", "default", lambda names: 120.0)
+    problem = lost.read(1, b'{"prompt": "a"}')
+    assert isinstance(problem, LineProblem)
+    assert problem.problem == "no model is named, and there is no route 'default' for such requests"
+    assert "(--route)" in problem.fix
+    assert "routes.default" in problem.fix
+    assert "Known: my-8b" in problem.fix
