@@ -27,7 +27,8 @@
 -- declared or told: on its rates, or on its calls at once where there is no rate; else the window
 -- of calls at once. Then it grows: fast up to where the last 429 was, slowly beyond. A window
 -- begins small and doubles until its first 429, or until answers take so much longer that calls
--- evidently queue at the provider.
+-- evidently queue at the provider. Whether they do is tried with a few calls from time to time:
+-- requests whose answers take longer by themselves look the same from here.
 
 local SPAN = 1.0           -- seconds of its rate that a bucket holds
 local WORTH = 0.05         -- seconds of a rate that are worth waking for
@@ -48,6 +49,8 @@ local SPARED = 60000      -- ms for which cuts that have helped nothing are not 
 local MORE, MORE_STILL = 2, 0.1 -- 429s that are no strays: times their share, and on top of it
 local FIRST_WINDOW, STRAY_WINDOW, MOST_WINDOW = 16, 8, 1024
 local CROWDED, DRIFT = 2.5, 0.005
+local RECHECK, SELDOM = 10000, 320000 -- ms of crowding before a trial; twice as many after each
+local TRIAL_PART, TRIAL_ANSWERS = 0.25, 8 -- of the window; what a trial is judged by
 local EXPRESS_SEEN = 60000 -- ms
 local KEPT = 3600000       -- ms that an unused scope is remembered
 
@@ -175,13 +178,52 @@ local function adapt_factor(state, seconds)
   end
 end
 
+local function end_trial(state)
+  state.window, state.crowded_at = state.before, now
+  state.trial_at, state.before, state.trial_answers, state.trial_ms = nil, nil, nil, nil
+end
+
+-- Answers that take as long with a quarter of the calls at once are longer ones, and the measure
+-- from now on.
+local function judge_trial(state)
+  local mean = state.trial_ms / state.trial_answers
+  if mean > CROWDED * state.quick then
+    state.latency, state.slow, state.window_knee, state.recheck = mean, nil, nil, nil
+  else
+    state.recheck = math.min(SELDOM, 2 * (state.recheck or RECHECK))
+  end
+  state.quick = math.max(state.quick, mean)
+  end_trial(state)
+end
+
+-- The answers to calls that went before the trial do not count.
+local function try(state, scope)
+  if now < state.trial_from then return end
+  state.trial_answers = (state.trial_answers or 0) + scope.answered
+  state.trial_ms = (state.trial_ms or 0) + scope.answered_ms
+  if state.trial_answers >= TRIAL_ANSWERS then judge_trial(state) end
+end
+
+local function stay(state, wanted)
+  if state.slow ~= 0 then state.slow, state.window_knee = 0, state.window end
+  state.crowded_at = state.crowded_at or now
+  if wanted and now - state.crowded_at > (state.recheck or RECHECK) then
+    state.trial_at, state.trial_from = now, now + 1.5 * state.latency
+    state.before, state.window = state.window, math.max(1, TRIAL_PART * state.window)
+  end
+end
+
 local function adapt_window(state, scope, seconds)
   local crowded = is_crowded(state, scope, seconds)
   local wanted = now - (state.full_at or 0) < 1000
+  if not crowded and not state.trial_at then state.crowded_at = nil end
   if is_due(state) then
+    if state.trial_at then end_trial(state) end
     state.window = cut(state, 'window', state.window, math.min(state.window, is_stray(state) and STRAY_WINDOW or 1))
+  elseif state.trial_at then
+    try(state, scope)
   elseif crowded then
-    if state.slow ~= 0 then state.slow, state.window_knee = 0, state.window end
+    stay(state, wanted)
   elseif wanted and state.slow ~= 0 then
     state.window = state.window + scope.answered
   elseif wanted then
@@ -326,6 +368,8 @@ for n, one in ipairs(scopes) do
     fields[#fields + 1] = name
     fields[#fields + 1] = string.format('%.17g', value)
   end
+  -- What is no more must not come back with the next question.
+  redis.call('DEL', KEYS[2 * n])
   redis.call('HSET', KEYS[2 * n], unpack(fields))
   redis.call('PEXPIRE', KEYS[2 * n], KEPT + math.max(0, halted(state) - now))
   if granted > 0 then

@@ -26,6 +26,7 @@ class Provider:
     at: float = 0.0
     seen: list[tuple[float, bool]] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    latency: float = LATENCY
 
     def admit(self, now: float) -> bool:
         self.level = min(self.rate / 2, self.level + (now - self.at) * self.rate)
@@ -43,16 +44,28 @@ class Provider:
             await limiter.pause(limit.key, 0.02, epoch)
             limiter.give_back([limit], Return(1, input=10))
             return
-        await asyncio.sleep(LATENCY)
+        seconds = self.seconds()
+        await asyncio.sleep(seconds)
         self.open -= 1
-        limiter.give_back([limit], Return(1, latency_ms=round(LATENCY * 1000)))
+        limiter.give_back([limit], Return(1, latency_ms=round(seconds * 1000)))
         self.ended.set()
+
+    def seconds(self) -> float:
+        """What an answer takes."""
+        return self.latency
 
     def shares(self, begin: float) -> tuple[float, float]:
         """Answered a second, and the share of 429s, from the time on."""
         late = [granted for at, granted in self.seen if at >= begin]
         end = self.seen[-1][0]
         return sum(late) / (end - begin), 1 - sum(late) / len(late)
+
+
+class Queueing(Provider):
+    """Works on sixteen calls at once; the others wait."""
+
+    def seconds(self) -> float:
+        return self.latency * max(1.0, self.open / 16)
 
 
 async def work(limiter: RedisLimiter, limit: Buckets, provider: Provider, end: float) -> None:
@@ -176,6 +189,53 @@ def test_less_left_than_believed_lowers_the_bucket(broker_url: str) -> None:
         assert grant.granted == 5
 
     with_limiters(broker_url, test)
+
+
+def test_answers_that_became_longer_do_not_hold_the_calls_at_once_for_long(
+    broker_url: str,
+) -> None:
+    limit, provider = limits(), Provider()
+
+    async def test(one: RedisLimiter, _: RedisLimiter) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.07, lambda: setattr(provider, "latency", 6 * LATENCY))
+        await work(one, limit, provider, loop.time() + 2)
+        assert (await state_of(broker_url, limit))["window"] < 100
+        await crowded_for_long(broker_url, limit)
+        await work(one, limit, provider, loop.time() + 3)
+        assert (await state_of(broker_url, limit))["window"] > 200
+
+    with_limiters(broker_url, test)
+
+
+def test_calls_that_queue_at_the_provider_do_not_become_more_by_looking_again(
+    broker_url: str,
+) -> None:
+    limit, provider = limits(), Queueing()
+
+    async def test(one: RedisLimiter, _: RedisLimiter) -> None:
+        loop = asyncio.get_running_loop()
+        await work(one, limit, provider, loop.time() + 2)
+        before = (await state_of(broker_url, limit))["window"]
+        for _ in range(2):
+            await crowded_for_long(broker_url, limit)
+            await work(one, limit, provider, loop.time() + 3)
+        after = await state_of(broker_url, limit)
+        assert after["recheck"] == 40_000
+        assert after["window"] <= 1.2 * before
+
+    with_limiters(broker_url, test)
+
+
+async def state_of(broker_url: str, limit: Buckets) -> dict[str, float]:
+    async with Redis.from_url(broker_url, decode_responses=True) as server:
+        found = await server.hgetall(f"{PREFIX}{limit.key}:state")
+    return {name: float(value) for name, value in found.items()}
+
+
+async def crowded_for_long(broker_url: str, limit: Buckets) -> None:
+    async with Redis.from_url(broker_url) as server:
+        await server.hset(f"{PREFIX}{limit.key}:state", "crowded_at", 1)
 
 
 @pytest.mark.parametrize("in_flight", [64, None])
