@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 
 from routing.curve import Measured, Numbers, bootstrap, cheapest_of
-from routing.measuring.choice import Sweep
 from routing.measuring.held_back import Judged
+from routing.sweep import Sweep
 
 POINTS: Final = 24
 """Of the curve."""
@@ -41,7 +41,7 @@ def profile(judged: Judged, seed: int = 0) -> Profile:
         np.asarray(table, np.float64) for table in (judged.told.quality, judged.told.cost)
     )
     swept = Sweep.of(predicted, expected, quality, cost)
-    mixed = Sweep(np.ascontiguousarray(cost.T), np.ascontiguousarray(quality.T))
+    mixed = Sweep.singles(quality, cost)
     ones = np.ones(len(data))
     whole, ours = mixed.curve(ones), swept.curve(ones)
     grid = np.linspace(whole.cost[0], max(whole.cost[-1], ours.cost[-1]), POINTS)

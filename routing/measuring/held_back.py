@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from routing.labelled import Labelled
 from routing.models.choice import ChoiceModel, Prediction
 from routing.models.features import Featurizer
-from routing.training.choice import Bench, Learner
+from routing.training.one_thread import one_thread
+from routing.training.trials import Trials
 
 LEAST: Final = 20
 """Prompts with the scores of all candidates that are enough without the others."""
@@ -25,21 +26,26 @@ class Judged:
     estimated: bool
 
 
+@one_thread
 def held_back(model: ChoiceModel, data: Labelled) -> tuple[Labelled, Prediction]:
     """The data (of many rows some) and predictions of each row by a fit to the other folds, with
     the model's own learners, penalties and trust. These were chosen on all rows, which flatters
     by very little; costs are fitted to all. The data have the model's columns."""
     plain = Featurizer.fit(data.prompts, data.metadata, model.metadata, {})
     rows = plain.matrix(data.prompts, data.metadata)
-    bench = Bench.of(plain, rows, data, int(model.info.get("seed", 0)))
-    learners = [
-        Learner(one["blocks"], one["kind"], one["penalty"]) for one in model.info["learners"]
-    ]
-    told = np.mean([bench.held_out(one) for one in learners], axis=0)
-    base = np.nanmean(bench.data.quality, axis=0)
+    trials = Trials.of(plain, rows, data, int(model.info.get("seed", 0)))
+    told = np.mean(
+        [
+            held
+            for one in model.info["learners"]
+            for _, held in trials.held_out(one["blocks"], {one["kind"]: (one["penalty"],)})
+        ],
+        axis=0,
+    )
+    base = np.nanmean(trials.data.quality, axis=0)
     moved = np.clip(base + model.strength * (told - base), 0, 1)
-    quality, cost = np.asarray(moved, np.float32), np.asarray(bench.expected, np.float32)
-    return bench.data, Prediction(quality, cost)
+    quality, cost = np.asarray(moved, np.float32), np.asarray(trials.expected, np.float32)
+    return trials.data, Prediction(quality, cost)
 
 
 def completed(data: Labelled, told: Prediction) -> Judged:

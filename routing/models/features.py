@@ -122,8 +122,22 @@ class Featurizer:
     @property
     def width(self) -> int:
         """How many columns a row has."""
-        text = self.words.bucket.size + self.runs.bucket.size
-        return int(text + self.middle.size + sum(len(known) for known in self.tags))
+        return sum(self.sizes.values())
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many columns each block has, in their order."""
+        return {
+            "words": self.words.bucket.size,
+            "runs": self.runs.bucket.size,
+            "shape": self.middle.size,
+            "tags": sum(len(known) for known in self.tags),
+        }
+
+    @property
+    def text(self) -> int:
+        """How many columns are of the text itself: those before shape and tags."""
+        return self.words.bucket.size + self.runs.bucket.size
 
     def rows(
         self, prompts: Sequence[str], metadata: Sequence[Mapping[str, str]]

@@ -1,77 +1,80 @@
 """Training a model for choice: which learners, how strict, and whether to trust them at all.
 
-Every setting is chosen by cross-validation on what counts in the end: the quality that the
-routing would get at each cost (`routing/curve.py`), not the error of the predictions. The
-zero router, which tells all prompts alike and so mixes single candidates, is always among
-the choices: a model that has learnt nothing routes like it, and not worse.
+Every setting is chosen by cross-validation (`routing/training/trials.py`). The zero router, which
+tells all prompts alike and so mixes single candidates, is always among the choices, and what is
+chosen is not worse than it at any budget: a model that has learnt nothing routes like it.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import scipy
 import sklearn
-from scipy import sparse
 
-from routing.curve import Gap, Numbers, apgr, choose, hull, prices
 from routing.labelled import Labelled
-from routing.models.choice import ChoiceModel, Head
+from routing.models.choice import ChoiceModel
 from routing.models.features import Featurizer
 from routing.models.state import Floats
-from routing.training.learners import cost_head, folds, logistic, ridge
+from routing.training.learners import cost_head, product
+from routing.training.one_thread import one_thread
+from routing.training.trials import Learner, Trials, weighted
 
 LEAST_ROWS: Final = 20
-MOST_TUNED: Final = 10_000  # rows that settings are chosen on
-_WHOLE: Final = 60  # rows with all scores from which on routing itself is the measure
 
-# Weights of the blocks of features; text alone, or text with tags where there are any.
-_TEXT: Final = {"words": 1.0, "runs": 1.0, "shape": 0.15, "tags": 0.7}
-_WORDS: Final = {"words": 1.0, "runs": 0.5, "shape": 0.15, "tags": 0.7}
-_TAGS: Final = {"words": 0.5, "runs": 0.5, "shape": 0.1, "tags": 1.0}
+# Weights of the blocks of features: of text, and of text with tags where there are any.
+_TEXT: Final = (
+    {"words": 1.0, "runs": 1.0, "shape": 0.15, "tags": 0.7},
+    {"words": 1.0, "runs": 0.5, "shape": 0.15, "tags": 0.7},
+)
+_TAGS: Final = (
+    {"words": 1.0, "runs": 1.0, "shape": 0.15, "tags": 1.0},
+    {"words": 0.5, "runs": 0.5, "shape": 0.1, "tags": 1.0},
+    {"words": 0.0, "runs": 0.0, "shape": 0.1, "tags": 1.0},
+)
 
 # The lax ones are for small data that words tell apart well: without them a pilot of 60 prompts
-# trusted nothing. On MMLU with 1,500 labels they cost what is within the noise (.599 for .607).
-_ALPHAS: Final = (3.0, 10.0, 30.0, 100.0)
-_INVERSES: Final = (0.1, 0.3, 1.0)
+# trusted nothing.
+_PENALTIES: Final = {"ridge": (3.0, 10.0, 30.0, 100.0, 300.0), "logistic": (1.0, 3.0, 10.0)}
 _MARGIN: Final = 0.005
-_STRENGTHS: Final = (0.0, 0.5, 0.75, 1.0)
-
-Fit = Callable[[sparse.csr_matrix, Floats, float, Floats | None], Head]
+_STRENGTHS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""0 is the zero router."""
+_TOLERANCE: Final = 0.005
+"""By how much the zero router may be better at the worst budget, in cross-validation."""
 
 
 @dataclass(frozen=True, slots=True)
-class Learner:
-    """One way to predict: the blocks' weights, the kind of fit, how strict it is."""
+class Try:
+    """Learners that are averaged, how far they are trusted, what they predict so for held-out
+    rows (float32[n, m]), and the score of that."""
 
-    blocks: Mapping[str, float]
-    kind: str
-    penalty: float
+    learners: tuple[Learner, ...]
+    strength: float
+    told: Floats
+    score: float
 
     @property
-    def fit(self) -> Fit:
-        """The function that makes its head."""
-        return ridge if self.kind == "ridge" else logistic
-
-    def told(self) -> dict[str, Any]:
-        """For people and JSON."""
-        return {"kind": self.kind, "penalty": self.penalty, "blocks": dict(self.blocks)}
+    def rank(self) -> tuple[float, float]:
+        """The average errs least on new data: one learner alone has to be better by a margin. Of
+        all but equals the one that is trusted most."""
+        return round(self.score - _MARGIN * (2 - len(self.learners)), 4), self.strength
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What cross-validation chose: the learners that are averaged, the strength, its score
-    and that of the zero router, `held` float32[n, m] what is predicted for held-out rows."""
+    """What cross-validation chose, its score and that of the zero router, and by how much it is
+    better than that one at the worst budget."""
 
     learners: tuple[Learner, ...]
     strength: float
     score: float
     zero: float
-    held: Floats
+    worst: float
 
 
+@one_thread
 def train_choice(data: Labelled, columns: Sequence[str] = (), seed: int = 0) -> ChoiceModel:
     """A model of the data; `columns` are the metadata columns that it may read. Raises
     ValueError for fewer than 20 rows."""
@@ -79,151 +82,72 @@ def train_choice(data: Labelled, columns: Sequence[str] = (), seed: int = 0) -> 
         raise ValueError(f"{len(data)} judged prompts; at least {LEAST_ROWS} are needed")
     plain = Featurizer.fit(data.prompts, data.metadata, columns, {})
     rows = plain.matrix(data.prompts, data.metadata)
-    found = _tuned(Bench.of(plain, rows, data, seed))
+    found = _tuned(Trials.of(plain, rows, data, seed), tagged=bool(columns))
     blocks = found.learners[0].blocks
-    featurizer = replace(plain, weights=dict(blocks))
     scaled = weighted(plain, rows, blocks)
+    times = product(scaled)
     heads = tuple(
         replace(
-            learner.fit(scaled, data.quality, learner.penalty, data.weights),
+            learner.fit(times, data.quality, data.weights).head(scaled),
             weight=1 / len(found.learners),
         )
         for learner in found.learners
     )
-    text = plain.words.bucket.size + plain.runs.bucket.size
     return ChoiceModel(
         candidates=data.candidates,
-        featurizer=featurizer,
+        featurizer=replace(plain, weights=dict(blocks)),
         heads=heads,
-        costs=cost_head(scaled[:, text:].toarray(), data),
+        costs=cost_head(scaled[:, plain.text :].toarray(), data),
         base=_means(data),
         strength=found.strength,
         info=_info(data, found, columns, seed),
     )
 
 
-def weighted(
-    featurizer: Featurizer, rows: sparse.csr_matrix, blocks: Mapping[str, float]
-) -> sparse.csr_matrix:
-    """Rows of weight 1 with the blocks weighted."""
-    words, runs = featurizer.words.bucket.size, featurizer.runs.bucket.size
-    tags = sum(len(known) for known in featurizer.tags)
-    sizes = (words, runs, featurizer.middle.size, tags)
-    names = ("words", "runs", "shape", "tags")
-    scale = np.repeat([np.float32(blocks[name]) for name in names], sizes)
-    scaled = rows.copy()
-    scaled.data = rows.data * scale[rows.indices]
-    return scaled
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """The rows on which settings are tried, cut into folds, and how a try is scored."""
-
-    featurizer: Featurizer
-    rows: sparse.csr_matrix
-    data: Labelled
-    cuts: Sequence[tuple[Any, Any]]
-    expected: Numbers
-
-    @classmethod
-    def of(
-        cls, featurizer: Featurizer, rows: sparse.csr_matrix, data: Labelled, seed: int
-    ) -> "Bench":
-        """At most `MOST_TUNED` of the data; five folds, of many rows three."""
-        if len(data) > MOST_TUNED:
-            kept = np.sort(np.random.default_rng(seed).permutation(len(data))[:MOST_TUNED])
-            rows, data = rows[kept], data.take(kept)
-        text = featurizer.words.bucket.size + featurizer.runs.bucket.size
-        expected = cost_head(rows[:, text:].toarray(), data).apply(rows).astype(np.float64)
-        cuts = folds(data.prompts, 5 if len(data) <= 4_000 else 3, seed)
-        return cls(featurizer, rows, data, cuts, expected)
-
-    def held_out(self, learner: Learner) -> Floats:
-        """float32[n, m]: what the learner predicts for rows that it was not fitted on."""
-        rows = weighted(self.featurizer, self.rows, learner.blocks)
-        told = np.zeros(self.data.quality.shape, np.float32)
-        for fit, look in self.cuts:
-            head = learner.fit(
-                rows[fit],
-                self.data.quality[fit],
-                learner.penalty,
-                None if self.data.weights is None else self.data.weights[fit],
-            )
-            told[look] = head.apply(rows[look])
-        return told
-
-    def score(self, told: Floats) -> float:
-        """How good routing by these predictions is: APGR of two candidates without costs, AIQ
-        otherwise; less the squared error where few rows have all scores."""
-        quality = self.data.quality
-        whole = ~np.isnan(quality).any(axis=1)
-        if whole.sum() < _WHOLE or np.isnan(self.expected).any():
-            return -float(np.nanmean((told - quality) ** 2))
-        true, guess = quality[whole].astype(np.float64), told[whole].astype(np.float64)
-        if self.data.costs == "calls" and quality.shape[1] == 2:
-            weak, strong = np.argsort(true.mean(axis=0), kind="stable")
-            gap, _ = Gap.of(guess[:, strong] - guess[:, weak], true[:, weak], true[:, strong])
-            return apgr(gap.recovered(np.ones(len(true))))
-        return routed_aiq(guess, self.expected[whole], true, self.data.cost[whole])
-
-
-def routed_aiq(told: Numbers, expected: Numbers, true: Numbers, cost: Numbers) -> float:
-    """AIQ of routing by predictions: the mean quality of its hull over the range of cost."""
-    rows = np.arange(len(true))
-    points = [choose(told, expected, price) for price in prices(told, expected, 30)]
-    paid = np.array([cost[rows, choice].mean() for choice in points])
-    got = np.array([true[rows, choice].mean() for choice in points])
-    singles = cost.mean(axis=0)
-    return hull(paid, got).mean(float(singles.min()), float(singles.max()))
-
-
-def _tuned(bench: Bench) -> Found:
-    """Blocks and penalty by ridge; with those blocks the logistic fit; then both, or one."""
-    tagged = bool(bench.featurizer.columns)
-    kinds = (_TEXT, _WORDS, _TAGS) if tagged else (_TEXT, _WORDS)
-    ridges = [Held.of(bench, kind, "ridge", _ALPHAS) for kind in kinds]
-    top = max(ridges, key=lambda held: held.score)
-    logit = Held.of(bench, top.learner.blocks, "logistic", _INVERSES)
-    both = np.asarray((top.told + logit.told) / 2, np.float32)
-    options = [
-        ((top.learner, logit.learner), both),
-        ((top.learner,), top.told),
-        ((logit.learner,), logit.told),
-    ]
-    # The average errs least on new data: one learner alone has to be better by a margin.
-    learners, told = max(
-        options, key=lambda option: bench.score(option[1]) - _MARGIN * (2 - len(option[0]))
-    )
-    base = _means(bench.data)
-    at = {
-        strength: np.asarray(base + np.float32(strength) * (told - base), np.float32)
+def _tuned(trials: Trials, *, tagged: bool) -> Found:
+    """Of each weighting of the blocks the best ridge, the best logistic fit and their average are
+    tried, each with more and less trust: the one with the best score that is not worse than the
+    zero router at any budget, or, where all are, the one that is so the least."""
+    base = _means(trials.data)
+    tries = [
+        _trusted(trials, averaged, base, strength)
+        for blocks in (_TAGS if tagged else _TEXT)
+        for averaged in _averaged(trials, blocks)
         for strength in _STRENGTHS
-    }
-    scores = {strength: bench.score(moved) for strength, moved in at.items()}
-    strength = max(scores, key=lambda one: (scores[one], one))
-    return Found(learners, strength, scores[strength], scores[0.0], at[strength])
+    ]
+    zero = trials.score(np.tile(base, (len(trials.data), 1)))
+    seen: list[Found] = []
+    for one in sorted(tries, key=lambda one: one.rank, reverse=True):
+        worst = trials.worst(one.told)
+        seen.append(Found(one.learners, one.strength, one.score, zero, worst))
+        if worst >= -_TOLERANCE:
+            return seen[-1]
+    return max(seen, key=lambda one: one.worst)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The best of some penalties: its learner, its score, what it predicts for held-out rows."""
+def _averaged(
+    trials: Trials, blocks: Mapping[str, float]
+) -> list[tuple[tuple[Learner, ...], Floats]]:
+    """The best penalty of each kind, and both together: learners, and what they predict for
+    held-out rows."""
+    tried = trials.held_out(blocks, _PENALTIES)
+    alone = [
+        max((one for one in tried if one[0].kind == kind), key=lambda one: trials.score(one[1]))
+        for kind in _PENALTIES
+    ]
+    both = np.asarray(np.mean([told for _, told in alone], axis=0), np.float32)
+    return [
+        (tuple(learner for learner, _ in alone), both),
+        *(((learner,), told) for learner, told in alone),
+    ]
 
-    learner: Learner
-    score: float
-    told: Floats
 
-    @classmethod
-    def of(
-        cls, bench: Bench, blocks: Mapping[str, float], kind: str, penalties: Sequence[float]
-    ) -> "Held":
-        """Tries them all."""
-        held = []
-        for penalty in penalties:
-            learner = Learner(blocks, kind, penalty)
-            told = bench.held_out(learner)
-            held.append(cls(learner, bench.score(told), told))
-        return max(held, key=lambda one: one.score)
+def _trusted(
+    trials: Trials, averaged: tuple[tuple[Learner, ...], Floats], base: Floats, strength: float
+) -> Try:
+    learners, told = averaged
+    moved = np.asarray(base + np.float32(strength) * (told - base), np.float32)
+    return Try(learners, strength, moved, trials.score(moved))
 
 
 def _means(data: Labelled) -> Floats:
@@ -250,6 +174,7 @@ def _info(data: Labelled, found: Found, columns: Sequence[str], seed: int) -> di
         "cross_validated": {
             measure: round(found.score, 4),
             f"{measure}_zero": round(found.zero, 4),
+            "worst_budget": round(found.worst, 4),
         },
         "libraries": {
             "python": sys.version.split()[0],
