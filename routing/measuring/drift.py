@@ -1,4 +1,4 @@
-"""Whether what is asked now is like what a model was trained on.
+"""Whether what is asked now is like what a model was trained on, and answers as good as foreseen.
 
 The population stability index of two distributions over the same bins: the sum of
 (now - then) × ln(now / then) (Siddiqi, Credit Risk Scorecards, 2006). By custom up to 0.1 is
@@ -8,14 +8,18 @@ no change to speak of, and above 0.25 the model should be trained again.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+
+from routing.curve import Measured, Numbers, bootstrap
 
 INTENT: Final = "intent"
 """The column of what prompts are about, in the portrait of a model of intents."""
 SLIGHT: Final = 0.1
 LARGE: Final = 0.25
+LEAST_SCORED: Final = 20
 _LEAST: Final = 1e-3
 _BINS: Final = 10
 
@@ -54,6 +58,36 @@ def stability(then: Mapping[str, float], now: Mapping[str, float]) -> float:
         before, after = max(then.get(name, 0), _LEAST), max(now.get(name, 0), _LEAST)
         total += (after - before) * math.log(after / before)
     return total
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Mean quality of answers as it was `foreseen` and `measured`; `gap` is the second less the
+    first with its 95 % interval, by bootstrap over answers."""
+
+    answers: int
+    foreseen: float
+    measured: float
+    gap: Measured
+
+    @property
+    def verdict(self) -> str:
+        """In words: a difference counts where the interval leaves out 0."""
+        if self.gap.low <= 0 <= self.gap.high:
+            return "as foreseen"
+        return "better than foreseen" if self.gap.value > 0 else "worse than foreseen: train again"
+
+
+def outcome(predicted: Numbers, score: Numbers) -> Outcome | None:
+    """Of float64[n] each, NaN where nothing was predicted or scored; None of fewer than
+    `LEAST_SCORED` answers that have both."""
+    known = ~(np.isnan(predicted) | np.isnan(score))
+    if known.sum() < LEAST_SCORED:
+        return None
+    told, seen = predicted[known], score[known]
+    apart = seen - told
+    [gap] = bootstrap(len(apart), lambda counts: (float(apart @ counts / counts.sum()),))
+    return Outcome(len(apart), float(told.mean()), float(seen.mean()), gap)
 
 
 def verdict(index: float) -> str:

@@ -16,6 +16,7 @@ from db.jobs import JobView, job_view
 from db.reports import Done, Foreseen, Piloted, read_done
 from routing.batch.packing import unpack, unpack_usd
 from routing.curve import Numbers
+from routing.measuring.drift import Outcome, outcome
 from routing.measuring.savings import Bin, Did, Sample, Savings, calibration, savings
 
 MOST: Final = 20_000
@@ -56,12 +57,43 @@ class JobReport:
     pilot_nusd: int
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreDrift:
+    """How good a job's answers were beside what was foreseen, by which `model` (its name and
+    version), and whose scores they are."""
+
+    model: str
+    scorer: str
+    outcome: Outcome
+
+
+async def score_drift(
+    conn: Connection, project_id: int, job_id: int, model: str
+) -> ScoreDrift | None:
+    """Of a job that went by the router model of this name; None where it did not, or has too few
+    scores. Raises NotFoundError."""
+    view = await job_view(conn, project_id, job_id)
+    done = await read_done(conn, view.part, job_id, every=_every(view.total))
+    _, _, foreseen_by = done.policy.partition(" by ")
+    foreseen_by = foreseen_by.partition(",")[0]
+    if done.scorer is None or foreseen_by.rpartition(" version ")[0] != model:
+        return None
+    did = assemble(done)
+    found = outcome(did.quality[np.arange(len(did.by)), did.by], did.score)
+    return None if found is None else ScoreDrift(foreseen_by, done.scorer, found)
+
+
+def _every(total: int) -> int:
+    """One request in how many is looked at."""
+    return max(1, -(-total // MOST))
+
+
 async def report(
     conn: Connection, project_id: int, job_id: int, scorer: str | None = None
 ) -> JobReport:
     """The report as things stand. Raises NotFoundError, InputError for an unknown scorer."""
     view = await job_view(conn, project_id, job_id)
-    every = max(1, -(-view.total // MOST))
+    every = _every(view.total)
     done = await read_done(conn, view.part, job_id, every=every, scorer=scorer)
     did = assemble(done)
     rows = np.arange(len(did.by))

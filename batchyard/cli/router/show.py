@@ -12,6 +12,7 @@ from batchyard.cli.database import ask_project
 from batchyard.cli.jobview import when
 from batchyard.cli.modelview import model_json
 from batchyard.cli.output import JsonFlag, put_json
+from batchyard.cli.savedview import signed, span_json
 from batchyard.cli.show import out, plain
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT, job_name, job_number
@@ -23,8 +24,10 @@ from tasks.router.tags import prompt_and_tags
 
 if TYPE_CHECKING:
     from routing.measuring import drift
+    from tasks.router import reports
 else:
     drift = lazy("routing.measuring.drift")
+    reports = lazy("tasks.router.reports")
 
 SAMPLE = 1000
 """Requests of a job that are looked at."""
@@ -45,9 +48,10 @@ def show(
     project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show a router model: what it was trained on and with, how well it did, and how far the
-    requests of a job have drifted from those of its training: by the population stability
-    index, below 0.1 alike, above 0.25 train again.
+    """Show a router model: what it was trained on and with, how well it did, and how far a job has
+    drifted from it. Of the requests: by the population stability index against those of its
+    training, below 0.1 alike, above 0.25 train again. Of the answers, where they are scored: how
+    good they were beside what the model foresaw.
 
     \b
     Examples:
@@ -68,6 +72,7 @@ def show(
             "job": job_name(drifted.job),
             "index": drifted.by_name,
             "ended": drifted.ended,
+            "scores": drifted.scores and _scores_json(drifted.scores),
         }
         put_json(model_json(line) | {"drift": told})
         return
@@ -77,11 +82,13 @@ def show(
 
 class Drift(NamedTuple):
     """How far a job's requests are from those of a training, by what was compared; which shares
-    of them ended without a call, where intents are told apart."""
+    of them ended without a call, where intents are told apart; its answers' quality beside what
+    was foreseen of it."""
 
     job: int
     by_name: dict[str, float]
     ended: dict[str, float]
+    scores: "reports.ScoreDrift | None" = None
 
 
 async def _look(conn: Connection, project_id: int, line: ModelLine, job: int) -> Drift:
@@ -90,7 +97,8 @@ async def _look(conn: Connection, project_id: int, line: ModelLine, job: int) ->
     then = line.info["portrait"]
     index = drift.drift(then, *map(list, zip(*pairs, strict=True)))
     if drift.INTENT not in index:
-        return Drift(job, index, {})
+        scores = await reports.score_drift(conn, project_id, job, line.name)
+        return Drift(job, index, {}, scores)
     told = await told_intents(conn, project_id, job)
     shares = {name: count / sum(told.values()) for name, count in told.items()}
     ended = {
@@ -109,6 +117,26 @@ def _drift(drifted: Drift) -> Iterator[Text]:
         yield Text(f"  {name}: {index:.3f}, {drift.verdict(index)}")
     for name, share in drifted.ended.items():
         yield Text(f"  {name}: {share:.1%} of its requests")
+    if drifted.scores:
+        told = drifted.scores.outcome
+        yield Text(
+            f"  quality: foreseen {told.foreseen:.3f} by {drifted.scores.model}, measured "
+            f"{told.measured:.3f} by {drifted.scores.scorer}, {signed(told.gap)} on "
+            f"{plain(told.answers)} answers: {told.verdict}"
+        )
+
+
+def _scores_json(scores: "reports.ScoreDrift") -> dict[str, object]:
+    told = scores.outcome
+    return {
+        "model": scores.model,
+        "scorer": scores.scorer,
+        "answers": told.answers,
+        "foreseen": told.foreseen,
+        "measured": told.measured,
+        **span_json("gap", told.gap),
+        "verdict": told.verdict,
+    }
 
 
 def _lines(line: ModelLine) -> Iterator[Text]:

@@ -30,7 +30,8 @@ def routed(
     quality = np.array([[(0.2 if one else 0.9) + bias, 0.92] for one in hard])
     plans = [
         inn.rows(
-            "insert into plans (digest, body) values (%s, %s) returning id",
+            "insert into plans (digest, body) values (%s, %s)"
+            " on conflict (digest) do update set body = excluded.body returning id",
             name.encode() * 8, Jsonb({"candidates": [name], "route": "smart"}),
         )[0][0]
         for name in CANDIDATES
@@ -39,7 +40,7 @@ def routed(
         "routes", part=part, job_id=job, chunk_id=1, round=1, seqs=list(range(rows)),
         plan_ids=[plans[one] for one in by], tokens=[10] * rows, candidates=list(CANDIDATES),
         quality=pack(quality), cost=pack_usd(np.tile(PAID, (rows, 1))), propensity=propensity,
-        reasons=Jsonb({"default": "threshold by tickets v1"}),
+        reasons=Jsonb({"default": "threshold by tickets version 1"}),
     )  # fmt: skip
     names = [CANDIDATES[one] for one in by]
     inn.rows(

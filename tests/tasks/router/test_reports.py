@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from db.reports import read_done
-from tasks.router.reports import JobReport, report
+from tasks.router.reports import JobReport, report, score_drift
 from tests.routing.judged import judged
 from tests.tasks.pilots import LINES, pilot_of, run_pilot, start
 from tests.tasks.router.routed import PAID, routed
@@ -103,3 +103,16 @@ def test_without_draws_the_same_job_is_told_by_predictions(inn) -> None:
     foreseen = [one.predicted for one in found.calibration]
     assert foreseen == sorted(foreseen)
     assert not np.isnan(foreseen).any()
+
+
+def test_answers_that_are_worse_than_foreseen_are_told(inn) -> None:
+    right, wrong = routed(inn, rows=600), routed(inn, rows=600, bias=0.3)
+    calm = inn.ask(score_drift, right, "tickets")
+    assert calm.outcome.verdict == "as foreseen"
+    assert (calm.model, calm.scorer, calm.outcome.answers) == ("tickets version 1", "exact", 600)
+    off = inn.ask(score_drift, wrong, "tickets").outcome
+    assert off.gap.high < 0
+    assert off.verdict == "worse than foreseen: train again"
+    assert off.foreseen - off.measured == pytest.approx(-off.gap.value)
+    assert inn.ask(score_drift, right, "another") is None
+    assert inn.ask(score_drift, routed(inn, scored=False), "tickets") is None

@@ -94,6 +94,18 @@ def test_a_model_tells_its_curve_on_other_data_and_on_its_own_by_folds(inn, run)
     assert "no such file" in run("router", "report", "--model", "x.router").err
 
 
+def test_a_model_is_shown_beside_what_its_answers_were_worth(inn, run) -> None:
+    inn.submit(["a"])
+    own = table(run.folder / "own.jsonl", judged(300))
+    run("router", "train", "-d", own, "-m", "topic", "-n", "tickets")
+    job = routed(inn, bias=0.3)
+    scores = run("router", "show", "tickets", "--job", str(job), "--json").json["drift"]["scores"]
+    assert (scores["model"], scores["answers"]) == ("tickets version 1", 200)
+    assert scores["gap"][2] < 0
+    told = run("router", "show", "tickets", "--job", str(job)).out
+    assert "worse than foreseen: train again" in told
+
+
 def test_a_model_that_is_kept_has_a_portrait_and_gives_way_only_to_a_better_one(inn, run) -> None:
     inn.submit(["a"])
     inn.ask(put_model, "tickets", "choice", dump(train_choice(judged(400), ["topic"])), {})
