@@ -1,19 +1,24 @@
 """The waves of a job that is planned as a whole, in lines for people."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.text import Text
 
 from batchyard.cli.show import count
 from db.waves import WaveRow
 
+NONE: Final = {"requests": 0, "quality": 0.0, "usd": 0.0}
+
 
 def wave_lines(waves: Sequence[WaveRow]) -> Iterator[Text]:
-    """The sum first, then each wave: whom it went to, what is expected, and what had to give."""
-    sent = sum(one.body["requests"] for one in waves)
-    usd = sum(one.body.get("usd", 0.0) for one in waves)
-    mean = sum(one.body["quality"] * one.body["requests"] for one in waves) / max(sent, 1)
+    """The sum first, in which what went out again counts once; then each wave: whom it went to,
+    what is expected, and what had to give."""
+    again = [one.body.get("again", NONE) for one in waves]
+    sent = sum(one.body["requests"] for one in waves) - sum(one["requests"] for one in again)
+    usd = sum(one.body.get("usd", 0.0) for one in waves) - sum(one["usd"] for one in again)
+    reached = sum(one.body["quality"] * one.body["requests"] for one in waves)
+    mean = (reached - sum(one["quality"] for one in again)) / max(sent, 1)
     yield Text(
         f"  {count(len(waves), 'wave')}: {count(sent, 'request')} out, {waves[-1].body['left']:,} "
         f"left; expected of them quality {mean:.3f} and ${usd:.4g}"
@@ -45,6 +50,7 @@ def _told(one: WaveRow) -> str:
     price = body.get("price")
     parts = [
         f"{one.wave:>3}. {count(body['requests'], 'request')}",
+        f"{again:,} of them again" if (again := body.get("again", NONE)["requests"]) else "",
         f"to {shares}" if shares else "",
         f"expected quality {body['quality']:.3f} and ${body.get('usd', 0.0):.4g}",
         f"a dollar brings {price:.3g}" if price else "",

@@ -55,8 +55,11 @@ from jobs j
 join accounts a on a.id = j.account_id
 join accounts p on p.id = j.project_account_id
 left join lateral (
-  select max(wave) as waves, sum((body ->> 'requests')::int) as released,
-    sum((body ->> 'requests')::int * (body ->> 'quality')::float8) as quality
+  -- What went out again counts once.
+  select max(wave) as waves,
+    sum((body ->> 'requests')::int - coalesce((body #>> '{again,requests}')::int, 0)) as released,
+    sum((body ->> 'requests')::int * (body ->> 'quality')::float8
+      - coalesce((body #>> '{again,quality}')::float8, 0)) as quality
   from waves where job_id = j.id
 ) w on true
 where j.id = %(job_id)s;

@@ -17,6 +17,7 @@ from db.vitals import Vital
 from routing.batch.waves import MOST_WAVE, Aim, Left, Money, Wave, plan_wave, wave_size
 from tasks.health import OPEN
 from tasks.waves.chunks import released
+from tasks.waves.returned import returned
 from tasks.waves.rows import Decided, Floats, Ints, Predictions, Requests, Seen
 
 __all__ = ["Seen", "decide", "released"]
@@ -33,6 +34,7 @@ def decide(seen: Seen) -> Decided:
     told, requests = Predictions(seen.foreseen), Requests(seen.waiting)
     factors = _factors(seen, told)
     quality, cost = told.of(requests.seqs)
+    back = returned(seen, told.names, requests, quality, cost * factors)
     quality = np.where(_may(seen, told.names, requests), quality, np.nan)
     foreseen = np.asarray(np.isfinite(quality).any(axis=1), np.bool_)
     rows = np.flatnonzero(foreseen)
@@ -42,9 +44,11 @@ def decide(seen: Seen) -> Decided:
     bounds = np.stack([requests.bounds(one) for one in first], axis=1)
     left = Left(quality, cost * factors, bounds).part(rows)
     money, likely_out = _money(seen, told, factors)
-    aim = _aim(seen, told.names, requests, len(rows), likely_out)
+    out = seen.job.released - int(back.rows.sum())
+    reached = seen.job.quality - float(back.quality.sum())
+    aim = _aim(seen, told.names, requests, _still(seen, out, reached, len(rows)), likely_out)
     adapts = money is not None or aim.quality is not None or aim.money is not None
-    size = wave_size(seen.job.released + len(rows), len(rows))
+    size = wave_size(out + len(rows), len(rows))
     if not adapts and aim.calls is None:
         size = min(len(rows), MOST_WAVE)
     wave = plan_wave(left, money, aim, size)
@@ -53,8 +57,10 @@ def decide(seen: Seen) -> Decided:
     plain = np.flatnonzero(~foreseen)
     worth = np.nanmean(left.quality - min(wave.price, 1e9) * left.cost, axis=0)
     order = [told.names[at] for at in np.argsort(-np.nan_to_num(worth, nan=-np.inf))]
-    facts = _facts(seen, told.names, left, wave, factors, money, len(plain))
     gone = np.concatenate([plain, rows[wave.rows]])
+    facts = _facts(seen, told.names, left, wave, factors, money, len(plain))
+    if back.rows[gone].any():
+        facts["again"] = back.told(gone)
     return _sent(seen, requests, gone, (choice, told.names), order, facts)
 
 
@@ -116,12 +122,19 @@ def _money(seen: Seen, told: Predictions, factors: Floats) -> tuple[Money | None
     return Money(free, seen.job.room_nusd / NANO - likely_out), likely_out
 
 
-def _aim(seen: Seen, names: Sequence[str], requests: Requests, n: int, likely_out: float) -> Aim:
+def _still(seen: Seen, out: int, reached: float, n: int) -> float | None:
+    """The mean quality of what is left with which the whole job's mean is what the route aims at;
+    `out` requests are gone already, of `reached` quality together. None without such an aim."""
+    if seen.router is None or seen.router.quality is None:
+        return None
+    return (seen.router.quality * (out + n) - reached) / n
+
+
+def _aim(
+    seen: Seen, names: Sequence[str], requests: Requests, quality: float | None, likely_out: float
+) -> Aim:
     job, router = seen.job, seen.router
-    quality = money = None
-    if router is not None and router.quality is not None:
-        # The whole job's mean is to be reached, with what is gone out already.
-        quality = (router.quality * (job.released + n) - job.quality) / n
+    money = None
     if router is not None and router.usd_per_1k is not None:
         money = max(0.0, router.usd_per_1k / 1000 * job.total - job.spent_nusd / NANO - likely_out)
     return Aim(quality, money, seen.price, _calls(seen, names, requests))

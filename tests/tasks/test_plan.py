@@ -21,7 +21,7 @@ from db.finish import drop_unsent, end_job
 from db.lease import claim
 from db.processes import register
 from db.router_models import promote, put_model
-from db.waves import job_waves
+from db.waves import job_waves, plan_job
 from routing.models.file import dump
 from routing.training.choice import train_choice
 from tasks.context import Context
@@ -351,6 +351,10 @@ def test_what_does_not_fit_at_its_candidate_goes_to_one_that_it_fits(inn: Any) -
     assert inn.rows("select status from jobs where id = %s", job) == [("completed",)]
     by = "select distinct deployment from results where job_id = %s and seq = any(%s)"
     assert inn.rows(by, job, seqs) == [("small",)]
+    told = waves(inn, job)
+    assert sum(one["again"]["requests"] for one in told if "again" in one) == len(seqs)
+    assert sum(one["requests"] for one in told) == 120 + len(seqs)
+    assert inn.ask(lambda conn, _: plan_job(conn, job)).released == 120
     clean(inn, job)
 
 

@@ -19,6 +19,17 @@ def test_waves_are_summed_up_and_told_one_by_one() -> None:
     assert others[1].endswith("a dollar brings 12; a call to large 0.25; time is short")
 
 
+def test_a_request_that_went_out_again_counts_once() -> None:
+    body = {"requests": 10, "left": 30, "quality": 0.8, "usd": 0.5}
+    again = {"requests": 4, "quality": 3.2, "usd": 0.2}
+    more = body | {"left": 24, "quality": 0.6, "again": again}
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [WaveRow(1, body, now), WaveRow(2, more, now)]
+    first, _, second = [line.plain for line in wave_lines(rows)]
+    assert "2 waves: 16 requests out, 24 left; expected of them quality 0.675 and $0.8" in first
+    assert "10 requests; 4 of them again; expected quality 0.600" in second
+
+
 def test_a_job_shows_its_newest_wave(inn, program) -> None:
     job = inn.submit(["a", "b"])
     body = {"requests": 10, "left": 30, "quality": 0.8, "usd": 0.5, "price": 12.0}
