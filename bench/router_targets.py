@@ -1,9 +1,8 @@
-"""The targets of the router, on splits of judged and labelled data, by the program itself.
+"""The targets of the router, on judged and labelled data, by the program itself.
 
-Each target is `batchyard router train` on one part of a file and `batchyard router eval` on the
-rest. Choice: the rows are cut by a seed, and the means over the seeds stand beside each other with
-the standard error, because a single split of a few thousand prompts says little. Intents: trained
-on NAME.dev, measured on NAME.test_dev. Files: as <data>/NAME.dev.parquet. What runs elsewhere:
+Choice: by outer folds (`bench/outer_folds.py`), or, of few labels, the mean over three samples with
+its standard error. Intents: trained on NAME.dev, measured on NAME.test_dev. Files: as
+<data>/NAME.dev.parquet. What runs elsewhere: `python -m bench router-cascade --folds 5` (cascades),
 `python -m bench.allocate` (a million requests at once), `python -m bench router-budgets` (budgets
 of whole jobs on a running yard).
 """
@@ -22,6 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.outer_folds import outer, sampled, told_by_folds
+from tasks.child import child_environment
+
 HELP = "the router's targets, on splits of judged and labelled data"
 TEN: Final = 10
 """Examples of an intent, where there are few."""
@@ -29,10 +31,9 @@ TEN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model for choice: trained on `share` of the rows, or on `labels` of them."""
+    """A model for choice: by outer folds, or trained on `labels` rows of one half."""
 
     file: str
-    share: float = 0.5
     labels: int = 0
     metadata: str = ""
 
@@ -83,32 +84,51 @@ class Reached:
 LLM: Final = "RouteLLM"
 MMLU: Final = "routellm_mmlu"
 BENCH: Final = "routerbench_arc_mbpp_winogrande"
+PER_SECOND: Final = Figure("prompts_per_cpu_s", 1000, f"{LLM} 155 (GPU)")
+"""T11: a millisecond a prompt of 466 characters, the mean of MMLU's."""
 TARGETS: Final = (
     Target(
-        "T1", "MMLU, 1,500 labels", Choice(MMLU, 0.5, 1500),
+        "T1", "MMLU, 1,500 labels", Choice(MMLU, 1500),
         (Figure("apgr", 0.64, f"{LLM} .603"), Figure("cpt50", 0.31, f"{LLM} .354", most=True)),
     ),
     Target(
-        "T1", "MMLU, 80 % of the labels", Choice(MMLU, 0.8),
-        (Figure("apgr", 0.67, f"{LLM} .603"), Figure("cpt50", 0.28, f"{LLM} .354", most=True)),
+        "T1", "MMLU, 1,500, subject", Choice(MMLU, 1500, "subject"),
+        (Figure("apgr", 0.67, "subject alone .670"),),
     ),
     Target(
-        "T1", "MMLU with subject, 80 %", Choice(MMLU, 0.8, metadata="subject"),
-        (Figure("apgr", 0.70, f"{LLM} .603"),),
-    ),
-    Target(
-        "T2", "GSM8K, half of the labels", Choice("routellm_gsm8k"),
+        "T1", "MMLU, all labels", Choice(MMLU),
         (
-            Figure("apgr", 0.60, f"{LLM} .622"),
-            Figure("cascade_apgr", 0.65, f"{LLM} .622"),
-            Figure("cascade_cpt50", 0.25, f"{LLM} .336", most=True),
-        ),
+            Figure("apgr", 0.67, f"{LLM} .603"),
+            Figure("cpt50", 0.28, f"{LLM} .354", most=True),
+            PER_SECOND,
+        ), 1,
     ),
-    Target("T3", "RouterBench, half", Choice(BENCH), (Figure("aiq", 0.84, "zero router .819"),), 2),
     Target(
-        "T5", "LLMRouter, 9 models, half", Choice("llmrouter_nvidia9"),
-        (Figure("aiq", 0.61, "zero .583"), Figure("quality_at_most", 0.62, "best single .6155")),
-        2,
+        "T1", "MMLU, all, subject", Choice(MMLU, metadata="subject"),
+        (Figure("apgr", 0.70, f"{LLM} .603"),), 1,
+    ),
+    Target(
+        "T2", "GSM8K, text", Choice("routellm_gsm8k"), (Figure("apgr", 0.60, f"{LLM} .622"),), 1
+    ),
+    Target(
+        "T3", "RouterBench", Choice(BENCH),
+        (
+            Figure("aiq", 0.84, "zero router .819"),
+            Figure("worst_budget", 0.0, "zero router"),
+            Figure("train_cpu_s", 40, most=True),
+        ), 1,
+    ),
+    Target(
+        "T3", "RouterBench, eval_name", Choice(BENCH, metadata="eval_name"),
+        (Figure("aiq", 0.84, "zero router .819"), Figure("worst_budget", 0.0, "zero router")), 1,
+    ),
+    Target(
+        "T5", "LLMRouter, 9 models", Choice("llmrouter_nvidia9"),
+        (
+            Figure("aiq", 0.61, "zero .583"),
+            Figure("quality_at_most", 0.62, "best single .6155"),
+            Figure("worst_budget", 0.0, "zero router"),
+        ), 1,
     ),
     Target(
         "T8", "CLINC150", Intents("clinc150"),
@@ -141,6 +161,7 @@ TARGETS: Final = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with the files")
     parser.add_argument("--only", default="", help="e.g. T1,T8 (default: all)")
+    parser.add_argument("--folds", type=int, default=5, help="outer folds (default: %(default)s)")
     parser.add_argument("--encoder", type=Path, help="a folder with model.onnx, for intents")
     parser.set_defaults(run=run)
 
@@ -152,7 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
     for target in TARGETS:
         if wanted and target.name not in wanted:
             continue
-        rows = list(_measured(target, arguments.data, arguments.encoder))
+        rows = list(_measured(target, arguments))
         found += rows
         if not arguments.json:
             for row in rows:
@@ -162,66 +183,50 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _measured(target: Target, data: Path, encoder: Path | None) -> Iterator[Reached]:
-    told = []
-    for seed in range(target.seeds):
-        with tempfile.TemporaryDirectory() as folder:
-            one = target.of
-            if isinstance(one, Choice):
-                told.append(_choice(one, data, seed, Path(folder)))
-            else:
-                told.append(_intents(one, data, seed, Path(folder), encoder))
+def _measured(target: Target, arguments: argparse.Namespace) -> Iterator[Reached]:
+    one = target.of
+    told = [
+        _choice(one, arguments.data, seed, arguments.folds)
+        if isinstance(one, Choice)
+        else _intents(one, arguments.data, seed, arguments.encoder)
+        for seed in range(target.seeds)
+    ]
     for figure in target.figures:
         yield _reached(target, figure, told)
 
 
-def _choice(of: Choice, data: Path, seed: int, folder: Path) -> dict[str, Any]:
-    table = pq.read_table(data / f"{of.file}.dev.parquet")
-    order = np.random.default_rng(seed).permutation(len(table))
-    half = int(len(table) * of.share)
-    trained, others = folder / "trained.parquet", folder / "others.parquet"
-    pq.write_table(_rows(table, order[:half]), trained)
-    pq.write_table(_rows(table, order[half:]), others)
-    options = ["--labels", str(of.labels), "--seed", str(seed)] if of.labels else []
-    options += ["--metadata", of.metadata] if of.metadata else []
-    return _trained_and_told("choice", trained, others, folder, options)
+def _choice(of: Choice, data: Path, seed: int, many: int) -> dict[str, Any]:
+    file = data / f"{of.file}.dev.parquet"
+    cuts = sampled(file, of.labels, seed) if of.labels else outer(file, many, seed)
+    return told_by_folds(file, cuts, of.metadata, seed)
 
 
-def _intents(
-    of: Intents, data: Path, seed: int, folder: Path, encoder: Path | None
-) -> dict[str, Any]:
-    trained = data / f"{of.file}.dev.parquet"
+def _intents(of: Intents, data: Path, seed: int, encoder: Path | None) -> dict[str, Any]:
+    """Trained on the development file, or some of its examples, measured on the other."""
+    trained, others = data / f"{of.file}.dev.parquet", data / f"{of.file}.test_dev.parquet"
     options = ["--encoder", str(encoder)] if encoder else []
-    if of.each:
-        table = pq.read_table(trained)
-        table = table.filter(pa.compute.not_equal(table["split"], "val"))
-        labels = np.array(table["label"].to_pylist())
-        drawn = np.random.default_rng(seed)
-        chosen = [
-            drawn.permutation(np.flatnonzero(labels == name))[: of.each]
-            for name in sorted(set(labels.tolist()) - {"oos"})
-        ]
-        trained = folder / "trained.parquet"
-        pq.write_table(_rows(table, np.concatenate(chosen)), trained)
-    return _trained_and_told(
-        "intent", trained, data / f"{of.file}.test_dev.parquet", folder, options
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        model = str(Path(folder) / "a.router")
+        if of.each:
+            table = _some(pq.read_table(trained), of.each, seed)
+            trained = Path(folder) / "trained.parquet"
+            pq.write_table(table, trained)
+        _program("train", "--task", "intent", "--data", str(trained), "--out", model, *options)
+        told = _program("eval", "--model", model, "--data", str(others), "--json")
+    found: dict[str, Any] = json.loads(told)
+    return found
 
 
-def _rows(table: pa.Table, rows: Any) -> pa.Table:
-    return table.take(np.sort(rows))
-
-
-def _trained_and_told(
-    task: str, trained: Path, others: Path, folder: Path, options: list[str]
-) -> dict[str, Any]:
-    model = str(folder / "a.router")
-    train = ["train", "--task", task, "--data", str(trained), "--out", model, *options]
-    _program(*train)
-    told: dict[str, Any] = json.loads(
-        _program("eval", "--model", model, "--data", str(others), "--json")
-    )
-    return told
+def _some(table: pa.Table, each: int, seed: int) -> pa.Table:
+    """So many examples of each intent, none of a validation split."""
+    table = table.filter(pa.compute.not_equal(table["split"], "val"))
+    labels = np.array(table["label"].to_pylist())
+    drawn = np.random.default_rng(seed)
+    chosen = [
+        drawn.permutation(np.flatnonzero(labels == name))[:each]
+        for name in sorted(set(labels.tolist()) - {"oos"})
+    ]
+    return table.take(np.sort(np.concatenate(chosen)))
 
 
 def _program(*arguments: str) -> str:
@@ -231,6 +236,7 @@ def _program(*arguments: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env=child_environment(),
     )
     return done.stdout
 
