@@ -54,7 +54,8 @@ class Expected(NamedTuple):
 class Planned:
     """What the route step decided in a round: `body` is the plan, `tokens` its estimate,
     `intent` what the request is about, where that was looked for, with its `probability` where
-    a model told it; `quality` and `cost` are packed as in `routes`, for this request alone."""
+    a model told it; `propensity` how likely a router was to put its first candidate first;
+    `quality` and `cost` are packed as in `routes`, for this request alone."""
 
     round: int
     body: dict[str, Any]
@@ -63,6 +64,7 @@ class Planned:
     at: datetime
     intent: str | None = None
     probability: float | None = None
+    propensity: float | None = None
     candidates: list[str] | None = None
     quality: bytes | None = None
     cost: bytes | None = None

@@ -12,7 +12,7 @@ from batchyard.cli.database import ask_project
 from batchyard.cli.jobview import JobPanel, job_json, when
 from batchyard.cli.means import means_json, means_told
 from batchyard.cli.output import JsonFlag, put_json
-from batchyard.cli.reasons import because, chosen, lists, stepped
+from batchyard.cli.reasons import because, chosen, lists, stepped, uncalled_for
 from batchyard.cli.savedview import report_json, saved_lines
 from batchyard.cli.show import ago, count, out, plain
 from batchyard.cli.waveview import wave_lines
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from tasks.router import reports
 else:
     reports = lazy("tasks.router.reports")
+
+
+BY_LOT = 0.5
+"""The propensity of a first candidate that the router would not have chosen is below."""
 
 
 def explain(
@@ -135,8 +139,12 @@ def _job_lines(story: JobStory) -> Iterator[Text]:
         yield from wave_lines(story.waves)
     yield Text("\nHistory", style="bold")
     for kind, data, at in story.events:
-        facts = ", ".join(f"{key} {value}" for key, value in data.items())
+        facts = ", ".join(f"{key} {_fact(value)}" for key, value in data.items())
         yield Text(f"  {when(at)}  {kind:<14} {facts}")
+
+
+def _fact(value: Any) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _plan(body: dict[str, Any]) -> str:
@@ -182,6 +190,9 @@ def _request_lines(story: RequestStory) -> Iterator[Text]:
 def _planned(planned: Planned) -> str:
     sure = "" if planned.probability is None else f" ({planned.probability:.2f})"
     reasons = planned.reasons | ({"intent": planned.intent + sure} if planned.intent else {})
+    if planned.propensity is not None and planned.propensity < BY_LOT:
+        chance = f"1 in {1 / planned.propensity:.0f}"
+        reasons["explored"] = f"its first candidate was drawn by lot, at a chance of {chance}"
     why = "; ".join(f"{key}: {value}" for key, value in reasons.items())
     estimate = f"about {plain(planned.tokens)} tokens in"
     foreseen = ", ".join(
@@ -221,7 +232,8 @@ def _ending(story: RequestStory) -> Text:
     if story.outcome is not None:
         found = story.outcome
         by = f" by {found.deployment}, call {found.n}" if found.deployment else ""
-        return Text.assemble((found.status, "bold"), by, stepped(found.step))
+        uncalled = uncalled_for(found.error) if not found.n else ""
+        return Text.assemble((found.status, "bold"), by, stepped(found.step), uncalled)
     if story.now is None:
         return Text(f"not run: its job is {story.job_status}")
     now = story.now

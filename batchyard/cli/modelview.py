@@ -31,10 +31,7 @@ def names_of(line: ModelLine) -> str:
 
 
 def figures(line: ModelLine) -> str:
-    """Its figures in a line: `apgr 0.644, aiq 0.839`."""
-    told = [
-        f"{name} {line.info[name]:.3f}"
-        for name in FIGURES
-        if isinstance(line.info.get(name), float)
-    ]
+    """Its figures in a line, by cross-validation: `apgr 0.644, aiq 0.839`."""
+    found = line.info | line.info.get("cross_validated", {})
+    told = [f"{name} {found[name]:.3f}" for name in FIGURES if isinstance(found.get(name), float)]
     return ", ".join(told) or "-"

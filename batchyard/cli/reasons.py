@@ -47,6 +47,18 @@ def stepped(step: str | None) -> str:
     return f", step {told['step']} of {told['steps']} of its cascade: {only}{told['why']}"
 
 
+def uncalled_for(error: str | None) -> str:
+    """Why a request ended without a call: what its error says, and what was asked back."""
+    if error is None:
+        return ""
+    told = json.loads(error)
+    lines = [told.get("message", ""), told.get("question", "")]
+    for option in told.get("options", ()):
+        sure = option.get("probability")
+        lines.append(option["intent"] + ("" if sure is None else f" ({sure:.2f})"))
+    return "".join(f"\n        {line}" for line in lines if line)
+
+
 def chosen(one: Chosen) -> str:
     """How often a deployment was chosen, and what for."""
     if not one.by:

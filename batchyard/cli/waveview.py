@@ -9,6 +9,8 @@ from batchyard.cli.show import count
 from db.waves import WaveRow
 
 NONE: Final = {"requests": 0, "quality": 0.0, "usd": 0.0}
+FIRST, LAST = 12, 3
+"""Waves that are told of a job which has many: towards its end each is of a request or two."""
 
 
 def wave_lines(waves: Sequence[WaveRow]) -> Iterator[Text]:
@@ -23,8 +25,14 @@ def wave_lines(waves: Sequence[WaveRow]) -> Iterator[Text]:
         f"  {count(len(waves), 'wave')}: {count(sent, 'request')} out, {waves[-1].body['left']:,} "
         f"left; expected of them quality {mean:.3f} and ${usd:.4g}"
     )
-    for one in waves:
-        yield Text(f"  {_told(one)}")
+    if len(waves) <= FIRST + LAST + 1:
+        shown, rest = [*waves], []
+    else:
+        shown, rest = [*waves[:FIRST]], [*waves[-LAST:]]
+    yield from (Text(f"  {_told(one)}") for one in shown)
+    if rest:
+        yield Text(f"       … {len(waves) - FIRST - LAST} more (--json has all)", style="dim")
+    yield from (Text(f"  {_told(one)}") for one in rest)
 
 
 def wave_line(one: WaveRow) -> str:

@@ -12,7 +12,7 @@ order by seq limit 1;
 -- name: plans
 -- What the route step chose for the request, once a round.
 select r.round, p.body, r.tokens[u.i] as tokens, r.reasons, r.at, r.intents[u.i] as intent,
-  r.intent_probability[u.i] as probability, r.candidates,
+  r.intent_probability[u.i] as probability, r.propensity[u.i] as propensity, r.candidates,
   substring(r.quality from (u.i - 1) * 2 * cardinality(r.candidates) + 1
     for 2 * cardinality(r.candidates)) as quality,
   substring(r.cost from (u.i - 1) * 2 * cardinality(r.candidates) + 1

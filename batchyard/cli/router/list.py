@@ -5,7 +5,7 @@ from batchyard.cli.database import ask_project
 from batchyard.cli.jobview import when
 from batchyard.cli.modelview import figures, model_json, names_of
 from batchyard.cli.output import JsonFlag, put_json
-from batchyard.cli.show import out, plain, table
+from batchyard.cli.show import notes, out, plain, table
 from batchyard.embedded.home import Home
 from core.ids import DEFAULT_PROJECT
 from db.router_models import ModelLine, list_models
@@ -25,6 +25,8 @@ def list_(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonFlag = False
     lines = ask_project(Home.from_env(), project, list_models)
     if as_json:
         put_json([model_json(line) for line in lines])
+    elif not lines:
+        notes().print("no models; train one with `batchyard router train`", markup=False)
     else:
         out().print(table(COLUMNS, [_row(line) for line in lines]))
 

@@ -1,6 +1,5 @@
 """`batchyard router show`."""
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -148,5 +147,17 @@ def _lines(line: ModelLine) -> Iterator[Text]:
     told = {name: value for name, value in line.info.items() if name != "portrait"}
     width = max(map(len, told), default=0)
     for name, value in told.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        yield Text(f"  {name:<{width}}  {text}")
+        if value is not None:
+            yield Text(f"  {name:<{width}}  {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """As people read it: `tiny 0.6667, mid 0.8167`."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        between = "; " if any(isinstance(one, dict) for one in value) else ", "
+        return between.join(map(_shown, value)) or "none"
+    return str(value)

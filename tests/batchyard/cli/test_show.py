@@ -7,8 +7,13 @@ from rich.console import Console
 from rich.text import Text
 
 from batchyard.cli.failure import USAGE, report_failure
+from batchyard.cli.reasons import uncalled_for
 from batchyard.cli.show import table
 from core.errors import InputError, LineProblem
+from core.intents import IntentFile, IntentSettings
+from routing.asked_intents import clarification, rejection
+
+INTENTS = {"lost": IntentSettings(description="Your card is lost"), "late": IntentSettings()}
 
 
 def test_brackets_in_a_cell_are_shown_and_mean_nothing() -> None:
@@ -30,3 +35,12 @@ def test_a_problem_that_many_lines_share_is_told_once(capsys: pytest.CaptureFixt
         "  line 6: not UTF-8. Save it as UTF-8",
         "  line 7, prompt: missing. Give one",
     ]
+
+
+def test_what_ended_without_a_call_is_told_with_what_was_asked_back() -> None:
+    told = uncalled_for(clarification(["lost", "late"], IntentFile(intents=INTENTS), (0.6, 0.3)))
+    assert "`batchyard clarify` asks which" in told
+    assert "Which of these is it: Your card is lost; or late?" in told
+    assert "lost (0.60)" in told
+    assert "none of the intents of its route" in uncalled_for(rejection())
+    assert uncalled_for(None) == ""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from psycopg.types.json import Jsonb
 
-from batchyard.cli.waveview import wave_lines
+from batchyard.cli.waveview import FIRST, LAST, wave_lines
 from db.waves import WaveRow
 
 
@@ -28,6 +28,15 @@ def test_a_request_that_went_out_again_counts_once() -> None:
     first, _, second = [line.plain for line in wave_lines(rows)]
     assert "2 waves: 16 requests out, 24 left; expected of them quality 0.675 and $0.8" in first
     assert "10 requests; 4 of them again; expected quality 0.600" in second
+
+
+def test_of_many_waves_the_first_and_the_last_are_told() -> None:
+    body = {"requests": 1, "left": 0, "quality": 0.8, "usd": 0.5}
+    rows = [WaveRow(n, body, datetime(2026, 1, 1, tzinfo=UTC)) for n in range(1, 91)]
+    told = [line.plain for line in wave_lines(rows)]
+    assert len(told) == 1 + FIRST + 1 + LAST
+    assert told[1 + FIRST].strip() == "… 75 more (--json has all)"
+    assert told[-1].startswith("   90. 1 request")
 
 
 def test_a_job_shows_its_newest_wave(inn, program) -> None:

@@ -112,6 +112,7 @@ def test_what_was_predicted_is_kept_with_the_job(inn: Any) -> None:
     assert [one.candidate for one in told] == ["small", "large"]
     assert told[0].quality == pytest.approx(float(said.quality[2, 0]), abs=1e-3)
     assert told[1].usd_per_1k == pytest.approx(float(costs[2, 1]) * 1000, rel=1e-2)
+    assert story.plans[0].propensity == pytest.approx(propensity[2])
     first = firsts(inn, job)
     lots = np.array([first[seq] == "small" for seq in range(300)])
     told = np.array(propensity)
