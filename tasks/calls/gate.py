@@ -3,8 +3,8 @@
     lanes ─► waiting ─► asker: permits for the first few ─► senders ─► answers, to their lane
 
 All lanes of the process share it: the limiter is asked once for all of them, and a permit that
-one lane leaves is another's. A sender makes one call after another and lives as long as the
-process; there are as many as were ever in flight at once.
+one lane leaves is another's. A sender makes one call after another until the last lane has left;
+there are as many as were ever in flight at once.
 
 Whose turn comes earlier is called first, however late it came to the gate; and where gates of
 several projects wait for calls of their deployment to end, the gate whose turn it is asks first.
@@ -121,6 +121,11 @@ class Gate:
     def leave(self, party: Party) -> None:
         """The party is over; it hears of nothing but of its calls that are still to land."""
         self._parties.discard(party)
+        if not self._parties:
+            # There is a gate for every project: idle senders of all of them would add up.
+            for handed in self._idle:
+                handed.cancel()
+            self._idle.clear()
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -223,17 +228,22 @@ class Gate:
         """A sender: makes this call, and then whichever it is handed."""
         loop = asyncio.get_running_loop()
         while True:
-            settled: Settled | None = None
-            try:
-                settled = await attempt(self._caller, entry)
-            finally:
-                self._permits.give_back(entry, settled)
-                self._flying -= 1
-                self._door.returned()
-            party.landed(settled)
+            await self._call(party, entry)
+            # Who waits holds no prompt, and no lane that is over.
+            del party, entry
             handed = loop.create_future()
             self._idle.append(handed)
             party, entry = await handed
+
+    async def _call(self, party: Party, entry: Entry) -> None:
+        settled: Settled | None = None
+        try:
+            settled = await attempt(self._caller, entry)
+        finally:
+            self._permits.give_back(entry, settled)
+            self._flying -= 1
+            self._door.returned()
+        party.landed(settled)
 
 
 def _turn(entry: Entry) -> float:

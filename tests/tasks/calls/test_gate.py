@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -203,6 +204,29 @@ def test_among_the_gates_of_a_deployment_the_one_whose_turn_it_is_asks_first() -
         await gate.take_back(large)
 
     asyncio.run(run())
+
+
+def test_when_its_last_lane_has_left_nothing_of_it_stays_behind() -> None:
+    async def scene(gate: Gate, wire: Wire) -> None:
+        lanes = [Lane(), Lane()]
+        wire.permits = 200
+        for lane in lanes:
+            gate.put(lane, entries(range(50)))
+        await until(lambda: len(wire.called) == 100)
+        wire.answers.set()
+        await until(lambda: sum(len(lane.ended) for lane in lanes) == 100)
+        gate.leave(lanes[0])
+        assert len(asyncio.all_tasks()) > 50
+        last = weakref.ref(lanes[1])
+        gate.leave(lanes.pop())
+        await until(lambda: len(asyncio.all_tasks()) == 1)
+        lanes.clear()
+        del lane
+        assert last() is None
+        gate.put(again := Lane(), entries([7]))
+        await until(lambda: again.has_ended(1))
+
+    play(scene)
 
 
 def test_what_was_not_used_of_a_permit_comes_back() -> None:
