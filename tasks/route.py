@@ -82,7 +82,7 @@ async def route(context: Context, job_id: int) -> str:
         if loop.time() >= end:
             await _pass_on(context, job_id)
             break
-    return f"{routed} requests of job_{job_id} routed"
+    return f"{routed:,} requests of job_{job_id} routed"
 
 
 async def _route_next(context: Context, job_id: int) -> int | None:

@@ -89,7 +89,7 @@ def test_a_step_ends_when_its_time_is_over_and_asks_for_the_next(
     monkeypatch.setattr("tasks.route.WORK_SECONDS", 1e-9)
     for routed in (2000, 2000, 500):
         told = inn.run(lambda ctx: route(ctx, job_id))
-        assert told == f"{routed} requests of job_{job_id} routed"
+        assert told == f"{routed:,} requests of job_{job_id} routed"
     assert inn.bell.rung.count(("route", (job_id,))) == 2
 
 
