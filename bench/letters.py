@@ -19,6 +19,7 @@ from providers.intent_files import read_intents
 from routing.models.file import dump
 from routing.models.intent import IntentModel
 from routing.training.intent import Examples, IntentData, train_intents
+from tasks.encoders.words import WordVectors
 
 INTENTS: Final = Path(__file__).parents[1] / "examples" / "intents.yaml"
 NAME: Final = "letters"
@@ -47,7 +48,8 @@ def train(file: Path) -> Letters:
     by_label = _of_file(file) if file.suffix in (".yaml", ".yml") else _of_table(file)
     pairs = [(text, label) for label, said in by_label.items() for text in said]
     examples = Examples([text for text, _ in pairs], [label for _, label in pairs])
-    return Letters(train_intents(IntentData(examples)), tuple(map(tuple, by_label.values())))
+    model = train_intents(IntentData(examples), WordVectors())
+    return Letters(model, tuple(map(tuple, by_label.values())))
 
 
 def _of_file(file: Path) -> dict[str, list[str]]:
