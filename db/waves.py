@@ -58,6 +58,13 @@ class PlanJob(NamedTuple):
     quality: float
 
 
+class Others(NamedTuple):
+    """How many other jobs have requests at a deployment that are not answered yet, and how many."""
+
+    jobs: int
+    requests: int
+
+
 class ForeseenRow(NamedTuple):
     """What the route step predicted for a chunk, packed; `seqs` as in Waiting."""
 
@@ -134,6 +141,12 @@ async def plan_job(conn: Connection, job_id: int) -> PlanJob | None:
     """The job; None where it is gone."""
     row = await (await conn.execute(SQL["job"], {"job_id": job_id})).fetchone()
     return None if row is None else PlanJob(*row)
+
+
+async def read_others(conn: Connection, job_id: int) -> dict[str, Others]:
+    """By deployment, what jobs other than this one have there, bound or planned."""
+    rows = await (await conn.execute(SQL["others"], {"job_id": job_id})).fetchall()
+    return {row[0]: Others(*row[1:]) for row in rows}
 
 
 async def read_foreseen(conn: Connection, job_id: int, part: int) -> list[ForeseenRow]:

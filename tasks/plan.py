@@ -17,6 +17,7 @@ from core.ids import job_name
 from core.lazy import lazy
 from core.router import RouterSettings
 from core.status import Condition
+from db.brakes import read_brakes
 from db.connect import Connection
 from db.health import conditions
 from db.planning import put_plan
@@ -32,6 +33,7 @@ from db.waves import (
     read_answered,
     read_counts,
     read_foreseen,
+    read_others,
     read_out,
     read_plans,
     release,
@@ -99,6 +101,8 @@ async def _plan(
         deployments=context.deployments,
         standing=standing,
         vitals=await read_vitals(conn),
+        brakes=await read_brakes(conn),
+        others={} if job.left_s is None else await read_others(conn, job_id),
         router=router,
         price=price,
     )

@@ -43,6 +43,12 @@ where c.job_id = %(job_id)s and c.kind = 'call' and c.status <> 'done'
       and a.n = e.calls + 1))
 group by c.deployment;
 
+-- name: others
+-- What other jobs have at each deployment, bound or planned for it first.
+select deployment, count(distinct job_id)::int, sum(size - sent)::bigint from chunks
+where kind = 'call' and status <> 'done' and deployment <> '' and job_id <> %(job_id)s
+group by deployment;
+
 -- name: job
 select j.project_id, j.part, j.total, j.account_id,
   j.stop is null and j.ended_at is null and not j.paused and not exists (

@@ -14,8 +14,9 @@ from core.router import RouterSettings
 from core.settings import configured_name
 from core.size import UNBOUNDED
 from core.status import Condition
+from db.brakes import Braked
 from db.vitals import Vital
-from db.waves import Answered, ForeseenRow, Out, PlanJob, Waiting
+from db.waves import Answered, ForeseenRow, Others, Out, PlanJob, Waiting
 from providers.tokens import has_exact_tokens
 from routing.batch.packing import spread, unpack, unpack_usd
 
@@ -27,7 +28,8 @@ _HEAD: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that a wave is decided on. `price` is in quality a dollar."""
+    """All that a wave is decided on. `price` is in quality a dollar; `others` is what other jobs
+    have at each deployment, nothing where the job has no deadline."""
 
     job: PlanJob
     waiting: Sequence[Waiting]
@@ -38,6 +40,8 @@ class Seen:
     deployments: Mapping[str, Deployment]
     standing: Mapping[str, Condition]
     vitals: Mapping[str, Vital]
+    brakes: Sequence[Braked]
+    others: Mapping[str, Others]
     router: RouterSettings | None
     price: float
 

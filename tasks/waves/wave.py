@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from core.deployment import Deployment
 from core.plan import USUAL, indexes
 from core.settings import configured_name
-from db.vitals import Vital
 from routing.batch.waves import MOST_WAVE, Aim, Left, Money, Wave, plan_wave, wave_size
 from tasks.health import OPEN
+from tasks.waves.capacity import calls
 from tasks.waves.chunks import released
 from tasks.waves.returned import returned
 from tasks.waves.rows import Decided, Floats, Ints, Predictions, Requests, Seen
@@ -137,35 +137,7 @@ def _aim(
     money = None
     if router is not None and router.usd_per_1k is not None:
         money = max(0.0, router.usd_per_1k / 1000 * job.total - job.spent_nusd / NANO - likely_out)
-    return Aim(quality, money, seen.price, _calls(seen, names, requests))
-
-
-def _calls(seen: Seen, names: Sequence[str], requests: Requests) -> Floats | None:
-    """What each candidate can do until the deadline; None without one, or without limits."""
-    if seen.job.left_s is None:
-        return None
-    tokens = float((requests.tokens + requests.outputs).mean())
-    rates = np.zeros(len(names))
-    for line, deployment in seen.deployments.items():
-        if configured_name(line) in names:
-            rates[names.index(configured_name(line))] += _rate(
-                deployment, seen.vitals.get(line, Vital(line)), tokens
-            )
-    calls = np.floor(rates * max(seen.job.left_s, 0.0))
-    return calls if np.isfinite(calls).any() else None
-
-
-def _rate(deployment: Deployment, vital: Vital, tokens: float) -> float:
-    """Calls a second: as its limits allow, at the latency that was seen; inf without any."""
-    limits = deployment.buckets
-    rates = [np.inf]
-    if limits.rpm is not None:
-        rates.append(limits.rpm / 60)
-    if limits.tpm is not None:
-        rates.append(limits.tpm / 60 / max(tokens, 1.0))
-    if limits.in_flight is not None and vital.latency_ms:
-        rates.append(limits.in_flight / (vital.latency_ms / 1000))
-    return float(min(rates))
+    return Aim(quality, money, seen.price, calls(seen, names, requests))
 
 
 def _facts(
