@@ -17,7 +17,8 @@ class Cascade:
     """As plans carry it.
 
     learned     the acceptance scorer of the router model `model` (its row's id) gives the answer
-                `threshold` or more; without one, the last candidate would gain too little
+                `threshold` or more; without one, the last candidate would gain no more than
+                `least` (without that, what training chose)
     agreement   `ask` candidates gave the same answer, as `compare` reads it
     checks      it passes the route's checks that say `next`
 
@@ -30,12 +31,13 @@ class Cascade:
     compare: Compare = "exact"
     threshold: float | None = None
     model: int = 0
+    least: float | None = None
 
-    def by_model(self, model: int, steps: int) -> "Cascade":
+    def by_model(self, model: int, steps: int, least: float | None = None) -> "Cascade":
         """Of `steps` candidates, judged by this model: nothing counts before the others than the
         last have answered, or as many as the settings say."""
         before = max(1, steps - 1)
-        return replace(self, model=model, ask=min(self.ask or before, before))
+        return replace(self, model=model, ask=min(self.ask or before, before), least=least)
 
     def body(self) -> dict[str, Any]:
         return asdict(self)
@@ -80,6 +82,15 @@ class CascadeSettings(Strict):
     def resolved(self) -> Cascade:
         """As plans carry it, but for the model."""
         return Cascade(self.accept, self.asked, self.compare or "exact", self.threshold)
+
+
+def check_threshold(cascade: CascadeSettings | None, *, aimed: bool) -> None:
+    """Raises SettingsError where a route has both a threshold and an aim."""
+    if aimed and cascade is not None and cascade.threshold is not None:
+        fix = "Keep the one that is meant: an aim finds its own threshold"
+        raise SettingsError(
+            Problem(("cascade", "threshold"), "stands beside the router's aim", fix)
+        )
 
 
 def check_cascade(

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from core.cascade import CascadeSettings, check_cascade
+from core.cascade import CascadeSettings, check_cascade, check_threshold
 from core.checks import Checks, Policy
 from core.intents import IntentsSettings
 from core.router import RouterSettings, check_router
@@ -89,6 +89,7 @@ class RouteSettings(Strict):
     def _has_the_router_it_goes_by(self) -> "RouteSettings":
         learned = self.cascade is None or self.cascade.accept == "learned"
         check_router(self.choose, self.router, needed=learned)
+        check_threshold(self.cascade, aimed=self.router is not None and self.router.aims)
         check_cascade(self.choose, self.cascade, len(self.candidates), self.checks.resolved())
         return self
 

@@ -1,8 +1,8 @@
 """What a router learns from: the scored answers of a project's jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from core.errors import InputError, NotFoundError
 from core.ids import job_name
@@ -15,7 +15,8 @@ MOST = 100_000
 
 class Lesson(NamedTuple):
     """A scored answer. `gold` is the metadata column that has the right one ('': none), the cost
-    is None where it is not known, the propensity where no router chose who was asked."""
+    is None where it is not known, the propensity where no router chose who was asked; `reply` is
+    the answer (JSON), where that was asked for."""
 
     prompt_hash: bytes
     body: str
@@ -24,6 +25,7 @@ class Lesson(NamedTuple):
     score: float
     cost_nusd: int | None
     propensity: float | None
+    reply: str | None
     gold: str
 
 
@@ -42,8 +44,10 @@ async def read_lessons(
     since: timedelta | None = None,
     route: str | None = None,
     scorer: str | None = None,
+    replies: bool = False,
 ) -> Lessons:
     """The scored answers of these jobs, or of all since then and to that route, up to `MOST`.
+    With `replies` each has its text.
     Where a job has several scorers, one has to be named. Raises InputError, and NotFoundError for
     a job without scores."""
     where = {"project_id": project_id, "jobs": None if jobs is None else list(jobs)}
@@ -58,7 +62,8 @@ async def read_lessons(
     rows: list[Lesson] = []
     used: list[int] = []
     for job_id in found:
-        read = await _lessons(conn, project_id, job_id, scorer, MOST - len(rows))
+        where = {"project_id": project_id, "job_id": job_id, "replies": replies}
+        read = await _lessons(conn, where, scorer, MOST - len(rows))
         used += [job_id] if read else []
         rows += read
         if len(rows) >= MOST:
@@ -84,14 +89,13 @@ async def sample_requests(
 
 
 async def _lessons(
-    conn: Connection, project_id: int, job_id: int, scorer: str | None, limit: int
+    conn: Connection, where: Mapping[str, Any], scorer: str | None, limit: int
 ) -> list[Lesson]:
-    where = {"project_id": project_id, "job_id": job_id}
     names = [row[0] for row in await (await conn.execute(SQL["scorers"], where)).fetchall()]
     if scorer is None and len(names) > 1:
         raise InputError(
-            f"{job_name(job_id)} has scores of {', '.join(names)}. Name the one to learn from: "
-            f"--scorer {names[0]}"
+            f"{job_name(where['job_id'])} has scores of {', '.join(names)}. Name the one to learn "
+            f"from: --scorer {names[0]}"
         )
     row = await (await conn.execute(SQL["job"], where)).fetchone()
     if row is None or not names:

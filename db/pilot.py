@@ -29,8 +29,8 @@ class Over(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a candidate made of a request of the parent: `score` is None without one, `cost_nusd`
-    where it is not known."""
+    """What a candidate made of a request of the parent: `reply` is its answer (JSON, '' without
+    one), `score` is None without one, `cost_nusd` where it is not known."""
 
     seq: int
     linked_seq: int
@@ -38,6 +38,7 @@ class Answer(NamedTuple):
     body: str
     metadata: str | None
     completed: bool
+    reply: str
     score: float | None
     cost_nusd: int | None
 

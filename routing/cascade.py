@@ -50,19 +50,22 @@ def agreed(cascade: Cascade, answers: Sequence[str]) -> Verdict:
     return Verdict(False, last, f"{max(same, 1)} of {len(answers)} say so, {cascade.ask} have to")
 
 
-def weighed(scores: Sequence[float | None], told: Scored, threshold: float | None) -> Verdict:
+def weighed(cascade: Cascade, scores: Sequence[float | None], told: Scored) -> Verdict:
     """Whether the likeliest answer is enough: by its probability to be right, where there is a
-    `threshold`; otherwise by what the strong candidate would gain. `scores` are probabilities,
-    None for an answer that was not judged."""
+    threshold; otherwise by what the strong candidate would gain. `scores` are probabilities, None
+    for an answer that was not judged."""
     likely = [-1.0 if one is None else one for one in scores]
     best = max(range(len(likely)), key=lambda index: (likely[index], index))
-    if threshold is not None:
-        enough = likely[best] >= threshold
+    if cascade.threshold is not None:
+        enough = likely[best] >= cascade.threshold
         sign = ">=" if enough else "<"
-        return Verdict(enough, best, f"acceptance {likely[best]:.3f} {sign} {threshold:.3f}")
-    enough = told.gain <= told.least
+        return Verdict(
+            enough, best, f"acceptance {likely[best]:.3f} {sign} {cascade.threshold:.3f}"
+        )
+    least = told.least if cascade.least is None else cascade.least
+    enough = told.gain <= least
     sign = "<=" if enough else ">"
-    why = f"acceptance {likely[best]:.3f}, asking on gains {told.gain:.3f} {sign} {told.least:.3f}"
+    why = f"acceptance {likely[best]:.3f}, asking on gains {told.gain:.3f} {sign} {least:.3f}"
     return Verdict(enough, best, why)
 
 

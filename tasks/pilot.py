@@ -108,7 +108,14 @@ async def _keep(
     way = "routes go by it now" if learned.better else "the version in use is better, and stays"
     return "pilot_learned", (
         f"{model} version {version} learned of {learned.rows:,} prompts (mean scores: {scores}); "
-        f"{way}"
+        f"{way}{_cascade(learned)}"
+    )
+
+
+def _cascade(learned: Learned) -> str:
+    found = learned.info.get("acceptance")
+    return (
+        f". Its cascade asks {', '.join(found['asked'])}, then {found['strong']}" if found else ""
     )
 
 

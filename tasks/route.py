@@ -17,7 +17,6 @@ import structlog
 from core.checks import REQUEST_SCHEMA
 from core.errors import InputError
 from core.plan import Plan, indexes
-from core.settings import configured_name
 from core.size import Size
 from core.wishes import read_wishes
 from db.connect import Connection
@@ -208,12 +207,9 @@ class _Planner:
         waits = request.seq in foreseen.waiting
         key = *wanted, bisect_left(known, size.tokens + size.output), order, waits
         if key not in self._kinds:
-            judged = target.cascade
-            if judged is not None and judged.accept == "learned":
-                steps = len({configured_name(line) for line in order})
-                judged = judged.by_model(foreseen.models.get(target.route, 0), steps)
+            lines, judged = foreseen.way(order, target)
             ordered = replace(
-                self._wished(request.wishes, target), candidates=order, cascade=judged
+                self._wished(request.wishes, target), candidates=lines, cascade=judged
             )
             plan, among = plan_for(size, ordered, deployments)
             made = _Kind(plan, among, waits=waits)

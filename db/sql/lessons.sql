@@ -16,14 +16,15 @@ select distinct scorer from scores s join jobs j on j.id = s.job_id and j.part =
 where j.project_id = %(project_id)s and j.id = %(job_id)s order by 1;
 
 -- name: lessons
--- A scored answer a row: of results by a deployment, as they are now. The propensity is that of
--- the candidate asked first, where a router chose it.
+-- A scored answer a row: of results by a deployment, as they are now, with its text where that is
+-- asked for. The propensity is that of the candidate asked first, where a router chose it.
 with asked as (
   select u.seq, u.propensity
   from routes r cross join lateral unnest(r.seqs, r.propensity) as u (seq, propensity)
   where r.part = %(part)s and r.job_id = %(job_id)s and r.propensity is not null
 )
-select q.prompt_hash, q.body, q.metadata, r.deployment, s.value, a.cost_nusd, p.propensity
+select q.prompt_hash, q.body, q.metadata, r.deployment, s.value, a.cost_nusd, p.propensity,
+  case when %(replies)s then r.body end
 from scores s
 join results r on r.part = s.part and r.job_id = s.job_id and r.seq = s.seq and r.round = s.round
 join requests q on q.part = s.part and q.job_id = s.job_id and q.seq = s.seq

@@ -48,15 +48,17 @@ select pg_try_advisory_xact_lock(%(room)s, %(job_id)s::bigint::int);
 select from jobs where id = %(job_id)s for no key update;
 
 -- name: answers
--- By request and candidate: what was asked, and what the answer cost (null: unknown) and is worth.
+-- By request and candidate: what was asked and answered, and what the answer cost (null: unknown)
+-- and is worth.
 select q.row - 1, q.seq, q.target, q.body, q.metadata, coalesce(r.status = 'completed', false),
+  coalesce(r.body, ''),
   (select avg(s.value) from scores s where s.part = q.part and s.job_id = q.job_id
     and s.seq = q.seq and s.round = r.round),
   (select case when bool_or(a.cost_nusd is null) then null else sum(a.cost_nusd) end::bigint
     from attempts a where a.part = q.part and a.job_id = q.job_id and a.seq = q.seq)
 from requests q
 left join lateral (
-  select status, round from results
+  select status, round, body from results
   where part = q.part and job_id = q.job_id and seq = q.seq order by round desc limit 1
 ) r on true
 where q.part = %(part)s and q.job_id = %(pilot_id)s

@@ -64,7 +64,8 @@ class Acceptance:
     `prompts` and `answers` turn texts into features. `foreseen` tells of a prompt each asked
     candidate's quality, the strong one's, and ln(its cost / its usual cost); `seen` tells of a
     prompt with an answer how good it is, by who gave it. `weighings` are by the bits of the asked
-    candidates that have answered. `info` can be told as JSON.
+    candidates that have answered. `curve` float32[p, 3] has from least to most asked what a `least`
+    came to on held-out rows: that, US dollars a prompt, mean quality. `info` can be told as JSON.
     """
 
     asked: tuple[str, ...]
@@ -75,7 +76,19 @@ class Acceptance:
     seen: Linear
     weighings: Mapping[int, Weighing]
     least: float
+    curve: Floats
     info: Mapping[str, Any]
+
+    def least_for(self, quality: float | None = None, usd: float | None = None) -> float:
+        """The `least` that reaches this mean quality at the least cost, or keeps this mean cost (US
+        dollars a prompt) at the best quality; what comes nearest where none does, and without an
+        aim the one from training."""
+        if quality is not None:
+            reached = np.maximum.accumulate(self.curve[:, 2])
+            return float(np.interp(quality, reached, self.curve[:, 0]))
+        if usd is not None:
+            return float(np.interp(usd, self.curve[:, 1], self.curve[:, 0]))
+        return self.least
 
     def judge(self, prompts: Sequence[str], answers: Sequence[Mapping[str, str]]) -> Judged:
         """Of each prompt the answers by candidate; those of others, and empty ones, tell
@@ -116,7 +129,7 @@ class Acceptance:
             "weighings": list(self.weighings),
             "info": dict(self.info),
         }
-        own = State(fields, {})
+        own = State(fields, {"curve": self.curve})
         parts = {
             "prompts": self.prompts.state(),
             "answers": self.answers.state(),
@@ -143,6 +156,7 @@ class Acceptance:
                 bits: Weighing.from_state(state.part(f"of.{bits}")) for bits in fields["weighings"]
             },
             least=fields["least"],
+            curve=state.arrays["curve"],
             info=fields["info"],
         )
 

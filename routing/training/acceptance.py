@@ -10,7 +10,7 @@ candidates by more than a standard error; otherwise there is no cascade.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -98,11 +98,12 @@ def train_acceptance(data: Labelled, seed: int = 0) -> Acceptance | None:
         seen=seen,
         weighings=_weighings(answered, first, telling, best.places),
         least=least,
+        curve=curve,
         info={
             "asked": list(asked),
             "strong": answered.strong,
             "least": least,
-            "curve": curve,
+            "curve": [_told(point) for point in curve[:: _POINTS // 10].tolist()],
             "cross_validated": {"above_mixes": round(best.above, 4), "error": round(error, 4)},
         },
     )
@@ -225,17 +226,22 @@ def _points(answered: Answered, one: Tried, counts: Numbers) -> tuple[Numbers, N
     return cost[at] + one.paid @ share, quality[at] + one.kept @ share
 
 
-def _curve(answered: Answered, one: Tried) -> tuple[list[dict[str, Any]], float]:
-    """What each `least` gave in cross-validation, and the highest that loses no more than
-    `TOLERANCE` of the strong candidate's quality."""
+def _curve(answered: Answered, one: Tried) -> tuple[Floats, float]:
+    """What each `least` gave in cross-validation (`Acceptance.curve`), and the highest that loses
+    no more than `TOLERANCE` of the strong candidate's quality."""
     cost, quality = _points(answered, one, np.ones(len(one.gain)))
     falling = -np.sort(-one.gain)
     at = np.linspace(0, len(falling), _POINTS).round().astype(int)
     least = np.append(falling, falling[-1] - 1.0)[at]
     enough = np.flatnonzero(quality >= answered.quality[:, -1].mean() - TOLERANCE)
     chosen = float(least[enough[0]]) if enough.size else float(least[-1])
-    points = [
-        {"least": round(gain, 4), "usd_per_1k": round(usd * 1e3, 6), "quality": round(got, 4)}
-        for gain, usd, got in zip(least.tolist(), cost.tolist(), quality.tolist(), strict=True)
-    ]
-    return points[::4], chosen
+    return np.column_stack((least, cost, quality)).astype(np.float32), chosen
+
+
+def _told(point: Sequence[float]) -> dict[str, float]:
+    least, usd, quality = point
+    return {
+        "least": round(least, 4),
+        "usd_per_1k": round(usd * 1000, 6),
+        "quality": round(quality, 4),
+    }

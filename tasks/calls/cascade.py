@@ -176,7 +176,7 @@ async def _scored(
         msgspec.structs.replace(one, score=score)
         for one, score in zip(answers, scores, strict=True)
     )
-    return _Judged(weighed(scores, told, cascade.threshold), kept)
+    return _Judged(weighed(cascade, scores, told), kept)
 
 
 def _text(body: str) -> str:

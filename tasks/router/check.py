@@ -87,9 +87,3 @@ def check_pilot(settings: Settings, route: str, options: PilotOptions) -> None:
             f"A pilot is for a route with a router and two or more candidates; {route!r} is none. "
             "Name one with --route"
         )
-    learned = found.cascade is None or found.cascade.accept == "learned"
-    if found.choose == "cascade" and learned:
-        raise InputError(
-            f"The cascade of routes.{route} goes by a judge of answers, which a pilot does not "
-            "teach. Write cascade: agreement, or train on data that have its candidates' answers"
-        )

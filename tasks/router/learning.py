@@ -13,7 +13,7 @@ from db.pilot import Answer
 from routing.labelled import Labelled
 from routing.models.choice import ChoiceModel
 from routing.models.file import dump, load
-from tasks.router.lessons import teach
+from tasks.router.lessons import teach, written
 from tasks.router.tags import prompt_and_tags
 
 
@@ -45,15 +45,17 @@ def _labelled(given: Sequence[Answer], names: Sequence[str], gold: str) -> Label
     quality = np.full((len(places), len(names)), np.nan, np.float32)
     cost = np.full((len(places), len(names)), np.nan)
     prompts, metadata = [""] * len(places), [dict[str, str]()] * len(places)
+    said = {name: [""] * len(places) for name in names}
     for one in given:
         row, column = places[one.seq], names.index(one.candidate)
         prompts[row], tags = prompt_and_tags(one.body.encode(), one.metadata)
         tags.pop(gold, None)
         metadata[row] = tags
+        said[one.candidate][row] = written(one.reply)
         if one.score is not None:
             quality[row, column] = one.score
         if one.completed and one.cost_nusd is not None:
             cost[row, column] = one.cost_nusd / 1e9
     judged = np.flatnonzero(~np.isnan(quality).all(axis=1))
-    whole = Labelled(prompts, metadata, tuple(names), quality, cost, "measured")
+    whole = Labelled(prompts, metadata, tuple(names), quality, cost, "measured", said)
     return whole.take(judged)

@@ -15,9 +15,11 @@ from core.money import Price
 from core.pilot import LEAST_SAMPLE
 from core.settings import configured_name
 from db.lessons import Lesson
+from db.results import answer_text
 from routing.labelled import Labelled
 from routing.measuring.drift import portrait
 from routing.models.choice import ChoiceModel
+from routing.training.acceptance import train_acceptance
 from routing.training.choice import train_choice
 from tasks.router.sample import telling
 from tasks.router.tags import prompt_and_tags
@@ -31,15 +33,20 @@ MOST_WEIGHT: Final = 20.0
 class Taught:
     """A new model and how it was compared: `error` is its mean squared error on prompts that it
     had not seen, `known_error` that of the model in use on the same ones (None: there is none,
-    or it does not know all candidates)."""
+    or it does not know all candidates); `known_cascade` says whether that one has a cascade."""
 
     model: ChoiceModel
     error: float
     known_error: float | None
+    known_cascade: bool = False
 
     @property
     def better(self) -> bool:
-        return self.known_error is None or self.error < self.known_error
+        """A model with a cascade is worth more than one without, whatever they foresee."""
+        cascade = self.model.acceptance is not None
+        if self.known_error is None or cascade != self.known_cascade:
+            return self.known_error is None or cascade
+        return self.error < self.known_error
 
     @property
     def why(self) -> str:
@@ -48,18 +55,23 @@ class Taught:
         if self.known_error is None:
             return f"{own}; no model in use knows all candidates"
         other = f"those of the version in use by {self.known_error**0.5:.3f}"
-        return f"{own}, {other} (root mean squared, {FOLDS}-fold cross-validation)"
+        told = f"{own}, {other} (root mean squared, {FOLDS}-fold cross-validation)"
+        if (self.model.acceptance is not None) == self.known_cascade:
+            return told
+        return f"{told}; only {'the one in use' if self.known_cascade else 'it'} has a cascade"
 
 
 def labelled(lessons: Sequence[Lesson]) -> Labelled:
     """The answers as one row a prompt and one column a deployment, NaN where it was not asked,
-    the mean where it was asked again. A row counts 1 / propensity; what the metadata say of the
-    right answer is left out. Raises InputError where no two deployments have enough answers."""
+    the mean where it was asked again; `responses` have the answer where there is just one. A row
+    counts 1 / propensity; what the metadata say of the right answer is left out. Raises InputError
+    where no two deployments have enough answers."""
     names = _candidates(lessons)
     place: dict[tuple[bytes, str], int] = {}
     prompts: list[str] = []
     metadata: list[dict[str, str]] = []
     cells: list[tuple[int, int, float, float, float]] = []
+    said: dict[tuple[str, int], str] = {}
     for one in lessons:
         name = configured_name(one.deployment)
         if name not in names:
@@ -71,6 +83,8 @@ def labelled(lessons: Sequence[Lesson]) -> Labelled:
             place[key] = len(prompts)
             prompts.append(text)
             metadata.append(tags)
+        cell = name, place[key]
+        said[cell] = "" if cell in said else written(one.reply or "")
         usd = np.nan if one.cost_nusd is None else one.cost_nusd / 1e9
         weight = min(MOST_WEIGHT, 1 / one.propensity) if one.propensity else 1.0
         cells.append((place[key], names.index(name), one.score, usd, weight))
@@ -85,6 +99,7 @@ def labelled(lessons: Sequence[Lesson]) -> Labelled:
         quality.astype(np.float32),
         cost,
         "measured",
+        {name: [said.get((name, row), "") for row in range(len(prompts))] for name in names},
         weights=_row_weights(shape, at, table[:, 4]),
     )
 
@@ -95,8 +110,9 @@ def teach(
     prices: Mapping[str, Price | None],
     columns: Sequence[str] | None = None,
 ) -> Taught:
-    """A model of the data, beside the one in use; `columns` are the metadata columns it reads
-    (None: those that sort requests into a few kinds). Raises InputError for too few data."""
+    """A model of the data, with a cascade where their answers are worth one, beside the one in
+    use; `columns` are the metadata columns it reads (None: those that sort requests into a few
+    kinds). Raises InputError for too few data."""
     unpriced = [n for n, usd in _by_name(data, _known(data.cost)).items() if not usd]
     if unpriced:
         raise InputError(
@@ -109,7 +125,9 @@ def teach(
         error, known_error = errors(data, read, known)
     except ValueError as error_:
         raise InputError(f"Nothing to learn from: {error_}") from error_
+    acceptance = train_acceptance(data)
     told: dict[str, Any] = {
+        "acceptance": acceptance and acceptance.info,
         "candidates": list(data.candidates),
         "quality": _by_name(data, np.nanmean(data.quality, axis=0)),
         "scores": _by_name(data, _known(data.quality)),
@@ -122,7 +140,14 @@ def teach(
         },
         "portrait": portrait(data.prompts, data.metadata, read),
     }
-    return Taught(replace(model, info={**model.info, **told}), error, known_error)
+    whole = replace(model, info={**model.info, **told}, acceptance=acceptance)
+    return Taught(whole, error, known_error, known is not None and known.acceptance is not None)
+
+
+def written(reply: str) -> str:
+    """The text of an answer (JSON) as a scorer of answers reads it; empty where it calls tools."""
+    text, finish = answer_text(reply) if reply else ("", "")
+    return "" if finish == "tool_calls" else text
 
 
 def _candidates(lessons: Sequence[Lesson]) -> list[str]:

@@ -53,7 +53,8 @@ def foresee(routes: Sequence[Route], deployments: Mapping[str, Deployment], seed
             lines[asked.seq] = named[columns]
             if one.route.target.choose == "optimize" and not explored:
                 waiting.add(asked.seq)
-    return Foreseen(lines, frozenset(waiting), _packed(told), _reasons(told))
+    leasts = {one.target.route: least for one in routes if (least := _least(one)) is not None}
+    return Foreseen(lines, frozenset(waiting), _packed(told), _reasons(told), leasts=leasts)
 
 
 def _tell(route: Route, deployments: Mapping[str, Deployment], seed: int) -> _Told:
@@ -86,12 +87,27 @@ def _tell(route: Route, deployments: Mapping[str, Deployment], seed: int) -> _To
 
 
 def _steps(route: Route, names: tuple[str, ...]) -> tuple[int, ...]:
-    """The columns that the model's cascade asks, as far as the route has them; none where the
-    route goes by no such."""
-    cascade, scorer = route.target.cascade, route.model.model.acceptance
-    if cascade is None or cascade.accept != "learned" or scorer is None:
+    """The columns that the model's cascade asks, as far as the route has them; the best one alone
+    where the model has no cascade, and none where the route goes by no such."""
+    cascade, model = route.target.cascade, route.model.model
+    if cascade is None or cascade.accept != "learned":
         return ()
+    scorer = model.acceptance
+    if scorer is None:
+        return (
+            max(range(len(names)), key=lambda at: model.base[model.candidates.index(names[at])]),
+        )
     return tuple(names.index(one) for one in (*scorer.asked, scorer.strong) if one in names)
+
+
+def _least(route: Route) -> float | None:
+    """From which gain on the model's cascade asks the strong candidate, by what the route aims at;
+    None where it has no cascade, or no aim."""
+    router, scorer = route.router, route.model.model.acceptance
+    if scorer is None or not router.aims:
+        return None
+    usd = None if router.usd_per_1k is None else router.usd_per_1k / 1000
+    return float(scorer.least_for(router.quality, usd))
 
 
 def _window(lines: Sequence[Deployment]) -> int | None:

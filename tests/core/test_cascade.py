@@ -25,6 +25,7 @@ def route(**parts: Any) -> RouteSettings:
     [
         ({"router": "tickets"}, Cascade("learned", 0)),
         ({"router": "tickets", "cascade": {"ask": 2}}, Cascade("learned", 2)),
+        ({"router": {"model": "tickets", "quality": 0.9}}, Cascade("learned", 0)),
         ({"cascade": "agreement"}, Cascade("agreement", 2)),
         ({"cascade": {"accept": "agreement", "compare": "json"}}, Cascade("agreement", 2, "json")),
         ({"cascade": "checks", "checks": NEXT}, Cascade("checks")),
@@ -58,6 +59,11 @@ def test_short_and_long_forms(parts: dict[str, Any], resolved: Cascade) -> None:
         ({"cascade": "checks"}, "invalid: next"),
         ({"cascade": {"accept": "agreement", "threshold": 0.5}}, "leave the threshold out"),
         ({"cascade": {"accept": "agreement", "ask": 1}}, "Write 2 or more"),
+        ({"cascade": "agreement", "router": {"model": "a", "quality": 0.9}}, "that is learned"),
+        (
+            {"cascade": {"threshold": 0.5}, "router": {"model": "a", "usd_per_1k": 2}},
+            "stands beside the router's aim",
+        ),
         ({"cascade": {"compare": "json"}, "router": "tickets"}, "Write ask: 2"),
         ({"cascade": {"accept": "checks", "ask": 2}, "checks": NEXT}, "checked as it comes"),
     ],

@@ -67,6 +67,12 @@ CONFIG: dict[str, Any] = {
             "cascade": {"threshold": 0.5},
             "max_output": 16,
         },
+        "taught": {
+            "candidates": ["small", "mini", "large"],
+            "choose": "cascade",
+            "router": {"model": "pupil", "quality": 0.97},
+            "max_output": 16,
+        },
     },
 }
 
@@ -78,7 +84,10 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 def submit(rig: Rig, *options: str, route: str = "smart") -> int:
-    lines = [{"custom_id": id_, "prompt": f"Which label? [#{id_}]"} for id_ in KEY]
+    lines = [
+        {"custom_id": id_, "prompt": f"Which label? [#{id_}]", "metadata": {"label": label}}
+        for id_, label in KEY.items()
+    ]
     text = "\n".join(map(json.dumps, lines))
     told = run(rig, "submit", "-", "--json", "--route", route, *options, text=text)
     return int(json.loads(told)["id"].removeprefix("job_"))
@@ -170,3 +179,23 @@ def test_a_learned_scorer_judges_answers_beside_the_running_calls(rig: Rig) -> N
     assert {line["batchyard"]["deployment"] for line in first} == {"small"}
     assert all(line["batchyard"]["cascade"]["score"] >= 0.5 for line in first)
     assert len(first) > TOTAL / len(LABELS) / 2
+
+
+def test_a_pilot_teaches_a_cascade_and_the_rest_goes_by_it(rig: Rig) -> None:
+    job = submit(rig, "--gold", "label", "--pilot", "150", "--budget", "10", route="taught")
+    assert rig.wait_end(job) == "completed"
+    told = json.loads(run(rig, "job", str(job), "--json"))
+    lesson = "pupil version 1 learned of 150 prompts"
+    assert lesson in json.dumps(told)
+    assert "Its cascade asks small, mini, then large" in json.dumps(told)
+    lines = results(rig, job)
+    assert len(lines) == TOTAL
+    own = [line for line in lines if "cascade" in line["batchyard"]]
+    assert len(own) == TOTAL - 150
+    # Both cheap ones are asked, and the strong one where they differ.
+    assert {line["batchyard"]["cascade"]["step"] for line in own} <= {1, 2, 3}
+    assert {line["batchyard"]["cascade"]["steps"] for line in own} == {2, 3}
+    strong = sum(line["batchyard"]["deployment"] == "large" for line in own)
+    assert 0.15 < strong / len(own) < 0.6
+    assert right(lines) > 0.95
+    assert rig.audit(job).violations == ()

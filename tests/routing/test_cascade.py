@@ -1,5 +1,7 @@
 """When answers are enough, and who may be asked next."""
 
+from dataclasses import replace
+
 import pytest
 
 from core.cascade import Cascade, Compare
@@ -52,16 +54,20 @@ def test_as_many_have_to_agree_as_were_asked_for_whoever_they_are() -> None:
 
 def test_the_likeliest_answer_counts_and_the_later_of_equals() -> None:
     told = Scored({}, gain=0.0, least=0.5)
-    verdict = weighed([0.9, 0.4], told, 0.8)
+    likely = Cascade("learned", threshold=0.8)
+    verdict = weighed(likely, [0.9, 0.4], told)
     assert (verdict.accepted, verdict.best) == (True, 0)
-    assert weighed([0.3, 0.3], told, 0.8).best == 1
-    assert weighed([None, 0.1, None], told, None).best == 1
-    assert weighed([0.8], told, 0.8).accepted
-    assert weighed([0.79], told, 0.8).why == "acceptance 0.790 < 0.800"
+    assert weighed(likely, [0.3, 0.3], told).best == 1
+    assert weighed(Cascade("learned"), [None, 0.1, None], told).best == 1
+    assert weighed(likely, [0.8], told).accepted
+    assert weighed(likely, [0.79], told).why == "acceptance 0.790 < 0.800"
 
 
 def test_without_a_threshold_answers_go_on_where_the_strong_one_gains_enough() -> None:
-    assert weighed([0.2], Scored({}, gain=0.1, least=0.1), None).accepted
-    dear = weighed([0.9], Scored({}, gain=0.104, least=0.1), None)
+    learned = Cascade("learned")
+    assert weighed(learned, [0.2], Scored({}, gain=0.1, least=0.1)).accepted
+    dear = weighed(learned, [0.9], Scored({}, gain=0.104, least=0.1))
     assert not dear.accepted
     assert dear.why == "acceptance 0.900, asking on gains 0.104 > 0.100"
+    aimed = replace(learned, least=0.2)
+    assert weighed(aimed, [0.9], Scored({}, gain=0.104, least=0.1)).accepted

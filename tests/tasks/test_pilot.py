@@ -14,10 +14,9 @@ from db.router_models import list_models
 from tasks.context import Context
 from tasks.pilot import pilot
 from tasks.route import route
-from tasks.router.check import check_pilot
 from tasks.submit import SubmitOptions, submit
 from tests.db.kit import Kit, connect
-from tests.tasks.pilots import CONFIG, LINES, OPTIONS, pilot_of, run_pilot, start, within
+from tests.tasks.pilots import LINES, OPTIONS, pilot_of, run_pilot, start, within
 
 
 def test_the_sample_goes_to_every_candidate_and_the_rest_waits(inn) -> None:
@@ -112,10 +111,6 @@ def test_too_few_requests_for_a_pilot_are_refused(inn) -> None:
 def test_a_pilot_needs_a_router_and_a_size(inn) -> None:
     with pytest.raises(InputError, match="with a router"):
         inn.submit(["a"], pilot=OPTIONS)
-    smart = CONFIG.routes["smart"].model_copy(update={"choose": "cascade"})
-    judging = CONFIG.model_copy(update={"routes": {"smart": smart}})
-    with pytest.raises(InputError, match="a judge of answers"):
-        check_pilot(judging, "smart", OPTIONS)
     with pytest.raises(InputError, match="20 to 20,000"):
         start(inn, PilotOptions(3, "label"))
     with pytest.raises(InputError, match="at most 1"):

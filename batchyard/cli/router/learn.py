@@ -61,7 +61,9 @@ def learn(
     columns = [one.strip() for one in metadata.split(",") if one.strip()] or None
 
     async def learned(conn: Connection, project_id: int) -> dict[str, Any]:
-        found = await read_lessons(conn, project_id, jobs=jobs, since=span, scorer=scorer)
+        found = await read_lessons(
+            conn, project_id, jobs=jobs, since=span, scorer=scorer, replies=True
+        )
         stored = await promoted(conn, project_id, name)
         known = load(stored.body) if stored else None
         taught = teach(

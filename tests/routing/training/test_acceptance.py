@@ -53,6 +53,22 @@ def test_who_has_not_answered_is_left_out_and_nobody_is_judged_by_nothing() -> N
     assert np.isnan(judged.gain).tolist() == [False, True, True]
 
 
+def test_a_route_may_aim_at_a_quality_or_at_a_cost() -> None:
+    acceptance = train_acceptance(unlike(800))
+    assert acceptance is not None
+    unseen = unlike(800, seed=1)
+    played = Played.of(acceptance, unseen)
+
+    def reached(least: float) -> tuple[float, float]:
+        return played.at((played.gain > least).astype(np.float64), np.ones(len(unseen)))
+
+    assert abs(reached(acceptance.least_for(quality=0.9))[1] - 0.9) < 0.03
+    assert abs(reached(acceptance.least_for(usd=0.4e-4))[0] - 0.4e-4) < 0.05e-4
+    assert reached(acceptance.least_for(quality=1.0))[0] > 1e-4, "everything goes on"
+    assert reached(acceptance.least_for(usd=0.0))[0] < 0.2e-4, "nothing does"
+    assert acceptance.least_for() == acceptance.least
+
+
 def test_it_comes_back_out_of_a_model_file_as_it_was() -> None:
     data = unlike(400)
     model = replace(train_choice(data), acceptance=train_acceptance(data))
@@ -66,6 +82,7 @@ def test_it_comes_back_out_of_a_model_file_as_it_was() -> None:
     assert np.array_equal(mine.likely, its.likely, equal_nan=True)
     assert np.array_equal(mine.gain, its.gain)
     assert again.info == model.acceptance.info
+    assert again.least_for(quality=0.9) == model.acceptance.least_for(quality=0.9)
 
 
 def test_without_answers_of_cheap_candidates_there_is_none() -> None:

@@ -13,14 +13,17 @@ from db.router_models import promote, put_model
 from db.stories import request_story
 from routing.batch.packing import unpack, unpack_usd
 from routing.models.file import dump
+from routing.training.acceptance import train_acceptance
 from routing.training.choice import train_choice
 from tasks.context import Context
 from tasks.route import route
 from tasks.submit import SubmitOptions, submit
 from tests.conftest import DEPLOYMENTS, deployment
+from tests.routing.answered import answered
 from tests.routing.judged import judged
 
-MODEL = train_choice(judged(600), ["topic"])
+PLAIN = train_choice(judged(600), ["topic"])
+MODEL = replace(PLAIN, acceptance=train_acceptance(answered(200)))
 LINES = judged(300, seed=1)
 LARGE = replace(deployment("large", "my-70b", Price(Decimal(10), Decimal(20))), context=4000)
 YARD = {"small": DEPLOYMENTS["small"], "large": LARGE}
@@ -159,6 +162,43 @@ def test_requests_of_other_targets_have_no_predictions(inn: Any) -> None:
     )
     ((row,),) = inn.rows("select id from router_models where promoted")
     assert bodies == [("cascade", ["small", "large"], row), ("ordered", ["small"], None)]
+
+
+@pytest.mark.usefixtures("model")
+def test_an_aim_says_from_which_gain_on_the_strong_one_is_asked(inn: Any) -> None:
+    def least(**aim: float) -> float:
+        routed(inn, settings("cascade", **aim), [{"prompt": "asked", "model": "smart"}])
+        last = "select body->'cascade'->'least' from plans order by id desc limit 1"
+        return float(inn.rows(last)[0][0])
+
+    assert least(quality=0.95) < least(quality=0.8)
+    assert least(usd_per_1k=0.08) < least(usd_per_1k=0.02)
+
+
+@pytest.mark.usefixtures("model")
+def test_where_nothing_judges_answers_the_strong_one_is_asked_alone(inn: Any) -> None:
+    async def story(ctx: Context) -> list[int]:
+        own = replace(ctx, settings=settings("cascade"), deployments=YARD)
+        jobs = []
+        for lost in (True, False):
+            async with ctx.pool.connection() as conn:
+                await promote(conn, 1, "tickets", 1)
+                jobs.append(await submit(own, lines, SubmitOptions()))
+                # Since the submit there is no model any more, or one without a cascade.
+                if lost:
+                    await conn.execute(b"update router_models set promoted = false")
+                else:
+                    version = await put_model(conn, 1, "tickets", "choice", dump(PLAIN), {})
+                    await promote(conn, 1, "tickets", version)
+            await route(own, jobs[-1])
+        return jobs
+
+    lines = [{"prompt": "a", "model": "smart"}]
+    for job in inn.run(story):
+        assert firsts(inn, job) == {0: "large"}
+    assert inn.rows("select distinct body->'candidates', body->'cascade' from plans") == [
+        (["large"], None)
+    ]
 
 
 @pytest.mark.usefixtures("model")
