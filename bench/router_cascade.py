@@ -74,11 +74,17 @@ def _routes(data: Labelled, compare: str) -> dict[str, Any]:
     names = [name_of(one) for one in data.candidates]
     agreement = {"accept": "agreement", "compare": compare}
     two = [*names[:2], names[-1]]
+    half = round(float(data.cost[:, -1].mean()) * 500, 6)
     return {
         "strong": {"candidates": names[-1:]},
         "cheap": {"candidates": names[:1]},
         "agreement": {"candidates": two, "choose": "cascade", "cascade": agreement},
         "learned": {"candidates": names, "choose": "cascade", "router": {"model": "judge"}},
+        "half": {
+            "candidates": names,
+            "choose": "cascade",
+            "router": {"model": "judge", "usd_per_1k": half},
+        },
     }
 
 
