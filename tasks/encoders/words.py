@@ -2,8 +2,8 @@
 
 The vectors (32,000 of 256 numbers, trained from token embeddings of large models so that means
 of them compare texts) and the tokenizer lie in the `wordllama` wheel. Their two files are read; the
-package itself is never imported: that takes 0.3 s, sets up logging, and looks for what it misses on
-the network.
+package itself is never imported: that takes 0.2 s and sets up logging, and later versions look for
+what they miss on the network.
 """
 
 import hashlib
