@@ -81,7 +81,7 @@ class PyreqwestTransport:
         self._remote = _builder(max_connections).build()
 
     async def send(self, call: HttpCall) -> HttpReply:
-        # The native client hears of its end from another thread, and may take a call before.
+        # A call right after the end has been seen to get through to the native client.
         if self._closed:
             raise TransportError("the transport is closed", may_have_arrived=False)
         try:

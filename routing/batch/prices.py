@@ -35,7 +35,11 @@ STEPS, LAST_STEPS, HALVINGS = 12, 1, 6
 CORE: Final = 1_000
 MOST_CORE: Final = 16_000
 MOST_PRICE: Final = 50.0
-"""In mean gains; also what the program pays for passing a limit: more than any true price."""
+"""In mean gains: where the descent ends."""
+
+PASSING: Final = 1e5
+"""What the program pays for passing a limit: more than any true price, which is high where a little
+more of a limit brings much (candidates of nearly the same cost and very unlike quality)."""
 
 JITTER: Final = 2e-5
 _TOLERANCE: Final = 1e-6
@@ -204,7 +208,8 @@ def _assign(problem: Problem, prices: Limits | None) -> tuple[Ints, Limits]:
         left = problem.limits.less(problem.used(fixed, choice))
         found = _program(problem, core, left)
         whole = len(core) == len(rows) or size >= MOST_CORE
-        if found.excess.flat().max(initial=0.0) <= _TOLERANCE * max(1, len(core)):
+        # The program keeps a margin of one tolerance itself; rounding looks at the true limits.
+        if found.excess.flat().max(initial=0.0) <= 2 * _TOLERANCE * max(1, len(core)):
             rounded = _rounded(problem, core, found, left)
             if rounded is None:
                 found = _program(problem, core, _tight(problem, left))
@@ -255,7 +260,7 @@ class _Found:
 
 
 def _program(problem: Problem, rows: Ints, left: Limits) -> _Found:
-    """The linear program over these rows; a limit may be passed at MOST_PRICE."""
+    """The linear program over these rows; a limit may be passed at PASSING."""
     m = problem.gain.shape[1]
     flat = left.flat()
     kept = np.flatnonzero(np.isfinite(flat))
@@ -271,7 +276,7 @@ def _program(problem: Problem, rows: Ints, left: Limits) -> _Found:
         (np.ones(count), (lines, np.arange(count))), shape=(len(rows), count + len(kept))
     )
     found: Any = linprog(
-        np.concatenate([-problem.gain[rows[lines], columns], np.full(len(kept), MOST_PRICE)]),
+        np.concatenate([-problem.gain[rows[lines], columns], np.full(len(kept), PASSING)]),
         A_ub=sparse.hstack([uses, -sparse.eye_array(len(kept))], format="csr"),
         b_ub=flat[kept] - _margin(m)[kept],
         A_eq=one_each,

@@ -199,3 +199,13 @@ def test_what_is_as_good_and_cheaper_wins() -> None:
     better[:, 0] = 0.5
     same = np.full((200, 3), 1e-3)
     assert allocate(better, same, least_quality=0.4).counts[0] == 0
+
+
+def test_a_budget_of_just_the_least_cost_is_enough() -> None:
+    """Also where a little more would bring much: costs nearly the same, qualities far apart."""
+    rng = np.random.default_rng(8)
+    for _ in range(200):
+        cost = rng.uniform(1e-5, 1e-2, (1, 2)).astype(np.float32)
+        cost[0, 1] = cost[0, 0] * np.float32(rng.choice([1.0005, 1.005, 3.0]))
+        found = allocate(np.array([[0.1, 0.9]]), cost, budget=float(cost[0, 0]))
+        assert found.choice.tolist() == [0]
