@@ -17,7 +17,8 @@ from providers.config_problems import problems_of
 from providers.intent_files import read_intents
 from routing.measuring.drift import INTENT, portrait
 from routing.measuring.intent import measure_intents
-from routing.models.intent import WORDS, IntentModel
+from routing.models.encoder import WORDS
+from routing.models.intent import IntentModel
 from routing.training.intent import Examples, IntentData, train_intents
 from tasks.encoders.find import find_encoder, with_encoder
 

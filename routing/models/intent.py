@@ -7,51 +7,18 @@ that takes long to load.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
 from core.intents import IntentFile
+from routing.models.encoder import Encoder, EncoderSpec, looked_at
 from routing.models.features import Featurizer
-from routing.models.hashing import ends
 from routing.models.state import Floats, State
 
 Flags = NDArray[np.bool_]
-
-WORDS: Final = "words"
-"""The encoder that comes along."""
-MOST_CHARACTERS: Final = 2_000
-"""Of a prompt: what a longer one is about stands at its beginning or at its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderSpec:
-    """Which encoder a model was trained with: `words` or an operator's folder, the SHA-256 of its
-    weights, and how many numbers it gives for a text."""
-
-    name: str
-    digest: str
-    width: int
-
-
-class Encoder(Protocol):
-    """Texts as vectors of their meaning."""
-
-    @property
-    def spec(self) -> EncoderSpec:
-        """Which one it is."""
-        ...
-
-    @property
-    def pull(self) -> float:
-        """What a vector weighs in training, beside words of length 1."""
-        ...
-
-    def encode(self, texts: Sequence[str]) -> Floats:
-        """float32[n, width], rows of length 1; or of zeros, where nothing is said."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +150,6 @@ class IntentModel:
             spec=EncoderSpec(*fields["encoder"]) if "encoder" in fields else None,
             pull=fields["pull"],
         )
-
-
-def looked_at(texts: Sequence[str]) -> list[str]:
-    """What a model of intents reads of the texts."""
-    return [ends(text, MOST_CHARACTERS) for text in texts]
 
 
 def softmax(margins: Floats) -> Floats:

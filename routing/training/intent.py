@@ -16,8 +16,9 @@ from scipy.optimize import minimize_scalar
 from sklearn.svm import LinearSVC
 
 from core.intents import IntentFile
+from routing.models.encoder import Encoder, looked_at
 from routing.models.features import Featurizer
-from routing.models.intent import Encoder, IntentModel, looked_at, softmax
+from routing.models.intent import IntentModel, softmax
 from routing.models.state import Array, Floats
 
 WEIGHTS: Final = {"words": 1.0, "runs": 1.5, "shape": 0.0}

@@ -1,1 +1,1 @@
-"""Texts as vectors of their meaning, for models of intents."""
+"""Texts as vectors of their meaning, for router models."""

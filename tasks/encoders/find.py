@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import InputError
-from routing.models.intent import WORDS, Encoder, IntentModel
+from routing.models.encoder import WORDS, Encoder
+from routing.models.intent import IntentModel
 from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.words import WordVectors
 

@@ -15,7 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from core.errors import InputError
-from routing.models.intent import EncoderSpec
+from routing.models.encoder import EncoderSpec
 from routing.models.state import Floats
 
 AT_ONCE: Final = 32

@@ -19,7 +19,7 @@ from scipy import sparse
 from tokenizers import Tokenizer
 
 from core.errors import InputError
-from routing.models.intent import WORDS, EncoderSpec
+from routing.models.encoder import WORDS, EncoderSpec
 from routing.models.state import Floats
 
 WEIGHTS: Final = "wordllama/weights/l2_supercat_256.safetensors"

@@ -20,8 +20,8 @@ from batchyard.judged.understanding import Sources, train_from
 from core.errors import InputError
 from core.ids import DEFAULT_PROJECT
 from routing.labelled import Labelled
+from routing.models.encoder import WORDS
 from routing.models.file import dump
-from routing.models.intent import WORDS
 from routing.models.state import Model
 
 

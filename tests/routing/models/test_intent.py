@@ -6,8 +6,9 @@ import pytest
 from core.errors import InputError
 from core.intents import IntentFile
 from routing.measuring.intent import measure_intents
+from routing.models.encoder import EncoderSpec
 from routing.models.file import dump, load
-from routing.models.intent import EncoderSpec, IntentModel, quantile
+from routing.models.intent import IntentModel, quantile
 from routing.models.state import Floats
 from routing.training.intent import Examples, IntentData, train_intents
 from tests.routing.spoken import STRANGE, spoken

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
+from routing.models.encoder import EncoderSpec
 from routing.models.file import dump, load
-from routing.models.intent import EncoderSpec, IntentModel
+from routing.models.intent import IntentModel
 from routing.training.intent import Examples, IntentData, train_intents
 from tasks.encoders import find, words
 from tasks.encoders.words import WordVectors
