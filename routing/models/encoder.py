@@ -35,11 +35,6 @@ class Encoder(Protocol):
         """Which one it is."""
         ...
 
-    @property
-    def pull(self) -> float:
-        """What a vector weighs in the training of intents, beside words of length 1."""
-        ...
-
     def encode(self, texts: Sequence[str]) -> Floats:
         """float32[n, width], rows of length 1; or of zeros, where nothing is said."""
         ...

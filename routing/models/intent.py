@@ -60,8 +60,8 @@ class IntentModel:
     """A linear classifier over words, runs of characters and perhaps an encoder's vectors.
 
     `slopes` float32[width, m] and `level` float32[m] give a margin for each intent, the softmax
-    of which over `temperature` is its probability; the negative of the highest is a prompt's
-    strangeness. `file` is what operators have said of the intents.
+    of which over `temperature` (1 but in older models) is its probability; the negative of the
+    highest is a prompt's strangeness. `file` is what operators have said of the intents.
     """
 
     kind: ClassVar[str] = "intent"
@@ -77,7 +77,8 @@ class IntentModel:
     info: Mapping[str, Any]
     spec: EncoderSpec | None = None
     pull: float = 0.0
-    """What an encoder's vector weighs beside the words."""
+    """What an encoder's vector is multiplied by; 1 but in models of before their own slopes held
+    its weight."""
     encoder: Encoder | None = field(default=None, compare=False)
 
     def using(self, encoder: Encoder) -> "IntentModel":

@@ -1,9 +1,9 @@
 """Training what tells intents apart, on examples of each.
 
-Words, pairs of words and runs of characters, and an encoder's vectors beside them, under one
-linear support vector machine an intent. Probabilities, prediction sets and the threshold for what
-is out of scope come from prompts that the classifier has not seen: the calibration part of the
-data, or else cross-validation.
+Linear classifiers (`routing/training/heads.py`) of words, pairs of words and runs of characters,
+and of an encoder's vectors. What each weighs, probabilities, prediction sets and the threshold for
+what is out of scope come from prompts that they have not seen: the calibration part of the data,
+or else cross-validation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,18 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import minimize_scalar
-from sklearn.svm import LinearSVC
 
 from core.intents import IntentFile
 from routing.models.encoder import Encoder, looked_at
 from routing.models.features import Featurizer
 from routing.models.intent import IntentModel, softmax
 from routing.models.state import Array, Floats
+from routing.training.heads import Heads, Rows, blend, weigh
+from routing.training.one_thread import one_thread
 
 WEIGHTS: Final = {"words": 1.0, "runs": 1.5, "shape": 0.0}
-STRENGTH: Final = 0.7
 FOLDS: Final = 4
 LOST: Final = 0.05
 MOST_LOST: Final = 0.2  # of prompts with an intent, whatever strangers it finds
@@ -54,34 +52,20 @@ class IntentData:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Texts as what the classifier sees of them."""
+    """Texts as what the classifiers see of them."""
 
     featurizer: Featurizer
     encoder: Encoder | None
 
-    def rows(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        """float32[n, width]: words and runs, then what the encoder says."""
+    def rows(self, texts: Sequence[str]) -> Rows:
         texts = looked_at(texts)
-        rows = self.featurizer.matrix(texts, [{}] * len(texts))
-        if self.encoder is None:
-            return rows
-        told = self.encoder.encode(texts) * np.float32(self.encoder.pull)
-        return sparse.hstack([rows, sparse.csr_matrix(told)], format="csr")
-
-
-@dataclass(frozen=True, slots=True)
-class _Learned:
-    names: tuple[str, ...]
-    slopes: Floats
-    level: Floats
-
-    def margins(self, rows: sparse.csr_matrix) -> Floats:
-        return np.asarray(rows @ self.slopes + self.level, np.float32)
+        words = self.featurizer.matrix(texts, [{}] * len(texts))
+        return Rows(words, None if self.encoder is None else self.encoder.encode(texts))
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Margins of prompts that the classifier was not trained on: float32[n, m] and int[n] of
+    """Margins of prompts that the classifiers were not trained on: float32[n, m] and int[n] of
     those with an intent, the highest margins float32[k] of those without one."""
 
     margins: Floats
@@ -89,6 +73,7 @@ class _Seen:
     outside: Floats
 
 
+@one_thread
 def train_intents(data: IntentData, encoder: Encoder | None = None, seed: int = 0) -> IntentModel:
     """A model of the intents in the data. Raises ValueError where there are fewer than two, or
     too few examples of one."""
@@ -99,25 +84,27 @@ def train_intents(data: IntentData, encoder: Encoder | None = None, seed: int = 
     reader = _Reader(featurizer, encoder)
     rows = reader.rows(texts)
     places = np.array([names.index(label) for label in labels])
-    learned = _learn(rows, places, names, seed)
+    heads = Heads.fit(rows, places, seed)
     held = data.calibration
     if held is not None and len(held):
-        margins, truth = _held_back(learned, reader, held)
+        margins, truth = _held_back(heads, names, reader, held)
         how = "held back"
     else:
-        margins, truth = _crossed(rows, places, names, len(data.train), seed)
+        margins, truth = _crossed(rows, places, len(data.train), seed)
         how = "cross-validation"
+    weights = weigh(margins, truth)
+    learned = heads.blended(weights)
     strange = [*data.train.outside, *(held.outside if held else ())]
-    seen = _Seen(margins, truth, learned.margins(reader.rows(strange)).max(axis=1, initial=-np.inf))
-    temperature = _temperature(seen)
-    right = softmax(seen.margins / temperature)[np.arange(len(seen.truth)), seen.truth]
+    outside = blend(heads.margins(reader.rows(strange)), weights).max(axis=1, initial=-np.inf)
+    seen = _Seen(blend(margins, weights), truth, outside)
+    right = softmax(seen.margins)[np.arange(len(seen.truth)), seen.truth]
     threshold = _threshold(seen)
     return IntentModel(
         intents=names,
         featurizer=featurizer,
         slopes=learned.slopes,
         level=learned.level,
-        temperature=temperature,
+        temperature=1.0,  # is in the weights
         threshold=threshold,
         nonconformity=np.sort(1 - right).astype(np.float32),
         file=data.file or IntentFile.model_validate({"intents": {name: {} for name in names}}),
@@ -133,7 +120,7 @@ def train_intents(data: IntentData, encoder: Encoder | None = None, seed: int = 
             **data.told,
         },
         spec=encoder.spec if encoder else None,
-        pull=encoder.pull if encoder else 0.0,
+        pull=1.0,
         encoder=encoder,
     )
 
@@ -159,35 +146,28 @@ def _with_names(data: IntentData, names: tuple[str, ...]) -> tuple[list[str], li
     return [*data.train.texts, *told], [*data.train.labels, *names]
 
 
-def _learn(rows: sparse.csr_matrix, places: Array, names: tuple[str, ...], seed: int) -> _Learned:
-    """The margins' slopes; `places` are indices into `names`, each of which is among them."""
-    machine = LinearSVC(C=STRENGTH, random_state=seed).fit(rows, places)
-    slopes, level = machine.coef_.T, machine.intercept_
-    if slopes.shape[1] == 1:  # of two intents, one margin is told
-        slopes, level = np.hstack([-slopes, slopes]), np.concatenate([-level, level])
-    return _Learned(names, slopes.astype(np.float32), level.astype(np.float32))
-
-
-def _held_back(learned: _Learned, reader: _Reader, held: Examples) -> tuple[Floats, Array]:
-    """Margins of the prompts of known intents, and which these are."""
-    place = {name: at for at, name in enumerate(learned.names)}
+def _held_back(
+    heads: Heads, names: tuple[str, ...], reader: _Reader, held: Examples
+) -> tuple[Floats, Array]:
+    """Margins float32[k, n, m] of the prompts of known intents, and which these are."""
+    place = {name: at for at, name in enumerate(names)}
     known = [row for row, label in enumerate(held.labels) if label in place]
     truth = np.array([place[held.labels[row]] for row in known])
-    return learned.margins(reader.rows([held.texts[row] for row in known])), truth
+    return heads.margins(reader.rows([held.texts[row] for row in known])), truth
 
 
-def _crossed(
-    rows: sparse.csr_matrix, places: Array, names: tuple[str, ...], own: int, seed: int
-) -> tuple[Floats, Array]:
-    """Margins of the first `own` rows, each by a classifier that was trained without its fold,
-    and their intents."""
+def _crossed(rows: Rows, places: Array, own: int, seed: int) -> tuple[Floats, Array]:
+    """Margins float32[k, own, m] of the first `own` rows, each by classifiers that were trained
+    without its fold, and their intents."""
     fold_of = _even(places, np.random.default_rng(seed))
-    margins = np.empty((own, len(names)), np.float32)
+    found = []
     for fold in range(FOLDS):
         others = fold_of != fold
         tested = np.flatnonzero(~others[:own])
-        margins[tested] = _learn(rows[others], places[others], names, seed).margins(rows[tested])
-    return margins, places[:own]
+        heads = Heads.fit(rows.take(others), places[others], seed)
+        found.append((tested, heads.margins(rows.take(tested))))
+    order = np.argsort(np.concatenate([tested for tested, _ in found]))
+    return np.concatenate([margins for _, margins in found], axis=1)[:, order], places[:own]
 
 
 def _even(places: Array, drawn: np.random.Generator) -> Array:
@@ -197,17 +177,6 @@ def _even(places: Array, drawn: np.random.Generator) -> Array:
         mine = drawn.permutation(np.flatnonzero(places == place))
         folds[mine] = (np.arange(mine.size) + drawn.integers(FOLDS)) % FOLDS
     return folds
-
-
-def _temperature(seen: _Seen) -> float:
-    """Under which the truth is the likeliest (Guo et al. 2017)."""
-    at = np.arange(len(seen.truth))
-
-    def surprise(log: float) -> float:
-        right = softmax(seen.margins / np.float32(np.exp(log)))[at, seen.truth]
-        return float(-np.log(np.maximum(right, 1e-9)).mean())
-
-    return float(np.exp(minimize_scalar(surprise, bounds=(-5, 2), method="bounded").x))
 
 
 def _threshold(seen: _Seen) -> float:

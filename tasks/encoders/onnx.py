@@ -25,8 +25,6 @@ MOST_TOKENS: Final = 128
 class OnnxEncoder:
     """Runs on one thread: a worker's other threads have work of their own."""
 
-    pull = 2.0
-
     def __init__(self, folder: Path) -> None:
         """Raises InputError where the folder or the extra is missing."""
         model, tokens = folder / "model.onnx", folder / "tokenizer.json"

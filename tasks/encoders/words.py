@@ -33,8 +33,6 @@ class WordVectors:
     """About 5 µs for a short prompt and 50 µs for one of 1,000 characters, where its words have
     been met before; 45 MB of memory, 0.1 s to load."""
 
-    pull = 1.5
-
     def __init__(self) -> None:
         """Raises InputError where the files are missing."""
         body = _file(WEIGHTS).read_bytes()

@@ -32,7 +32,7 @@ def test_the_example_file_trains_a_model_that_routes_go_by(inn: Any, program: An
     assert (done.json["version"], done.json["promoted"], done.json["intents"]) == (1, True, 8)
     assert done.json["out_of_scope"] == "20 examples"
     again = program(*train, **where)
-    assert "out of scope: 20 examples, 100% of them found; and 20% of the prompts" in again.err
+    assert "out of scope: 20 examples, 100% of them found; and 2% of the prompts" in again.err
     assert "banking version 2: routes go by it now" in again.out
     other = program(
         "router", "train", "--task", "intent", "--intents", str(EXAMPLE), "--name", "b", **where

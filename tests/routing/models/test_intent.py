@@ -1,5 +1,7 @@
 """A model of intents names what prompts are about, and knows how sure it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,6 @@ class Lengths:
     """An encoder of a kind: how long a text is."""
 
     spec = EncoderSpec("/models/lengths", "0" * 64, 2)
-    pull = 2.0
 
     def encode(self, texts: list[str]) -> Floats:
         angles = np.array([len(text) / 50 for text in texts], np.float32)
@@ -115,6 +116,17 @@ def test_a_model_with_an_encoder_says_so_where_that_is_missing() -> None:
         stored.predict(texts)
     again = stored.using(Lengths()).predict(texts)
     assert (again.probability == model.predict(texts).probability).all()
+
+
+def test_a_model_of_before_multiplies_the_encoders_vectors_itself() -> None:
+    texts, labels = spoken(10)
+    model = train_intents(IntentData(Examples(texts, labels)), Lengths())
+    slopes = model.slopes.copy()
+    slopes[model.featurizer.width :] /= 1.5
+    before = load(dump(replace(model, slopes=slopes, pull=1.5)))
+    assert isinstance(before, IntentModel)
+    told = before.using(Lengths()).predict(texts).probability
+    assert told == pytest.approx(model.predict(texts).probability, abs=1e-5)
 
 
 def test_a_long_prompt_is_read_at_both_ends(model: IntentModel) -> None:
