@@ -19,7 +19,9 @@ from routing.models.choice import ChoiceModel
 from routing.models.intent import IntentModel
 from routing.models.state import Array, Model, State
 
-FORMAT: Final = 1
+FORMATS: Final[Mapping[str, int]] = MappingProxyType({"choice": 1, "intent": 2})
+"""By kind what is written. Older ones can be read. 2 of intents: knows how far a vector lies from
+those of the examples, and its threshold counts on that."""
 MOST_BYTES: Final = 2 << 30  # unpacked
 
 _HEAD = "model.json"
@@ -34,7 +36,7 @@ KINDS: Final[Mapping[str, Callable[[State], Model]]] = MappingProxyType(
 def dump(model: Model) -> bytes:
     """The model as bytes, to be kept anywhere."""
     state = model.state()
-    head = {"format": FORMAT, "kind": model.kind, "fields": state.fields}
+    head = {"format": FORMATS[model.kind], "kind": model.kind, "fields": state.fields}
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
         archive.writestr(zipfile.ZipInfo(_HEAD, _EPOCH), json.dumps(head, sort_keys=True))
@@ -79,11 +81,12 @@ def _array(archive: zipfile.ZipFile, name: str) -> Array:
 
 
 def _build(head: Any, arrays: Mapping[str, Array]) -> Model:
-    if head.get("format") != FORMAT or head.get("kind") not in KINDS:
+    form, kind = head.get("format"), head.get("kind")
+    if kind not in KINDS or form not in range(1, FORMATS[kind] + 1):
+        read = ", ".join(f"{name} up to {newest}" for name, newest in FORMATS.items())
         raise InputError(
-            f"A router model of format {head.get('format')}, kind {head.get('kind')!r}: this "
-            f"batchyard reads format {FORMAT} of {', '.join(KINDS)}. Train it again, or use the "
-            "batchyard that wrote it."
+            f"A router model of format {form}, kind {kind!r}: this batchyard reads the formats of "
+            f"{read}. Train it again, or use the batchyard that wrote it."
         )
     try:
         return KINDS[head["kind"]](State(head["fields"], arrays))

@@ -17,6 +17,7 @@ from core.intents import IntentFile
 from routing.models.encoder import Encoder, EncoderSpec, looked_at
 from routing.models.features import Featurizer
 from routing.models.state import Floats, State
+from routing.models.strangeness import Surroundings, strangeness
 
 Flags = NDArray[np.bool_]
 
@@ -60,8 +61,9 @@ class IntentModel:
     """A linear classifier over words, runs of characters and perhaps an encoder's vectors.
 
     `slopes` float32[width, m] and `level` float32[m] give a margin for each intent, the softmax
-    of which over `temperature` (1 but in older models) is its probability; the negative of the
-    highest is a prompt's strangeness. `file` is what operators have said of the intents.
+    of which over `temperature` (1 but in older models) is its probability; how strange a prompt
+    is follows from its margins and from how far its vector is from those `around` the likeliest
+    intent. `file` is what operators have said of the intents.
     """
 
     kind: ClassVar[str] = "intent"
@@ -79,6 +81,7 @@ class IntentModel:
     pull: float = 0.0
     """What an encoder's vector is multiplied by; 1 but in models of before their own slopes held
     its weight."""
+    around: Surroundings | None = None
     encoder: Encoder | None = field(default=None, compare=False)
 
     def using(self, encoder: Encoder) -> "IntentModel":
@@ -87,21 +90,22 @@ class IntentModel:
 
     def predict(self, texts: Sequence[str]) -> Intents:
         """What the texts are about. Raises InputError where the encoder is not at work."""
-        margins = self._margins(texts)
-        strangeness = np.asarray(-margins.max(axis=1, initial=-np.inf), np.float32)
-        return Intents(
-            names=self.intents,
-            probability=softmax(margins / np.float32(self.temperature)),
-            strangeness=strangeness,
-            outside=strangeness > self.threshold,
-            nonconformity=self.nonconformity,
-        )
-
-    def _margins(self, texts: Sequence[str]) -> Floats:
-        """float32[n, m]."""
         if self.spec is not None and self.encoder is None:
             raise InputError(f"The model needs its encoder {self.spec.name}, which is not loaded")
         texts = looked_at(texts)
+        vectors = None if self.encoder is None else self.encoder.encode(texts)
+        margins = self._margins(texts, vectors)
+        strange = strangeness(margins, self._distance(vectors, margins))
+        return Intents(
+            names=self.intents,
+            probability=softmax(margins / np.float32(self.temperature)),
+            strangeness=strange,
+            outside=strange > self.threshold,
+            nonconformity=self.nonconformity,
+        )
+
+    def _margins(self, texts: Sequence[str], vectors: Floats | None) -> Floats:
+        """float32[n, m]."""
         width = self.featurizer.width
         words = self.slopes[:width]
         margins = np.tile(self.level, (len(texts), 1))
@@ -110,9 +114,15 @@ class IntentModel:
             # By columns each feature's slopes are read once for all the prompts that have it.
             margins[done : done + rows.shape[0]] += rows.tocsc() @ words
             done += rows.shape[0]
-        if self.encoder is not None:
-            margins += self.encoder.encode(texts) @ (self.slopes[width:] * np.float32(self.pull))
+        if vectors is not None:
+            margins += vectors @ (self.slopes[width:] * np.float32(self.pull))
         return margins
+
+    def _distance(self, vectors: Floats | None, margins: Floats) -> Floats | None:
+        """float32[n] from the likeliest intents, where the model knows where these lie."""
+        if vectors is None or self.around is None:
+            return None
+        return self.around.distance(vectors, margins.argmax(axis=1))
 
     def state(self) -> State:
         """For the model file."""
@@ -132,7 +142,8 @@ class IntentModel:
             "level": self.level,
             "nonconformity": self.nonconformity,
         }
-        return State(fields, arrays).with_part("features", self.featurizer.state())
+        state = State(fields, arrays).with_part("features", self.featurizer.state())
+        return state if self.around is None else state.with_part("around", self.around.state())
 
     @classmethod
     def from_state(cls, state: State) -> "IntentModel":
@@ -150,6 +161,7 @@ class IntentModel:
             info=fields["info"],
             spec=EncoderSpec(*fields["encoder"]) if "encoder" in fields else None,
             pull=fields["pull"],
+            around=Surroundings.from_state(state.part("around")) if "around" in fields else None,
         )
 
 

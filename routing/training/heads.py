@@ -18,10 +18,12 @@ from sklearn.svm import LinearSVC
 from routing.models.intent import softmax
 from routing.models.linear import Linear
 from routing.models.state import Array, Floats
+from routing.models.strangeness import Surroundings, strangeness
 
 WORDS_STRENGTH: Final = 0.7
 VECTORS_STRENGTH: Final = 10.0
 STEPS: Final = 300
+FOLDS: Final = 4
 USUAL: Final = (4.0, 1.0)
 """What margins of words and of vectors weigh before any prompt has been seen."""
 BOUNDS: Final = (-2.0, 5.0)  # of the logarithm of a weight
@@ -42,27 +44,51 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What heads say of prompts: `margins` float32[k, n, m] of each classifier, and the `distances`
+    float32[n, m] of their vectors from the intents' where there are any."""
+
+    margins: Floats
+    distances: Floats | None
+
+    def blended(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Margins float32[n, m] of all classifiers together, and strangeness float32[n]."""
+        margins = blend(self.margins, weights)
+        if self.distances is None:
+            return margins, strangeness(margins)
+        likeliest = margins.argmax(axis=1)
+        return margins, strangeness(margins, self.distances[np.arange(len(margins)), likeliest])
+
+
+@dataclass(frozen=True, slots=True)
 class Heads:
-    """A classifier for each kind of features that there is."""
+    """A classifier for each kind of features that there is, and where vectors lie."""
 
     words: Linear
-    vectors: Linear | None
+    vectors: Linear | None = None
+    around: Surroundings | None = None
 
     @classmethod
     def fit(cls, rows: Rows, places: Array, seed: int) -> "Heads":
-        """`places` int[n] are the rows' intents, of 0 to m - 1, each of which is among them."""
+        """`places` int[n] are the rows' intents, of 0 to m - 1, each of which is among them twice
+        or more often."""
         machine = LinearSVC(C=WORDS_STRENGTH, random_state=seed).fit(rows.words, places)
         if rows.vectors is None:
-            return cls(_linear(machine), None)
+            return cls(_linear(machine))
         regression = LogisticRegression(C=VECTORS_STRENGTH, max_iter=STEPS)
-        return cls(_linear(machine), _linear(regression.fit(rows.vectors, places)))
+        return cls(
+            _linear(machine),
+            _linear(regression.fit(rows.vectors, places)),
+            Surroundings.of(rows.vectors, places),
+        )
 
-    def margins(self, rows: Rows) -> Floats:
-        """float32[k, n, m]: each classifier's."""
-        found = [self.words.apply(rows.words)]
-        if self.vectors is not None and rows.vectors is not None:
-            found.append(self.vectors.apply(rows.vectors))
-        return np.stack(found)
+    def tell(self, rows: Rows) -> Told:
+        """Of prompts with rows of the same kind."""
+        margins = [self.words.apply(rows.words)]
+        if self.vectors is None or self.around is None or rows.vectors is None:
+            return Told(np.stack(margins), None)
+        margins.append(self.vectors.apply(rows.vectors))
+        return Told(np.stack(margins), self.around.distances(rows.vectors))
 
     def blended(self, weights: Floats) -> Linear:
         """One classifier of all columns, the words' first; `weights` float32[k]."""
@@ -97,6 +123,30 @@ def weigh(margins: Floats, truth: Array) -> Floats:
 
     found = minimize(surprise, usual, jac=True, bounds=[BOUNDS] * len(margins), method="L-BFGS-B")
     return np.asarray(np.exp(found.x), np.float32)
+
+
+def crossed(rows: Rows, places: Array, own: int, seed: int) -> Told:
+    """What is said of the first `own` rows, of each by heads that were fitted without its fold."""
+    fold_of = _even(places, np.random.default_rng(seed))
+    found = []
+    for fold in range(FOLDS):
+        others = fold_of != fold
+        tested = np.flatnonzero(~others[:own])
+        heads = Heads.fit(rows.take(others), places[others], seed)
+        found.append((tested, heads.tell(rows.take(tested))))
+    order = np.argsort(np.concatenate([tested for tested, _ in found]))
+    margins = np.concatenate([told.margins for _, told in found], axis=1)[:, order]
+    far = [told.distances for _, told in found if told.distances is not None]
+    return Told(margins, np.concatenate(far)[order] if far else None)
+
+
+def _even(places: Array, drawn: np.random.Generator) -> Array:
+    """A fold for each row, the rows of an intent spread over all of them."""
+    folds = np.empty(len(places), np.int64)
+    for place in np.unique(places):
+        mine = drawn.permutation(np.flatnonzero(places == place))
+        folds[mine] = (np.arange(mine.size) + drawn.integers(FOLDS)) % FOLDS
+    return folds
 
 
 def _linear(fitted: LinearSVC | LogisticRegression) -> Linear:

@@ -16,14 +16,12 @@ from core.intents import IntentFile
 from routing.models.encoder import Encoder, looked_at
 from routing.models.features import Featurizer
 from routing.models.intent import IntentModel, softmax
-from routing.models.state import Array, Floats
-from routing.training.heads import Heads, Rows, blend, weigh
+from routing.models.state import Array
+from routing.training.heads import Heads, Rows, Told, crossed, weigh
 from routing.training.one_thread import one_thread
+from routing.training.out_of_scope import LOST, Seen, figures, threshold
 
 WEIGHTS: Final = {"words": 1.0, "runs": 1.5, "shape": 0.0}
-FOLDS: Final = 4
-LOST: Final = 0.05
-MOST_LOST: Final = 0.2  # of prompts with an intent, whatever strangers it finds
 LEAST: Final = 2  # examples of an intent
 
 
@@ -63,16 +61,6 @@ class _Reader:
         return Rows(words, None if self.encoder is None else self.encoder.encode(texts))
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """Margins of prompts that the classifiers were not trained on: float32[n, m] and int[n] of
-    those with an intent, the highest margins float32[k] of those without one."""
-
-    margins: Floats
-    truth: Array
-    outside: Floats
-
-
 @one_thread
 def train_intents(data: IntentData, encoder: Encoder | None = None, seed: int = 0) -> IntentModel:
     """A model of the intents in the data. Raises ValueError where there are fewer than two, or
@@ -87,40 +75,42 @@ def train_intents(data: IntentData, encoder: Encoder | None = None, seed: int = 
     heads = Heads.fit(rows, places, seed)
     held = data.calibration
     if held is not None and len(held):
-        margins, truth = _held_back(heads, names, reader, held)
+        told, truth = _held_back(heads, names, reader, held)
         how = "held back"
     else:
-        margins, truth = _crossed(rows, places, len(data.train), seed)
+        told, truth = crossed(rows, places, len(data.train), seed), places[: len(data.train)]
         how = "cross-validation"
-    weights = weigh(margins, truth)
+    weights = weigh(told.margins, truth)
     learned = heads.blended(weights)
-    strange = [*data.train.outside, *(held.outside if held else ())]
-    outside = blend(heads.margins(reader.rows(strange)), weights).max(axis=1, initial=-np.inf)
-    seen = _Seen(blend(margins, weights), truth, outside)
-    right = softmax(seen.margins)[np.arange(len(seen.truth)), seen.truth]
-    threshold = _threshold(seen)
+    strangers = [*data.train.outside, *(held.outside if held else ())]
+    margins, strange = told.blended(weights)
+    _, outside = heads.tell(reader.rows(strangers)).blended(weights)
+    seen = Seen(margins.argmax(axis=1) == truth, strange, outside)
+    beyond = threshold(seen)
+    sure = softmax(margins)[np.arange(len(truth)), truth]
     return IntentModel(
         intents=names,
         featurizer=featurizer,
         slopes=learned.slopes,
         level=learned.level,
         temperature=1.0,  # is in the weights
-        threshold=threshold,
-        nonconformity=np.sort(1 - right).astype(np.float32),
+        threshold=beyond,
+        nonconformity=np.sort(1 - sure).astype(np.float32),
         file=data.file or IntentFile.model_validate({"intents": {name: {} for name in names}}),
         info={
             "intents": len(names),
             "examples": len(data.train),
             "calibrated_by": how,
-            "calibration": len(seen.truth),
-            "out_of_scope": _outside_told(strange),
+            "calibration": len(truth),
+            "out_of_scope": _outside_told(strangers),
             "encoder": encoder.spec.name if encoder else "none",
             "routes": sorted(_routes(data.file)),
-            **{key: round(value, 4) for key, value in _figures(seen, threshold).items()},
+            **{key: round(value, 4) for key, value in figures(seen, beyond).items()},
             **data.told,
         },
         spec=encoder.spec if encoder else None,
         pull=1.0,
+        around=heads.around,
         encoder=encoder,
     )
 
@@ -148,54 +138,12 @@ def _with_names(data: IntentData, names: tuple[str, ...]) -> tuple[list[str], li
 
 def _held_back(
     heads: Heads, names: tuple[str, ...], reader: _Reader, held: Examples
-) -> tuple[Floats, Array]:
-    """Margins float32[k, n, m] of the prompts of known intents, and which these are."""
+) -> tuple[Told, Array]:
+    """What the heads say of the prompts of known intents, and which these are."""
     place = {name: at for at, name in enumerate(names)}
     known = [row for row, label in enumerate(held.labels) if label in place]
     truth = np.array([place[held.labels[row]] for row in known])
-    return heads.margins(reader.rows([held.texts[row] for row in known])), truth
-
-
-def _crossed(rows: Rows, places: Array, own: int, seed: int) -> tuple[Floats, Array]:
-    """Margins float32[k, own, m] of the first `own` rows, each by classifiers that were trained
-    without its fold, and their intents."""
-    fold_of = _even(places, np.random.default_rng(seed))
-    found = []
-    for fold in range(FOLDS):
-        others = fold_of != fold
-        tested = np.flatnonzero(~others[:own])
-        heads = Heads.fit(rows.take(others), places[others], seed)
-        found.append((tested, heads.margins(rows.take(tested))))
-    order = np.argsort(np.concatenate([tested for tested, _ in found]))
-    return np.concatenate([margins for _, margins in found], axis=1)[:, order], places[:own]
-
-
-def _even(places: Array, drawn: np.random.Generator) -> Array:
-    """A fold for each row, the rows of an intent spread over all of them."""
-    folds = np.empty(len(places), np.int64)
-    for place in np.unique(places):
-        mine = drawn.permutation(np.flatnonzero(places == place))
-        folds[mine] = (np.arange(mine.size) + drawn.integers(FOLDS)) % FOLDS
-    return folds
-
-
-def _threshold(seen: _Seen) -> float:
-    """The strangeness beyond which a prompt is out of scope: where the share of prompts that are
-    kept and rightly named and the share of strangers that are found have the highest sum, as far
-    as it loses no more than MOST_LOST of the prompts with an intent.
-
-    Where nobody has given strangers, it loses the share LOST of them.
-    """
-    if not seen.outside.size:
-        return float(-np.quantile(seen.margins.max(axis=1), LOST))
-    right = (seen.margins.argmax(axis=1) == seen.truth) / len(seen.truth)
-    strangeness = -np.concatenate([seen.margins.max(axis=1), seen.outside])
-    gain = np.concatenate([right, np.full(seen.outside.size, -1 / seen.outside.size)])
-    order = np.argsort(strangeness, kind="stable")
-    kept = np.cumsum(order < right.size) / right.size
-    best = int(np.argmax(np.where(kept >= 1 - MOST_LOST, np.cumsum(gain[order]), -np.inf)))
-    following = order[min(best + 1, len(order) - 1)]
-    return float((strangeness[order[best]] + strangeness[following]) / 2)
+    return heads.tell(reader.rows([held.texts[row] for row in known])), truth
 
 
 def _outside_told(strange: Sequence[str]) -> str:
@@ -206,17 +154,3 @@ def _outside_told(strange: Sequence[str]) -> str:
 
 def _routes(file: IntentFile | None) -> set[str]:
     return {one.route for one in file.intents.values() if one.route} if file else set()
-
-
-def _figures(seen: _Seen, threshold: float) -> dict[str, float]:
-    """How well it did on prompts that it was not trained on."""
-    kept = -seen.margins.max(axis=1) <= threshold
-    right = seen.margins.argmax(axis=1) == seen.truth
-    found = {
-        "accuracy": float(right.mean()),
-        "kept_and_right": float((kept & right).mean()),
-        "lost": float(1 - kept.mean()),
-    }
-    if seen.outside.size:
-        found["out_of_scope_found"] = float((-seen.outside > threshold).mean())
-    return found

@@ -1,6 +1,6 @@
 """A model of intents names what prompts are about, and knows how sure it is."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,15 +118,24 @@ def test_a_model_with_an_encoder_says_so_where_that_is_missing() -> None:
     assert (again.probability == model.predict(texts).probability).all()
 
 
-def test_a_model_of_before_multiplies_the_encoders_vectors_itself() -> None:
+def test_a_model_of_before_says_what_it_said() -> None:
+    model = load((Path(__file__).parent / "intent_format_1.router").read_bytes())
+    assert isinstance(model, IntentModel)
+    told = model.using(Lengths()).predict(
+        ["i lost my card", "what is the balance of my account", STRANGE[0]]
+    )
+    named = [told.names[place] for place in told.probability.argmax(axis=1)]
+    assert named == ["lost_card", "balance", "balance"]
+    assert told.probability[2] == pytest.approx([0.9987, 0.0010, 0.0002], abs=1e-4)
+    assert told.strangeness == pytest.approx([-0.59794, -0.88659, -0.31161], abs=1e-4)
+    assert model.threshold == pytest.approx(0.16679, abs=1e-5)
+
+
+def test_what_is_far_from_all_examples_is_strange_whatever_its_words_say() -> None:
     texts, labels = spoken(10)
     model = train_intents(IntentData(Examples(texts, labels)), Lengths())
-    slopes = model.slopes.copy()
-    slopes[model.featurizer.width :] /= 1.5
-    before = load(dump(replace(model, slopes=slopes, pull=1.5)))
-    assert isinstance(before, IntentModel)
-    told = before.using(Lengths()).predict(texts).probability
-    assert told == pytest.approx(model.predict(texts).probability, abs=1e-5)
+    near, far = model.predict([texts[0], texts[0] + " " * 100]).strangeness
+    assert far > near + 1
 
 
 def test_a_long_prompt_is_read_at_both_ends(model: IntentModel) -> None:

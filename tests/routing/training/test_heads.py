@@ -55,7 +55,7 @@ def test_one_classifier_of_all_columns_says_what_both_say_together(intents: int)
     vectors = DRAWN.normal(size=(30, 5)).astype(np.float32)
     rows, weights = Rows(words, vectors), np.array([3, 2], np.float32)
     heads = Heads.fit(rows, places, seed=0)
-    together = blend(heads.margins(rows), weights)
+    together = heads.tell(rows).blended(weights)[0]
     columns = np.hstack([words.toarray(), vectors])
     assert heads.blended(weights).apply(columns) == pytest.approx(together, abs=1e-4)
     assert (together.argmax(axis=1) == places).all()
