@@ -147,7 +147,7 @@ def _query(name: str, job: Exported, *, scored: bool) -> bytes:
     query = query.replace(b"{results}", SQL["joined" if job.joined else plain])
     query = query.replace(b"{by}", b"coalesce(r.joined, '')" if job.joined else b"''")
     query = query.replace(b"{scores}", SQL["scores"] if scored else b"''")
-    return query.replace(b"{told}", SQL["told"])
+    return query.replace(b"{told}", SQL["told"]).replace(b"{asked}", SQL["asked"])
 
 
 def _json_lines(row: bytes) -> tuple[bytes, int]:

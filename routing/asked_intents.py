@@ -123,7 +123,7 @@ def clarification(among: Sequence[str], file: IntentFile, likely: Sequence[float
         question = f"Which of these is it: {'; '.join(told[:-1])}; or {told[-1]}?"
     elif told:
         question = f"Is it this: {told[0]}?"
-    message = "This request may mean several things. `batchyard clarify` asks which"
+    message = f"This request may mean several things. {question}"
     error = {"code": "needs_clarification", "message": message}
     return json.dumps({**error, "question": question, "options": options}, ensure_ascii=False)
 

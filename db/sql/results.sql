@@ -71,6 +71,12 @@ coalesce((
 '{"code":' || coalesce((r.error::json -> 'code')::text, 'null')
   || ',"message":' || coalesce((r.error::json -> 'message')::text, '""') || '}'
 
+-- name: asked
+-- The question of a request that needs clarification, and the intents that it may have.
+case when r.status = 'needs_clarification' then ',"clarify":{"question":'
+  || coalesce((r.error::json -> 'question')::text, '""') || ',"options":'
+  || coalesce((r.error::json -> 'options')::text, '[]') || '}' else '' end
+
 -- name: lines
 -- A block a row: its lines, with a record separator (U+001E, which no JSON has) behind each.
 copy (
@@ -101,7 +107,7 @@ copy (
         || ',"output_tokens":' || coalesce(a.output_tokens, 0) || '}'
     end
     || ',"latency_ms":' || coalesce(a.latency_ms::text, 'null')
-    || {by}
+    || {by} || {asked}
     || case when r.step is null then '' else ',"cascade":' || r.step end
     || {scores}
     || case when q.metadata is null then '' else ',"metadata":' || q.metadata end

@@ -6,9 +6,15 @@ from typing import Any
 import pytest
 
 from core.errors import NotFoundError
+from core.intents import IntentFile
 from db.results import stream_results
+from routing.asked_intents import clarification
 
 BODY = {"choices": [{"message": {"content": 'He said "hi",\nü'}, "finish_reason": "stop"}]}
+
+FILE = IntentFile.model_validate(
+    {"intents": {"lost_card": {"description": "A card is lost"}, "balance": {}}}
+)
 
 
 def blocks(inn, job_id: int, kind: str = "jsonl") -> bytes:
@@ -125,6 +131,27 @@ def test_an_answer_that_did_not_pass_stands_beside_its_error(inn) -> None:
     [row] = csv.DictReader(io.StringIO(blocks(inn, job_id, "csv").decode(), newline=""))
     assert (row["status"], row["error"]) == ("failed", "truncated: cut off")
     assert row["text"].startswith("He said")
+
+
+def test_what_was_not_understood_comes_with_the_question_and_its_options(inn) -> None:
+    job_id = inn.submit(["a", "b"])
+    said = {"balance": 0.5, "lost_card": 0.3}
+    error = json.loads(clarification([*said], FILE, [*said.values()]))
+    values = {"status": "needs_clarification", "http_status": None, "deployment": ""}
+    answer(inn, job_id, 0, **values, error=json.dumps(error))
+    answer(inn, job_id, 1, body=json.dumps(BODY))
+    asked, understood = lines(inn, job_id)
+    assert asked["batchyard"]["clarify"] == {
+        "question": "Which of these is it: balance; or A card is lost?",
+        "options": [
+            {"intent": "balance", "description": "", "probability": 0.5},
+            {"intent": "lost_card", "description": "A card is lost", "probability": 0.3},
+        ],
+    }
+    assert asked["error"]["code"] == "needs_clarification"
+    assert "clarify" not in understood["batchyard"]
+    [row, _] = csv.DictReader(io.StringIO(blocks(inn, job_id, "csv").decode(), newline=""))
+    assert row["error"].endswith("Which of these is it: balance; or A card is lost?")
 
 
 def test_an_unknown_price_is_unknown_and_not_nothing(inn) -> None:
