@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urljoin
 
+from bench.cases import add_cases
 from bench.yards import BenchYard, fresh_yard
 from db.audit import audit
 from db.connect import Connection, open_pool
@@ -91,7 +92,7 @@ class Run:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE", choices=CASES)
+    add_cases(parser, CASES)
     parser.add_argument("--latency-ms", type=float, default=300)
     parser.add_argument("--seconds", action="store_true", help="print every second's counts too")
     parser.set_defaults(run=run)

@@ -69,13 +69,14 @@ class Grant:
     `wait` is the seconds after which asking again is worth while; `full` says that only the
     end of calls in flight can help, which may come sooner; `brake` is what is in the way longest.
     `epoch` goes with every call: a 429 counts against the limits that its permit was given
-    under."""
+    under. A `probe` goes although the line is paused, to see whether its provider means it."""
 
     granted: int
     wait: float = 0.0
     full: bool = False
     epoch: int = 0
     brake: Brake | None = None
+    probe: bool = False
 
 
 class Return(msgspec.Struct, frozen=True, gc=False):
@@ -114,7 +115,7 @@ class Limiter(Protocol):
     ) -> None:
         """Nobody calls the line for this long. `epoch` is the throttled call's, where the limits
         are to learn from it, and `began` when it was sent (monotonic, None: now): calls sent later
-        that are answered end the pause."""
+        that are answered end the pause, a probe or several others."""
 
     def paused(self, key: str) -> float:
         """Seconds for which the line is paused, as far as this process knows."""

@@ -103,7 +103,8 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 class Entry:
     """One request of a leased chunk, with what is sent. `body` is JSON without its model;
     `replies` are its answers of earlier steps of a cascade, in their order; `asked` are the
-    tokens that its permit was taken for, in which `epoch` of the limits."""
+    tokens that its permit was taken for, in which `epoch` of the limits; a `probe` has one
+    although its line is paused."""
 
     chunk: LeasedChunk
     index: int
@@ -111,6 +112,7 @@ class Entry:
     replies: tuple[Kept, ...] = ()
     asked: Ask = NOTHING_ASKED
     epoch: int = 0
+    probe: bool = False
 
     @property
     def seq(self) -> int:

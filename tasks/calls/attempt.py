@@ -76,7 +76,8 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     """Sends one request to its chunk's deployment and settles it. What was paused since its
     permit was granted waits for the pause, `LONGEST_HOLD` seconds at most."""
     deployment = caller.deployments[entry.chunk.deployment]
-    await _hold(caller.limiter, deployment.buckets.key)
+    if not entry.probe:
+        await _hold(caller.limiter, deployment.buckets.key)
     began = time.monotonic()
     sent = broken = False
     outcome: Reply | ProviderError

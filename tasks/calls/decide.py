@@ -150,11 +150,14 @@ def _worn_out(leaf: ErrorClass, tried: Tried, tries: int) -> bool:
 
 def _pause(error: ProviderError, tried: Tried, jitter: float) -> float:
     """The provider's own word, else exponential backoff with full jitter
-    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)."""
-    if error.retry_after is not None:
-        return min(error.retry_after, LONGEST_DELAY)
-    ceiling = min(LONGEST_PAUSE, BASE_PAUSE * 2.0 ** min(tried.calls, 10))
-    return ceiling * jitter
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). What a 429 names is
+    its line's wait and not its request's: the limiter keeps it, or finds that nobody need wait."""
+    backoff = jitter * min(LONGEST_PAUSE, BASE_PAUSE * 2.0 ** min(tried.calls, 10))
+    if error.retry_after is None:
+        return backoff
+    if error.error_class is ErrorClass.THROTTLED:
+        return min(error.retry_after, backoff)
+    return min(error.retry_after, LONGEST_DELAY)
 
 
 def failure(error: ProviderError) -> Result:

@@ -46,7 +46,7 @@ class Permits:
         asks = [entry.asked for entry in entries]
         grant = await self._caller.limiter.acquire(self._scopes(), asks, express=self._express)
         for entry in entries[: grant.granted]:
-            entry.epoch = grant.epoch
+            entry.epoch, entry.probe = grant.epoch, grant.probe
         return grant
 
     def _ask(self, entry: Entry) -> Ask:

@@ -14,16 +14,15 @@ from core.ports import Ask, Buckets, Return
 from providers.rate_headers import Told, read_limits
 from workers.limiter.doubt import Doubt
 
-LOOK_EVERY, YOUNG = 0.1, 1.0
-"""Seconds: how often, and for how long, the server is asked whether others have contradicted a
-429's pause. Who contradicts it has sent before it came."""
+LOOK_EVERY = 0.1
+"""Seconds: how often the server is asked how the trial of a 429's pause stands."""
 NOTHING_TOLD = Told()
 # In the order of the script's numbers.
 LIMITS = (
     Limit.REQUESTS, Limit.TOKENS, Limit.INPUT, Limit.OUTPUT, Limit.CALLS, Limit.PAUSE
 )  # fmt: skip
 CALLS = 1 + LIMITS.index(Limit.CALLS)
-HEAD, FIELDS = 6, 9
+HEAD, FIELDS = 7, 10
 """Numbers in the script's answer: for all, and per scope."""
 
 
@@ -57,6 +56,7 @@ class Book:
     paused_until: float = 0.0
     doubted_until: float = 0.0
     doubted_at: float = 0.0
+    tried: bool = False
     doubt: Doubt = field(default_factory=Doubt)
     word: Word | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -70,15 +70,19 @@ class Book:
     def wait(self) -> float:
         """Seconds after which a pause is worth asking about again."""
         now = time.monotonic()
-        young = self.paused_until <= now and now - self.doubted_at < YOUNG
-        return min(self.pause, LOOK_EVERY) if young else self.pause
+        stands, doubted = self.paused_until - now, self.doubted_until - now
+        return max(0.0, stands, min(doubted, LOOK_EVERY) if self.tried else doubted)
 
     def doubt_for(self, seconds: float) -> None:
         """The pause of a 429, which other calls may contradict."""
         now = time.monotonic()
         if self.doubted_until <= now:
-            self.doubted_at = now
+            self.doubted_at, self.tried = now, True
         self.doubted_until = max(self.doubted_until, now + seconds)
+
+    def end_doubt(self) -> None:
+        """A 429's pause is over."""
+        self.doubted_until = 0.0
 
     def pause_for(self, seconds: float) -> None:
         """A longer pause that stands already is not cut short."""
@@ -160,15 +164,16 @@ class Book:
     def learn(self, numbers: Sequence[int], holders: int, asked: float) -> None:
         """The script's numbers on the scope, asked for at that time. Who asked before a 429
         came here does not know of its pause."""
-        pause, doubt, strays, self.epoch, in_flight, *rates = numbers
+        pause, doubt, tried, strays, self.epoch, in_flight, *rates = numbers
         if strays:
             self.doubt.believe(time.monotonic())
         if pause > 0:
             self.pause_for(pause / 1000)
         if doubt > 0:
             self.doubt_for(doubt / 1000)
+            self.tried = bool(tried)
         elif asked > self.doubted_at:
-            self.doubted_until = 0.0
+            self.end_doubt()
         self.word = Word(in_flight, tuple(rates), holders)
 
 

@@ -6,9 +6,9 @@
 -- ARGV  1 JSON, built and described in `books.py`
 -- Answers {granted, wait ms, full (0 or 1), living holders, the number of the scope that is in the
 --       way longest (0: none) and what of it (1 to 4: a rate, as below; 5: calls at once; 6: a
---       pause), then per scope: pause ms, those of a 429 that others may contradict, whether 429s
---       are strays (0 or 1), epoch, calls at once, and the rates in
---       force a minute: requests, tokens, input, output}; 0 is no limit. The clock is the server's.
+--       pause), whether the call granted is a probe, then per scope: pause ms, those of a 429, whether
+--       that one is on trial, whether 429s are strays (0 or 1), epoch, calls at once, and the rates
+--       in force a minute: requests, tokens, input, output}; 0 is no limit. The clock is the server's.
 --
 -- A bucket fills at its rate and holds about a second of it, strictly less than any provider's,
 -- so that a burst never trips the provider. A new bucket starts empty. A call that is larger than
@@ -21,6 +21,10 @@
 --
 -- A holder says how many calls it has in flight and not how many came or went, so that an
 -- answer that was lost on the way leaves nothing behind.
+--
+-- A 429's pause is on trial until single calls, the probes, have shown whether the provider means it:
+-- three are sent while it lasts, ever further apart. The first that is answered ends it (`lift.lua`);
+-- when all were refused it stands, and at its end one call goes before all others.
 --
 -- Where a scope adapts, a 429 of the present epoch cuts it and begins the next epoch, so that the
 -- calls that were under way already cut nothing more. What is cut is the factor on what was
@@ -52,6 +56,10 @@ local CROWDED, DRIFT = 2.5, 0.005
 local RECHECK, SELDOM = 10000, 320000 -- ms of crowding before a trial; twice as many after each
 local TRIAL_PART, TRIAL_ANSWERS = 0.25, 8 -- of the window; what a trial is judged by
 local EXPRESS_SEEN = 60000 -- ms
+local PROBES, PROBE_EVERY = 3, 250 -- ms from a 429 to the first probe; twice as many after each
+local PROBE_PATIENCE = 30000 -- ms after the last probe: an answer may still come
+local REOPENING = 4000     -- ms for the call that goes first when a pause has stood
+local LOOK = 100           -- ms after which to ask again how a trial stands
 local KEPT = 3600000       -- ms that an unused scope is remembered
 
 local ask = cjson.decode(ARGV[1])
@@ -81,8 +89,40 @@ local function read_state(key)
   return state
 end
 
--- When its pauses end: one that stands, and one of a 429 that other calls may contradict.
+-- When its pauses end: one that stands, and one of a 429.
 local function halted(state) return math.max(state.pause or 0, state.doubt or 0) end
+
+-- A 429's pause that has stood to its end: all probes were refused.
+local function has_stood(state)
+  return (state.doubt or 0) <= now and (state.probes or 0) >= PROBES and (state.denied or 0) > 0
+end
+
+local function is_tried(state)
+  return has_stood(state) or (state.doubt or 0) > now
+    and ((state.probes or 0) < PROBES or now < (state.probe_at or 0))
+end
+
+-- Milliseconds for which a 429 is in the way, and whether a probe may go all the same.
+local function doubted(state)
+  if has_stood(state) then return LOOK, true end
+  local left = (state.doubt or 0) - now
+  if left <= 0 then return 0, false end
+  if not is_tried(state) then return left, false end
+  if (state.probes or 0) >= PROBES then return math.min(left, LOOK), false end
+  local until_probe = (state.probe_at or 0) - now
+  return math.min(left, LOOK, math.max(1, until_probe)), until_probe <= 0
+end
+
+-- A probe goes. One that goes at the end of a pause that stood speaks of no earlier time.
+local function count_probe(state)
+  if has_stood(state) then
+    state.probes, state.denied, state.doubt = PROBES + 1, 0, now + REOPENING
+    state.probe_at = state.doubt
+    return
+  end
+  state.probes = (state.probes or 0) + 1
+  state.probe_at = now + (state.probes < PROBES and PROBE_EVERY * 2 ^ state.probes or PROBE_PATIENCE)
+end
 
 local function count_flying(key, living, mine)
   redis.call('HSET', key, ask.holder, mine)
@@ -152,10 +192,12 @@ local function cut(state, knob, value, least)
   state[knob .. '_knee'], state.cut_at = value, now
   if knob == 'window' then state.slow = 0 end
   state.epoch = math.max(state.epoch, state.throttled) + 1
-  -- Where cuts have helped nothing, neither does waiting for the provider to recover. Nor has it
+  -- Where cuts have helped nothing, neither does waiting for the provider to recover, nor where a
+  -- probe was answered meanwhile. Nor has it
   -- anything to recover from where calls at once are the limit, which the cut alone keeps: that
   -- it is another limit shows in the next 429 soon after.
-  if (soon or not windowed) and (value * by >= least or not is_stray(state)) then
+  local recovers = now >= (state.strays_until or 0) and (value * by >= least or not is_stray(state))
+  if recovers and (soon or not windowed) then
     state.pause = math.max(state.pause or 0, now + HOLD)
   end
   if value * by > least then state.tested = nil else state.tested = state.tested or 0 end
@@ -295,7 +337,7 @@ end
 
 local living, holders = living_holders()
 local CALLS, PAUSE = 5, 6
-local scopes, paused, whose, what = {}, 0, 0, 0
+local scopes, paused, pausing = {}, 0, 0
 for n, scope in ipairs(ask.scopes) do
   local state = read_state(KEYS[2 * n])
   state.epoch = state.epoch or 0
@@ -307,10 +349,12 @@ for n, scope in ipairs(ask.scopes) do
   for d = 1, 4 do if buckets[d].rate > 0 then limited[#limited + 1] = d end end
   scopes[n] = {state = state, buckets = buckets, limited = limited, most = most, open = open,
     flying = flying}
-  if halted(state) - now > paused then
-    paused, whose, what = halted(state) - now, n, PAUSE
-  end
+  if (state.pause or 0) - now > paused then paused, pausing = state.pause - now, n end
 end
+-- Only a line has 429s.
+local doubt, probing = doubted(scopes[1].state)
+probing = probing and paused <= 0
+if doubt > paused then paused, pausing = doubt, 1 end
 
 -- Milliseconds until the bucket has enough for the call, and for some of those after it; 0 now.
 local function wait_of(bucket, need, pending, small)
@@ -328,35 +372,38 @@ for n = 1, #ask.asks do
   for d = 2, 4 do pending[d] = pending[d] + needs[n][d] end
 end
 
-local granted, wait, full = 0, math.max(0, paused), 0
+local granted, wait, full, whose, what = 0, 0, 0, 0, 0
 -- The number of a scope that takes no more calls at once.
 local crammed
-if paused <= 0 then
-  for n = 1, #ask.asks do
-    local need = needs[n]
-    for number, one in ipairs(scopes) do
-      if one.most > 0 and one.flying >= one.open then
-        full, crammed, one.state.full_at = 1, number, now
-      end
-      for _, d in ipairs(one.limited) do
-        local its = wait_of(one.buckets[d], need[d], pending[d], d == 1)
-        if its > wait then wait, whose, what = its, number, d end
-      end
+for n = 1, probing and math.min(1, #ask.asks) or paused > 0 and 0 or #ask.asks do
+  local need = needs[n]
+  for number, one in ipairs(scopes) do
+    if one.most > 0 and one.flying >= one.open then
+      full, crammed, one.state.full_at = 1, number, now
     end
-    if full == 1 or wait > 0 then break end
-    for _, one in ipairs(scopes) do
-      one.flying = one.flying + 1
-      for _, d in ipairs(one.limited) do
-        one.buckets[d].level = one.buckets[d].level - need[d]
-      end
+    for _, d in ipairs(one.limited) do
+      -- A probe goes on credit: its line's buckets have not filled in the pause.
+      local its = probing and number == 1 and 0 or wait_of(one.buckets[d], need[d], pending[d], d == 1)
+      if its > wait then wait, whose, what = its, number, d end
     end
-    for d = 1, 4 do pending[d] = pending[d] - need[d] end
-    granted = granted + 1
   end
+  if full == 1 or wait > 0 then break end
+  for _, one in ipairs(scopes) do
+    one.flying = one.flying + 1
+    for _, d in ipairs(one.limited) do
+      one.buckets[d].level = one.buckets[d].level - need[d]
+    end
+  end
+  for d = 1, 4 do pending[d] = pending[d] - need[d] end
+  granted = granted + 1
 end
+probing = probing and granted == 1
+if probing then count_probe(scopes[1].state) end
+if paused > wait then wait, whose, what = paused, pausing, PAUSE end
 if full == 1 then wait, whose, what = 50, crammed, CALLS end
 
-local answer = {granted, granted < #ask.asks and math.max(1, wait) or 0, full, holders, whose, what}
+local answer = {granted, granted < #ask.asks and math.max(1, wait) or 0, full, holders, whose, what,
+  probing and 1 or 0}
 for n, one in ipairs(scopes) do
   local state, fields = one.state, {}
   state.at, state.most = now, one.most
@@ -377,8 +424,9 @@ for n, one in ipairs(scopes) do
   end
   redis.call('PEXPIRE', KEYS[2 * n + 1], KEPT)
   answer[#answer + 1] = math.max(0, (state.pause or 0) - now)
-  answer[#answer + 1] = math.max(0, (state.doubt or 0) - now)
-  answer[#answer + 1] = is_spared(state) and 1 or 0
+  answer[#answer + 1] = math.max(has_stood(state) and LOOK or 0, (state.doubt or 0) - now)
+  answer[#answer + 1] = is_tried(state) and 1 or 0
+  answer[#answer + 1] = (is_spared(state) or now < (state.strays_until or 0)) and 1 or 0
   answer[#answer + 1] = state.epoch
   answer[#answer + 1] = one.most
   for d = 1, 4 do answer[#answer + 1] = math.floor(one.buckets[d].rate) end

@@ -9,7 +9,7 @@ process goes on with its share (`local_share.py`).
 import asyncio
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from core.brake import Brake, Limit
 from core.ports import Ask, Buckets, Grant, Return
 from workers.limiter.books import CALLS, FIELDS, HEAD, Book, question
+from workers.limiter.doubt import Refusal
 from workers.limiter.local_share import LocalShare, grant_locally
 from workers.limiter.usage import PREFIX, Usage, read_usage, state_keys
 
@@ -34,6 +35,8 @@ AWAY = 0.5
 LONGEST_DRY = 0.25
 SERVER_PATIENCE = 2.0
 HOLDERS = f"{PREFIX}holders"
+PAUSES = ("pause", "doubt", "probes", "denied", "probe_at")
+"""Fields of a scope's state."""
 
 
 class RedisLimiter:
@@ -53,6 +56,7 @@ class RedisLimiter:
         )
         self._script = self._redis.register_script(_script("limiter"))
         self._pause_script = self._redis.register_script(_script("pause"))
+        self._lift_script = self._redis.register_script(_script("lift"))
         self._holder = holder
         self._expiry_ms = int(expiry * 1000)
         self._share = share
@@ -92,6 +96,8 @@ class RedisLimiter:
                 now = time.monotonic()
                 ask_again = now + min(grant.wait, LONGEST_DRY)
                 self._dry[keys] = (ask_again, now + grant.wait, grant.brake)
+        if grant.probe:
+            return grant
         if grant.granted and line.pause > 0:
             self._put_back(books, asks[: grant.granted])
             return Grant(0, line.wait, brake=paused)
@@ -112,11 +118,13 @@ class RedisLimiter:
         answer = await self._run_script(books, asks, express=express)
         if answer is None:
             return self._grant_locally(books, asks)
-        granted, wait, full, _, scope, what = answer[:HEAD]
+        granted, wait, full, _, scope, what, probe = answer[:HEAD]
         for book in books:
             book.flying += granted
+        if probe:
+            books[0].doubt.probes(time.monotonic())
         brake = books[scope - 1].brake(what) if scope else None
-        return Grant(granted, wait / 1000, bool(full), books[0].epoch, brake)
+        return Grant(granted, wait / 1000, bool(full), books[0].epoch, brake, bool(probe))
 
     async def _run_script(
         self, books: Sequence[Book], asks: Sequence[Ask], *, express: bool = False
@@ -186,23 +194,22 @@ class RedisLimiter:
         nothing to the last pause is not told again. A 429's pause ends when other calls
         contradict it, and one that is taken for a stray makes none."""
         book = self._books.setdefault(key, Book(Buckets(key), adapts=True))
-        doubtful = epoch >= 0
-        if doubtful:
+        kind = "pause"
+        if epoch >= 0:
             now = time.monotonic()
             book.refused += 1
-            if not book.doubt.refused(now if began is None else began, now, seconds):
-                seconds = 0.0
-        if seconds <= book.pause and epoch <= book.throttled:
+            kind = book.doubt.refused(now if began is None else began, now, seconds)
+            seconds = 0.0 if kind is Refusal.STRAY else seconds
+        if kind != Refusal.DENIED and seconds <= book.pause and epoch <= book.throttled:
             return
-        if doubtful:
+        if epoch >= 0:
             book.doubt_for(seconds)
         else:
             book.pause_for(seconds)
         book.throttled = max(book.throttled, epoch)
-        named = "doubt" if doubtful else "pause"
         try:
             await self._pause_script(
-                keys=state_keys(key)[:1], args=(math.ceil(seconds * 1000), epoch, named)
+                keys=state_keys(key)[:1], args=(math.ceil(seconds * 1000), epoch, kind)
             )
         except RedisError as error:
             log.warning("pause not shared", deployment=key, reason=type(error).__name__)
@@ -211,18 +218,21 @@ class RedisLimiter:
         """Ends the line's pause, for this process and for those that have not heard of it."""
         book = self._books.get(key)
         if book is not None:
-            book.paused_until = book.doubted_until = 0.0
-        await self._forget(key, "pause", "doubt")
+            book.paused_until = 0.0
+            book.end_doubt()
+        await self._lifted(key, self._redis.hdel(state_keys(key)[0], *PAUSES))
 
     async def _contradict(self, book: Book) -> None:
         """Ends the pause that a 429 named; one that something else made stands."""
-        book.doubted_until = 0.0
-        await self._forget(book.buckets.key, "doubt")
+        book.end_doubt()
+        key = book.buckets.key
+        await self._lifted(key, self._lift_script(keys=state_keys(key)[:1]))
 
-    async def _forget(self, key: str, *pauses: str) -> None:
+    async def _lifted(self, key: str, told: Awaitable[object]) -> None:
+        """Whoever was told to wait may ask again; `told` tells the server."""
         self._dry = {keys: times for keys, times in self._dry.items() if key not in keys}
         try:
-            await self._redis.hdel(state_keys(key)[0], *pauses)
+            await told
         except RedisError as error:
             log.warning("pause not lifted", deployment=key, reason=type(error).__name__)
 

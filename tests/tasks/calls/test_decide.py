@@ -108,8 +108,22 @@ def test_a_provider_that_rules_another_try_out_is_left() -> None:
 
 
 def test_a_long_wait_is_the_deployments_not_the_requests() -> None:
-    decision = decide(error(ErrorClass.THROTTLED, 86_400.0), FRESH, plan(1), jitter=0)
-    assert decision == Again(0, LONGEST_DELAY, ErrorClass.THROTTLED)
+    decision = decide(error(ErrorClass.OVERLOADED, 86_400.0), FRESH, plan(1), jitter=0)
+    assert decision == Again(1, LONGEST_DELAY, ErrorClass.OVERLOADED)
+
+
+def test_a_throttled_request_backs_off_by_itself_and_never_longer_than_its_provider_asks() -> None:
+    def waits(retry_after: float, calls: int) -> float:
+        throttled = error(ErrorClass.THROTTLED, retry_after)
+        decision = decide(throttled, Tried(0, 0, calls), plan(1), jitter=0.5)
+        assert isinstance(decision, Again)
+        return decision.delay
+
+    # Its line is what waits for so long.
+    assert [waits(86_400.0, calls) for calls in range(4)] == [0.25, 0.5, 1.0, 2.0]
+    assert waits(86_400.0, 500) == LONGEST_PAUSE / 2
+    assert waits(2.0, 500) == 2.0
+    assert waits(0.0, 0) == 0.0
 
 
 def test_after_its_share_of_attempts_the_next_candidate_is_tried() -> None:
@@ -124,25 +138,26 @@ def test_a_throttled_request_keeps_its_attempts_and_moves_on_in_the_end() -> Non
     throttled = error(ErrorClass.THROTTLED, 2.0)
     for calls in range(THROTTLES_PER_CANDIDATE - 1):
         again = decide(throttled, Tried(0, 0, calls), plan(), jitter=0)
-        assert again == Again(0, 2.0, ErrorClass.THROTTLED)
+        assert again == Again(0, 0.0, ErrorClass.THROTTLED)
     last = Tried(0, 0, THROTTLES_PER_CANDIDATE - 1)
     moved = decide(throttled, last, plan(), jitter=0)
     assert moved == Elsewhere(0b1, "", 0, ErrorClass.THROTTLED)
     # With nobody else to ask, it waits for as long as it takes.
     patient = Tried(0, 0, 500)
-    assert decide(throttled, patient, plan(1), jitter=0) == Again(0, 2.0, ErrorClass.THROTTLED)
+    assert decide(throttled, patient, plan(1), jitter=0.5) == Again(0, 2.0, ErrorClass.THROTTLED)
 
 
 @pytest.mark.parametrize("leaf", [ErrorClass.THROTTLED, ErrorClass.OVERLOADED])
 def test_a_long_wait_is_not_waited_for_where_another_may_answer(leaf: ErrorClass) -> None:
     for candidates, wait, expected in [
-        (2, PATIENCE, PATIENCE),
-        (2, PATIENCE + 1, None),
-        (1, PATIENCE + 1, PATIENCE + 1),
+        (2, PATIENCE, Again),
+        (2, PATIENCE + 1, Elsewhere),
+        (1, PATIENCE + 1, Again),
     ]:
         decision = decide(error(leaf, wait), FRESH, plan(candidates), jitter=0)
-        delay = decision.delay if isinstance(decision, Again) else None
-        assert delay == expected
+        assert isinstance(decision, expected)
+        if isinstance(decision, Again) and leaf is ErrorClass.OVERLOADED:
+            assert decision.delay == wait
 
 
 def test_a_throttled_request_is_given_up_in_the_end() -> None:
