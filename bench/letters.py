@@ -18,7 +18,8 @@ from db.router_models import promote, put_model
 from providers.intent_files import read_intents
 from routing.models.file import dump
 from routing.models.intent import IntentModel
-from routing.training.intent import Examples, IntentData, train_intents
+from routing.training.examples import Examples, IntentData
+from routing.training.intent import train_intents
 from tasks.encoders.words import WordVectors
 
 INTENTS: Final = Path(__file__).parents[1] / "examples" / "intents.yaml"

@@ -27,11 +27,14 @@ from core.intents import IntentFile
 from db.audit import audit
 from db.results import stream_results
 from db.router_models import promote, put_model
+from routing.models.encoder import WORDS
 from routing.models.file import dump
 from routing.models.intent import IntentModel
-from routing.training.intent import Examples, IntentData, train_intents
+from routing.training.examples import Examples, IntentData
+from routing.training.intent import train_intents
 from tasks.clarify import ToClarify, clarify, to_clarify
 from tasks.context import Context
+from tasks.encoders.find import find_encoder
 from tasks.submit import SubmitOptions, submit
 
 STRANGER = "stranger"
@@ -74,7 +77,7 @@ def mix(cut: Halves, kinds: Path, strangers: Path, seed: int) -> Mix:
     odd = {f"out-{n}": Odd(text, None) for n, text in enumerate(chosen[EXAMPLES:])}
     mine = [kind_of(row) for row in cut.rows]
     return Mix(
-        train_intents(IntentData(examples, file=file)),
+        train_intents(IntentData(examples, file=file), find_encoder(WORDS)),
         mine,
         odd | _twofold(cut.data.prompts, mine, drawn),
     )

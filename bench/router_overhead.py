@@ -33,7 +33,8 @@ from routing.labelled import Labelled
 from routing.models.file import dump
 from routing.models.intent import IntentModel
 from routing.threshold import chosen
-from routing.training.intent import Examples, IntentData, train_intents
+from routing.training.examples import Examples, IntentData
+from routing.training.intent import train_intents
 from tasks.context import Context
 from tasks.encoders.words import WordVectors
 from tasks.submit import SubmitOptions, submit

@@ -19,7 +19,8 @@ from routing.measuring.drift import INTENT, portrait
 from routing.measuring.intent import measure_intents
 from routing.models.encoder import WORDS
 from routing.models.intent import IntentModel
-from routing.training.intent import Examples, IntentData, train_intents
+from routing.training.examples import Examples, IntentData
+from routing.training.intent import train_intents
 from tasks.encoders.find import find_encoder, with_encoder
 
 LABELS: Final = ("label", "intent", "category", "class")

@@ -61,9 +61,10 @@ class IntentModel:
     """A linear classifier over words, runs of characters and perhaps an encoder's vectors.
 
     `slopes` float32[width, m] and `level` float32[m] give a margin for each intent, the softmax
-    of which over `temperature` (1 but in older models) is its probability; how strange a prompt
-    is follows from its margins and from how far its vector is from those `around` the likeliest
-    intent. `file` is what operators have said of the intents.
+    of which over `temperature` (1 but in older models) is its probability; and one more, where
+    there were examples to learn it from, for what is out of scope. How strange a prompt is follows
+    from these, and from how far its vector is from those `around` the likeliest intent. `file` is
+    what operators have said of the intents.
     """
 
     kind: ClassVar[str] = "intent"
@@ -94,8 +95,10 @@ class IntentModel:
             raise InputError(f"The model needs its encoder {self.spec.name}, which is not loaded")
         texts = looked_at(texts)
         vectors = None if self.encoder is None else self.encoder.encode(texts)
-        margins = self._margins(texts, vectors)
-        strange = strangeness(margins, self._distance(vectors, margins))
+        told = self._margins(texts, vectors)
+        margins, others = np.split(told, [len(self.intents)], axis=1)
+        distance = self._distance(vectors, margins)
+        strange = strangeness(margins, distance, others[:, 0] if others.size else None)
         return Intents(
             names=self.intents,
             probability=softmax(margins / np.float32(self.temperature)),
@@ -105,7 +108,7 @@ class IntentModel:
         )
 
     def _margins(self, texts: Sequence[str], vectors: Floats | None) -> Floats:
-        """float32[n, m]."""
+        """float32[n, m], or [n, m + 1] where what is out of scope was learned."""
         width = self.featurizer.width
         words = self.slopes[:width]
         margins = np.tile(self.level, (len(texts), 1))

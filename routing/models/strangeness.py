@@ -9,6 +9,8 @@ from routing.models.state import Array, Floats, State
 
 PULL: Final = 3.0
 """What a distance weighs beside log odds."""
+LEANING: Final = 0.5
+"""What the margin of strangers weighs: others may be unlike those that were learned from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +56,20 @@ class Surroundings:
         return cls(state.arrays["means"], state.fields["usual"])
 
 
-def strangeness(margins: Floats, distance: Floats | None = None) -> Floats:
-    """float32[n] of margins [n, m] and of squared distances [n] from the likeliest intents.
+def strangeness(
+    margins: Floats, distance: Floats | None = None, stranger: Floats | None = None
+) -> Floats:
+    """float32[n] of margins [n, m], of squared distances [n] from the likeliest intents, and of the
+    margins [n] of what is out of scope, where that was learned.
 
     Either no intent is likely (the free energy of Liu et al. 2020), or one is that no example like
     the prompt had: what lies beyond all examples has high odds for some intent. Without vectors,
     and in models of before there were distances, it is by the highest margin.
     """
-    highest = margins.max(axis=1, initial=-np.inf)
-    if distance is None:
-        return np.asarray(-highest, np.float32)
-    energy = highest + np.log(np.exp(margins - highest[:, None]).sum(axis=1))
-    return np.asarray(np.float32(PULL) * distance - energy, np.float32)
+    found = -margins.max(axis=1, initial=-np.inf)
+    if distance is not None:
+        found -= np.log(np.exp(margins + found[:, None]).sum(axis=1))
+        found += np.float32(PULL) * distance
+    if stranger is not None:
+        found += np.float32(LEANING) * stranger
+    return np.asarray(found, np.float32)

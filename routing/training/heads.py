@@ -6,6 +6,7 @@ the latter. Fitted apart and added up they are right more often, surer where the
 less sure of strangers than one machine of all columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,50 +46,76 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What heads say of prompts: `margins` float32[k, n, m] of each classifier, and the `distances`
-    float32[n, m] of their vectors from the intents' where there are any."""
+    """What heads say of prompts: `margins` float32[k, n, m] of each classifier; the `distances`
+    float32[n, m] of their vectors from the intents' where there are any; the margins
+    float32[k, n] of `strangers` where these were learned."""
 
     margins: Floats
-    distances: Floats | None
+    distances: Floats | None = None
+    strangers: Floats | None = None
 
     def blended(self, weights: Floats) -> tuple[Floats, Floats]:
         """Margins float32[n, m] of all classifiers together, and strangeness float32[n]."""
         margins = blend(self.margins, weights)
-        if self.distances is None:
-            return margins, strangeness(margins)
-        likeliest = margins.argmax(axis=1)
-        return margins, strangeness(margins, self.distances[np.arange(len(margins)), likeliest])
+        rows, likeliest = np.arange(len(margins)), margins.argmax(axis=1)
+        distance = None if self.distances is None else self.distances[rows, likeliest]
+        stranger = None if self.strangers is None else blend(self.strangers, weights)
+        return margins, strangeness(margins, distance, stranger)
+
+    def take(self, chosen: Array) -> "Told":
+        """Of some of the prompts, by indices."""
+        return Told(
+            self.margins[:, chosen],
+            None if self.distances is None else self.distances[chosen],
+            None if self.strangers is None else self.strangers[:, chosen],
+        )
+
+
+def joined(parts: Sequence[Told]) -> Told:
+    """Of all the prompts of the parts, one part after the other."""
+    distances = [part.distances for part in parts if part.distances is not None]
+    strangers = [part.strangers for part in parts if part.strangers is not None]
+    return Told(
+        np.concatenate([part.margins for part in parts], axis=1),
+        np.concatenate(distances) if distances else None,
+        np.concatenate(strangers, axis=1) if strangers else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """A classifier for each kind of features that there is, and where vectors lie."""
+    """A classifier of `intents` intents, and perhaps of strangers, for each kind of features that
+    there is; and where vectors lie."""
 
+    intents: int
     words: Linear
     vectors: Linear | None = None
     around: Surroundings | None = None
 
     @classmethod
-    def fit(cls, rows: Rows, places: Array, seed: int) -> "Heads":
-        """`places` int[n] are the rows' intents, of 0 to m - 1, each of which is among them twice
-        or more often."""
+    def fit(cls, rows: Rows, places: Array, intents: int, seed: int) -> "Heads":
+        """`places` int[n] are the rows' intents, of 0 to `intents` - 1, each of which is among them
+        twice or more often; `intents` is that of strangers."""
         machine = LinearSVC(C=WORDS_STRENGTH, random_state=seed).fit(rows.words, places)
         if rows.vectors is None:
-            return cls(_linear(machine))
+            return cls(intents, _linear(machine))
         regression = LogisticRegression(C=VECTORS_STRENGTH, max_iter=STEPS)
+        own = places < intents
         return cls(
+            intents,
             _linear(machine),
             _linear(regression.fit(rows.vectors, places)),
-            Surroundings.of(rows.vectors, places),
+            Surroundings.of(rows.vectors[own], places[own]),
         )
 
     def tell(self, rows: Rows) -> Told:
         """Of prompts with rows of the same kind."""
-        margins = [self.words.apply(rows.words)]
-        if self.vectors is None or self.around is None or rows.vectors is None:
-            return Told(np.stack(margins), None)
-        margins.append(self.vectors.apply(rows.vectors))
-        return Told(np.stack(margins), self.around.distances(rows.vectors))
+        margins, distances = [self.words.apply(rows.words)], None
+        if self.vectors is not None and self.around is not None and rows.vectors is not None:
+            margins.append(self.vectors.apply(rows.vectors))
+            distances = self.around.distances(rows.vectors)
+        told, others = np.split(np.stack(margins), [self.intents], axis=2)
+        return Told(told, distances, others[:, :, 0] if others.shape[2] else None)
 
     def blended(self, weights: Floats) -> Linear:
         """One classifier of all columns, the words' first; `weights` float32[k]."""
@@ -99,7 +126,7 @@ class Heads:
 
 
 def blend(margins: Floats, weights: Floats) -> Floats:
-    """float32[n, m] of [k, n, m]: the classifiers' margins added up."""
+    """float32[n, ...] of [k, n, ...]: the classifiers' margins added up."""
     return np.asarray(np.tensordot(weights, margins, 1), np.float32)
 
 
@@ -125,19 +152,17 @@ def weigh(margins: Floats, truth: Array) -> Floats:
     return np.asarray(np.exp(found.x), np.float32)
 
 
-def crossed(rows: Rows, places: Array, own: int, seed: int) -> Told:
-    """What is said of the first `own` rows, of each by heads that were fitted without its fold."""
+def crossed(rows: Rows, places: Array, intents: int, tested: Array, seed: int) -> Told:
+    """What is said of the rows `tested` int[t], of each by heads that were fitted without it and
+    without the rest of its fold."""
     fold_of = _even(places, np.random.default_rng(seed))
-    found = []
+    parts, order = [], []
     for fold in range(FOLDS):
-        others = fold_of != fold
-        tested = np.flatnonzero(~others[:own])
-        heads = Heads.fit(rows.take(others), places[others], seed)
-        found.append((tested, heads.tell(rows.take(tested))))
-    order = np.argsort(np.concatenate([tested for tested, _ in found]))
-    margins = np.concatenate([told.margins for _, told in found], axis=1)[:, order]
-    far = [told.distances for _, told in found if told.distances is not None]
-    return Told(margins, np.concatenate(far)[order] if far else None)
+        heads = Heads.fit(rows.take(fold_of != fold), places[fold_of != fold], intents, seed)
+        mine = np.flatnonzero(fold_of[tested] == fold)
+        parts.append(heads.tell(rows.take(tested[mine])))
+        order.append(mine)
+    return joined(parts).take(np.argsort(np.concatenate(order)))
 
 
 def _even(places: Array, drawn: np.random.Generator) -> Array:

@@ -12,8 +12,12 @@ from routing.models.encoder import EncoderSpec
 from routing.models.file import dump, load
 from routing.models.intent import IntentModel, quantile
 from routing.models.state import Floats
-from routing.training.intent import Examples, IntentData, train_intents
+from routing.training.examples import Examples, IntentData
+from routing.training.intent import train_intents
+from routing.training.lesson import LEAST_OUTSIDE
 from tests.routing.spoken import STRANGE, spoken
+
+DAYS = ("today", "tomorrow", "on sunday", "at noon", "next week")
 
 
 class Lengths:
@@ -79,6 +83,23 @@ def test_strangers_that_sound_like_customers_do_not_shut_the_customers_out() -> 
     model = train_intents(IntentData(Examples(*spoken(8), alike)))
     assert 0 < model.info["lost"] <= 0.2
     assert (~model.predict(spoken(10, seed=5)[0]).outside).mean() > 0.8
+
+
+def test_strangers_enough_to_learn_from_make_others_like_them_stranger() -> None:
+    texts, labels = spoken(10)
+    weather = [f"will there be {what} {when}" for what in ("rain", "snow") for when in DAYS]
+    ignorant = train_intents(IntentData(Examples(texts, labels, weather[: LEAST_OUTSIDE - 1])))
+    taught = train_intents(IntentData(Examples(texts, labels, weather)))
+    assert taught.slopes.shape[1] == len(taught.intents) + 1
+    asked = ["will there be fog since monday", "will there be sun right now"]
+    before, after = (model.predict(asked).strangeness for model in (ignorant, taught))
+    assert (after > before).all()
+    told = taught.predict([*texts, *asked])
+    assert np.allclose(told.probability.sum(axis=1), 1, atol=1e-5)
+    assert told.probability.shape[1] == len(told.names) == 3
+    assert told.outside[-2:].all()
+    assert told.outside[:-2].mean() < 0.1
+    assert dump(load(dump(taught))) == dump(taught)
 
 
 def test_a_name_and_its_description_are_learned_from_too() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from routing.models.strangeness import PULL, Surroundings, strangeness
+from routing.models.strangeness import LEANING, PULL, Surroundings, strangeness
 
 VECTORS = np.array([[0, 0], [0, 2], [4, 0], [4, 2], [4, 1]], np.float32)
 AROUND = Surroundings.of(VECTORS, np.array([0, 0, 1, 1, 1]))
@@ -30,5 +30,8 @@ def test_the_less_likely_and_the_farther_is_stranger() -> None:
     assert far - likely == pytest.approx(2 * PULL)
     two_fit = strangeness(np.array([[1, 1, 0]], np.float32), np.ones(1, np.float32))[0]
     assert two_fit < unlikely, "either is no stranger's"
+    near = np.ones(3, np.float32)
+    leaning = strangeness(margins, near, np.array([4, 0, -4], np.float32))
+    assert leaning - strangeness(margins, near) == pytest.approx([4 * LEANING, 0, -4 * LEANING])
     assert strangeness(margins).tolist() == [-5, -1, -5]
     assert strangeness(margins[:0]).shape == (0,)

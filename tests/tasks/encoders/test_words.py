@@ -11,7 +11,8 @@ from core.errors import InputError
 from routing.models.encoder import EncoderSpec
 from routing.models.file import dump, load
 from routing.models.intent import IntentModel
-from routing.training.intent import Examples, IntentData, train_intents
+from routing.training.examples import Examples, IntentData
+from routing.training.intent import train_intents
 from tasks.encoders import find, words
 from tasks.encoders.words import WordVectors
 from tests.routing.spoken import spoken

@@ -15,7 +15,8 @@ from db.jobs import job_view
 from db.router_models import promote, put_model
 from db.stories import request_story
 from routing.models.file import dump
-from routing.training.intent import Examples, IntentData, train_intents
+from routing.training.examples import Examples, IntentData
+from routing.training.intent import train_intents
 from tasks.clarify import clarify, to_clarify
 from tasks.context import Context
 from tasks.route import route
