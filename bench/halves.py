@@ -13,7 +13,9 @@ from batchyard.judged.recognise import Wanted, recognise
 from batchyard.judged.tables import read_table, rows_of, take_rows
 from routing.labelled import Labelled
 from routing.models.choice import ChoiceModel
+from routing.models.encoder import WORDS
 from routing.training.choice import train_choice
+from tasks.encoders.find import find_encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ def halves(
     part = take_rows(table, learned)
     trained = recognise(part, wanted).data
     model = (
-        train_on(part, wanted, Sample())[0] if answers else train_choice(trained, wanted.metadata)
+        train_on(part, wanted, Sample())[0]
+        if answers
+        else train_choice(trained, wanted.metadata, encoder=find_encoder(WORDS))
     )
     data = recognise(take_rows(table, rest), wanted).data
     whole = np.flatnonzero(~np.isnan(data.quality).any(axis=1)).tolist()

@@ -26,9 +26,9 @@ from batchyard.judged.recognise import Wanted
 from batchyard.judged.tables import read_table
 from routing.measuring.choice import Part, measure_parts
 from routing.models.choice import ChoiceModel
-from routing.models.file import load
 from routing.training.learners import folds
 from tasks.child import child_environment
+from tasks.encoders.find import load_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _trained(
         text=True,
         env=child_environment(),
     )
-    model = load(out.read_bytes())
+    model = load_ready(out.read_bytes())
     if not isinstance(model, ChoiceModel):
         raise TypeError(f"{out} is a model for {model.kind}")
     return model, float(json.loads(done.stdout)["cpu_s"])

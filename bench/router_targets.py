@@ -89,11 +89,11 @@ PER_SECOND: Final = Figure("prompts_per_cpu_s", 1000, f"{LLM} 155 (GPU)")
 TARGETS: Final = (
     Target(
         "T1", "MMLU, 1,500 labels", Choice(MMLU, 1500),
-        (Figure("apgr", 0.64, f"{LLM} .603"), Figure("cpt50", 0.31, f"{LLM} .354", most=True)),
+        (Figure("apgr", 0.64, f"{LLM} .603"), Figure("cpt50", 0.31, f"{LLM} .354", most=True)), 10,
     ),
     Target(
         "T1", "MMLU, 1,500, subject", Choice(MMLU, 1500, "subject"),
-        (Figure("apgr", 0.67, "subject alone .670"),),
+        (Figure("apgr", 0.67, "subject alone .670"),), 10,
     ),
     Target(
         "T1", "MMLU, all labels", Choice(MMLU),

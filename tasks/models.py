@@ -13,12 +13,8 @@ from db.connect import Connection
 from db.router_models import promoted, promoted_id
 
 if TYPE_CHECKING:
-    from routing.models import file as model_file
-    from routing.models import intent as intent_model
     from tasks.encoders import find as encoders
 else:
-    intent_model = lazy("routing.models.intent")
-    model_file = lazy("routing.models.file")
     encoders = lazy("tasks.encoders.find")
 
 MOST = 8
@@ -27,8 +23,8 @@ MOST = 8
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A version of a model, ready to predict: `model` is what `routing.models.file.load` made,
-    `id` its row's."""
+    """A version of a model: `model` is ready to predict (`tasks.encoders.find.load_ready`), `id`
+    its row's."""
 
     id: int
     name: str
@@ -55,16 +51,9 @@ class Models:
             stored = await promoted(conn, project_id, name)
             if stored is None:
                 return None
-            model = await asyncio.to_thread(_load, stored.body)
+            model = await asyncio.to_thread(encoders.load_ready, stored.body)
             while len(self._loaded) >= MOST:
                 self._loaded.pop(next(iter(self._loaded)))
             id_ = stored.id
             self._loaded[id_] = LoadedModel(id_, name, stored.version, model)
         return self._loaded[id_]
-
-
-def _load(body: bytes) -> Any:
-    model = model_file.load(body)
-    if isinstance(model, intent_model.IntentModel):
-        return encoders.with_encoder(model)
-    return model

@@ -17,8 +17,8 @@ from db.router_models import read_model as read_stored
 from routing.labelled import Labelled
 from routing.measuring.held_back import Judged, completed, held_back
 from routing.models.choice import ChoiceModel
-from routing.models.file import load
 from routing.models.state import Model
+from tasks.encoders.find import load_ready
 from tasks.router.lessons import labelled
 
 
@@ -27,14 +27,14 @@ def find_model(name: str, project: str) -> Model:
     InputError, NotFoundError."""
     path = Path(name)
     if path.is_file():
-        return load(path.read_bytes())
+        return load_ready(path.read_bytes())
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"{name}: there is no such file.")
 
     async def stored(conn: Connection, project_id: int) -> bytes:
         return (await read_stored(conn, project_id, name)).body
 
-    return load(ask_project(Home.from_env(), project, stored))
+    return load_ready(ask_project(Home.from_env(), project, stored))
 
 
 def judged_file(

@@ -13,8 +13,10 @@ from core.errors import InputError
 from routing.labelled import Labelled
 from routing.measuring.drift import portrait
 from routing.models.choice import ChoiceModel
+from routing.models.encoder import WORDS
 from routing.training.acceptance import train_acceptance
 from routing.training.choice import train_choice
+from tasks.encoders.find import find_encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,18 @@ class Sample:
         return take_rows(table, sorted(drawn.tolist()))
 
 
-def train_on(table: Table, wanted: Wanted, sample: Sample) -> tuple[ChoiceModel, Seen]:
-    """A model for choice, and what was recognised. Raises InputError."""
+def train_on(
+    table: Table, wanted: Wanted, sample: Sample, encoder: str = WORDS
+) -> tuple[ChoiceModel, Seen]:
+    """A model for choice, with the vectors of the encoder of that name where they help, and what
+    was recognised. Raises InputError."""
     seen = recognise(sample.of(table), wanted)
+    vectors = find_encoder(encoder)
     began = time.process_time()
     # More threads than free cores wait for each other at full speed.
     with threadpool_limits(1):
         try:
-            model = train_choice(seen.data, wanted.metadata, seed=sample.seed)
+            model = train_choice(seen.data, wanted.metadata, seed=sample.seed, encoder=vectors)
         except ValueError as error:
             raise InputError(f"Nothing to train on: {error}.") from error
         acceptance = train_acceptance(seen.data, sample.seed)

@@ -21,7 +21,7 @@ from routing.models.encoder import WORDS
 from routing.models.intent import IntentModel
 from routing.training.examples import Examples, IntentData
 from routing.training.intent import train_intents
-from tasks.encoders.find import find_encoder, with_encoder
+from tasks.encoders.find import find_encoder
 
 LABELS: Final = ("label", "intent", "category", "class")
 OUTSIDE: Final = ("oos", "out_of_scope", "out-of-scope", "none", "")
@@ -107,10 +107,9 @@ def _found(info: Mapping[str, Any]) -> str:
 def examine(model: IntentModel, table: Table, text: str, level: float) -> dict[str, Any]:
     """How well the model does on a table of prompts, as one JSON object. Raises InputError."""
     rows = _rows(table, text)
-    ready = with_encoder(model)
     texts = [prompt for prompt, _ in rows]
     began = time.process_time()
-    told = ready.predict(texts)
+    told = model.predict(texts)
     spent = max(time.process_time() - began, 1e-9)
     try:
         figures = measure_intents(told, [label for _, label in rows], level)

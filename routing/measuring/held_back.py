@@ -31,7 +31,7 @@ def held_back(model: ChoiceModel, data: Labelled) -> tuple[Labelled, Prediction]
     """The data (of many rows some) and predictions of each row by a fit to the other folds, with
     the model's own learners, penalties and trust. These were chosen on all rows, which flatters
     by very little; costs are fitted to all. The data have the model's columns."""
-    plain = Featurizer.fit(data.prompts, data.metadata, model.metadata, {})
+    plain = Featurizer.fit(data.prompts, data.metadata, model.metadata, {}, encoder=model.encoder)
     rows = plain.matrix(data.prompts, data.metadata)
     trials = Trials.of(plain, rows, data, int(model.info.get("seed", 0)))
     told = np.mean(

@@ -5,13 +5,14 @@ that takes long to load.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
 
 from routing.models.acceptance import Acceptance
+from routing.models.encoder import Encoder, EncoderSpec
 from routing.models.features import Featurizer
 from routing.models.state import Array, Floats, State
 
@@ -97,13 +98,29 @@ class ChoiceModel:
         """The metadata columns that it reads; a prompt may lack any of them."""
         return self.featurizer.columns
 
+    @property
+    def spec(self) -> EncoderSpec | None:
+        """The encoder that it needs."""
+        vectors = self.featurizer.vectors
+        return None if vectors is None else vectors.spec
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The one at work."""
+        vectors = self.featurizer.vectors
+        return None if vectors is None else vectors.encoder
+
+    def using(self, encoder: Encoder) -> "ChoiceModel":
+        """With its encoder at work."""
+        return replace(self, featurizer=self.featurizer.using(encoder))
+
     def predict(
         self, prompts: Sequence[str], metadata: Sequence[Mapping[str, str]] = ()
     ) -> Prediction:
         """What each candidate is worth for each prompt, and costs there.
 
         `metadata` has a mapping for each prompt, or is empty. Raises ValueError where it is
-        of another length.
+        of another length, InputError where the encoder is not at work.
         """
         if metadata and len(metadata) != len(prompts):
             raise ValueError(f"{len(metadata)} metadata for {len(prompts)} prompts")

@@ -1,17 +1,18 @@
-"""What a model sees of a prompt: its words, its runs of characters, its shape, its tags.
+"""What a model sees of a prompt: words, runs of characters, shape, tags, perhaps a vector.
 
 A `Featurizer` is fitted on the prompts of the training data and turns any others into the rows
-of one sparse matrix. Its columns come in blocks, each weighted on its own: words, runs,
+of one sparse matrix. Its columns come in blocks, each weighted on its own: words, runs, vectors,
 shape, and one block of tags for each metadata column.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
 from scipy import sparse
 
+from routing.models.encoder import Encoder, Vectors
 from routing.models.hashing import BUCKETS, Grams, Ints, grams
 from routing.models.shape import shapes
 from routing.models.state import Array, Floats, State
@@ -80,7 +81,7 @@ class Featurizer:
 
     `columns` are the metadata columns, `tags` the values known of each. `middle` and `spread`
     are the mean and the standard deviation of the shape's columns in training. `weights` are
-    those of the blocks.
+    those of the blocks. `vectors` are there where an encoder is.
     """
 
     words: Vocabulary
@@ -90,6 +91,7 @@ class Featurizer:
     columns: tuple[str, ...]
     tags: tuple[tuple[str, ...], ...]
     weights: Mapping[str, float]
+    vectors: Vectors | None = None
 
     @classmethod
     def fit(
@@ -99,6 +101,7 @@ class Featurizer:
         columns: Sequence[str],
         weights: Mapping[str, float],
         most: int = 1 << 17,
+        encoder: Encoder | None = None,
     ) -> "Featurizer":
         """Learns from the training data which features there are; `most` of each kind."""
         blocks = [(len(part), *grams(part)) for part in _parts(prompts)]
@@ -117,7 +120,18 @@ class Featurizer:
                 for column in columns
             ),
             weights=dict(weights),
+            vectors=Vectors.fit(encoder, prompts) if encoder else None,
         )
+
+    def without_vectors(self, rows: sparse.csr_matrix) -> tuple[sparse.csr_matrix, "Featurizer"]:
+        """Rows without the columns of vectors, and what makes them so."""
+        start = self.words.bucket.size + self.runs.bucket.size
+        kept = [rows[:, :start], rows[:, start + self.sizes["vectors"] :]]
+        return sparse.hstack(kept, format="csr"), replace(self, vectors=None)
+
+    def using(self, encoder: Encoder) -> "Featurizer":
+        """With its encoder at work, where it has one."""
+        return replace(self, vectors=self.vectors and self.vectors.using(encoder))
 
     @property
     def width(self) -> int:
@@ -130,6 +144,7 @@ class Featurizer:
         return {
             "words": self.words.bucket.size,
             "runs": self.runs.bucket.size,
+            "vectors": self.vectors.spec.width if self.vectors else 0,
             "shape": self.middle.size,
             "tags": sum(len(known) for known in self.tags),
         }
@@ -137,7 +152,7 @@ class Featurizer:
     @property
     def text(self) -> int:
         """How many columns are of the text itself: those before shape and tags."""
-        return self.words.bucket.size + self.runs.bucket.size
+        return self.width - self.sizes["shape"] - self.sizes["tags"]
 
     def rows(
         self, prompts: Sequence[str], metadata: Sequence[Mapping[str, str]]
@@ -151,6 +166,7 @@ class Featurizer:
             blocks = [
                 self.words.rows(words, len(part)) * self._weight("words"),
                 self.runs.rows(runs, len(part)) * self._weight("runs"),
+                *self._vector_rows(part),
                 self._shape_rows(part),
             ]
             for column, places in zip(self.columns, known, strict=True):
@@ -171,6 +187,10 @@ class Featurizer:
         """float32[n, s]: length and make-up, in standard deviations from the mean."""
         scaled = np.clip((shapes(prompts) - self.middle) / self.spread, -4, 4)
         return np.asarray(scaled, np.float32)
+
+    def _vector_rows(self, prompts: Sequence[str]) -> Iterator[sparse.csr_matrix]:
+        if self.vectors is not None:
+            yield sparse.csr_matrix(self.vectors.rows(prompts) * self._weight("vectors"))
 
     def _shape_rows(self, prompts: Sequence[str]) -> sparse.csr_matrix:
         weight = self._weight("shape")
@@ -193,7 +213,8 @@ class Featurizer:
             "middle": self.middle,
             "spread": self.spread,
         }
-        return State(fields, arrays)
+        own = State(fields, arrays)
+        return own.with_part("vectors", self.vectors.state()) if self.vectors else own
 
     @classmethod
     def from_state(cls, state: State) -> "Featurizer":
@@ -207,6 +228,7 @@ class Featurizer:
             columns=tuple(fields["columns"]),
             tags=tuple(tuple(known) for known in fields["tags"]),
             weights=fields["weights"],
+            vectors=Vectors.from_state(state.part("vectors")) if "vectors" in fields else None,
         )
 
     def _weight(self, block: str) -> np.float32:

@@ -10,7 +10,7 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -19,16 +19,18 @@ from routing.models.choice import ChoiceModel
 from routing.models.intent import IntentModel
 from routing.models.state import Array, Model, State
 
-FORMATS: Final[Mapping[str, int]] = MappingProxyType({"choice": 1, "intent": 2})
-"""By kind what is written. Older ones can be read. 2 of intents: knows how far a vector lies from
-those of the examples, and its threshold counts on that."""
+FORMATS: Final[Mapping[str, int]] = MappingProxyType({"choice": 2, "intent": 2})
+"""By kind what is written. Older ones can be read. 2 of choice: may read vectors of texts. 2 of
+intents: knows how far a vector lies from those of the examples; its threshold counts on that."""
 MOST_BYTES: Final = 2 << 30  # unpacked
 
 _HEAD = "model.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 
+Stored: TypeAlias = ChoiceModel | IntentModel
+
 # By the task a model was trained for: how it is built again.
-KINDS: Final[Mapping[str, Callable[[State], Model]]] = MappingProxyType(
+KINDS: Final[Mapping[str, Callable[[State], Stored]]] = MappingProxyType(
     {"choice": ChoiceModel.from_state, "intent": IntentModel.from_state}
 )
 
@@ -46,8 +48,9 @@ def dump(model: Model) -> bytes:
     return held.getvalue()
 
 
-def load(body: bytes) -> Model:
-    """The model of these bytes. Raises InputError for bytes that are none that we know."""
+def load(body: bytes) -> Stored:
+    """The model of these bytes, its encoder not yet at work. Raises InputError for bytes that are
+    none that we know."""
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
@@ -80,7 +83,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> Array:
     return array
 
 
-def _build(head: Any, arrays: Mapping[str, Array]) -> Model:
+def _build(head: Any, arrays: Mapping[str, Array]) -> Stored:
     form, kind = head.get("format"), head.get("kind")
     if kind not in KINDS or form not in range(1, FORMATS[kind] + 1):
         read = ", ".join(f"{name} up to {newest}" for name, newest in FORMATS.items())

@@ -16,6 +16,7 @@ import sklearn
 
 from routing.labelled import Labelled
 from routing.models.choice import ChoiceModel
+from routing.models.encoder import Encoder
 from routing.models.features import Featurizer
 from routing.models.state import Floats
 from routing.training.learners import cost_head, product
@@ -24,21 +25,27 @@ from routing.training.trials import Learner, Trials, weighted
 
 LEAST_ROWS: Final = 20
 
-# Weights of the blocks of features: of text, and of text with tags where there are any.
+# Weights of the blocks of features: of text, and of text with tags where there are any; those with
+# vectors are tried where there is an encoder.
 _TEXT: Final = (
     {"words": 1.0, "runs": 1.0, "shape": 0.15, "tags": 0.7},
     {"words": 1.0, "runs": 0.5, "shape": 0.15, "tags": 0.7},
+    {"words": 1.0, "runs": 1.0, "vectors": 0.75, "shape": 0.15, "tags": 0.7},
 )
 _TAGS: Final = (
     {"words": 1.0, "runs": 1.0, "shape": 0.15, "tags": 1.0},
     {"words": 0.5, "runs": 0.5, "shape": 0.1, "tags": 1.0},
     {"words": 0.0, "runs": 0.0, "shape": 0.1, "tags": 1.0},
+    {"words": 0.5, "runs": 0.5, "vectors": 0.75, "shape": 0.1, "tags": 1.0},
+    {"words": 1.0, "runs": 1.0, "vectors": 1.0, "shape": 0.15, "tags": 1.0},
 )
 
 # The lax ones are for small data that words tell apart well: without them a pilot of 60 prompts
 # trusted nothing.
 _PENALTIES: Final = {"ridge": (3.0, 10.0, 30.0, 100.0, 300.0), "logistic": (1.0, 3.0, 10.0)}
-_MARGIN: Final = 0.005
+_MARGIN: Final = 0.002
+_DEARER: Final = 0.002
+"""By how much vectors have to be better: each prompt's costs CPU time later on."""
 _STRENGTHS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 """0 is the zero router."""
 _TOLERANCE: Final = 0.005
@@ -57,9 +64,11 @@ class Try:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """The average errs least on new data: one learner alone has to be better by a margin. Of
-        all but equals the one that is trusted most."""
-        return round(self.score - _MARGIN * (2 - len(self.learners)), 4), self.strength
+        """The average errs least on new data: one learner alone has to be better by a margin, and
+        what needs vectors by another. Of all but equals the one that is trusted most."""
+        vectors = any("vectors" in one.blocks for one in self.learners)
+        behind = _MARGIN * (2 - len(self.learners)) + _DEARER * vectors
+        return round(self.score - behind, 4), self.strength
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +84,19 @@ class Found:
 
 
 @one_thread
-def train_choice(data: Labelled, columns: Sequence[str] = (), seed: int = 0) -> ChoiceModel:
-    """A model of the data; `columns` are the metadata columns that it may read. Raises
-    ValueError for fewer than 20 rows."""
+def train_choice(
+    data: Labelled, columns: Sequence[str] = (), seed: int = 0, encoder: Encoder | None = None
+) -> ChoiceModel:
+    """A model of the data; `columns` are the metadata columns that it may read, and the vectors of
+    the encoder are used where they help. Raises ValueError for fewer than 20 rows."""
     if len(data) < LEAST_ROWS:
         raise ValueError(f"{len(data)} judged prompts; at least {LEAST_ROWS} are needed")
-    plain = Featurizer.fit(data.prompts, data.metadata, columns, {})
+    plain = Featurizer.fit(data.prompts, data.metadata, columns, {}, encoder=encoder)
     rows = plain.matrix(data.prompts, data.metadata)
     found = _tuned(Trials.of(plain, rows, data, seed), tagged=bool(columns))
     blocks = found.learners[0].blocks
+    if "vectors" not in blocks:
+        rows, plain = plain.without_vectors(rows)
     scaled = weighted(plain, rows, blocks)
     times = product(scaled)
     heads = tuple(
@@ -100,7 +113,7 @@ def train_choice(data: Labelled, columns: Sequence[str] = (), seed: int = 0) -> 
         costs=cost_head(scaled[:, plain.text :].toarray(), data),
         base=_means(data),
         strength=found.strength,
-        info=_info(data, found, columns, seed),
+        info=_info(data, found, columns, seed) | {"encoder": _name(plain)},
     )
 
 
@@ -112,6 +125,7 @@ def _tuned(trials: Trials, *, tagged: bool) -> Found:
     tries = [
         _trusted(trials, averaged, base, strength)
         for blocks in (_TAGS if tagged else _TEXT)
+        if trials.has(blocks)
         for averaged in _averaged(trials, blocks)
         for strength in _STRENGTHS
     ]
@@ -158,6 +172,10 @@ def _means(data: Labelled) -> Floats:
     with np.errstate(invalid="ignore"):
         means = np.where(known, data.quality, 0.0) * weights[:, None]
         return np.asarray(means.sum(axis=0) / counted.sum(axis=0), np.float32)
+
+
+def _name(featurizer: Featurizer) -> str:
+    return featurizer.vectors.spec.name if featurizer.vectors else "none"
 
 
 def _info(data: Labelled, found: Found, columns: Sequence[str], seed: int) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def weighted(
 ) -> sparse.csr_matrix:
     """Rows of weight 1 with the blocks weighted."""
     sizes = featurizer.sizes
-    scale = np.repeat([np.float32(blocks[name]) for name in sizes], list(sizes.values()))
+    weights = [np.float32(blocks.get(name, 0.0)) for name in sizes]
+    scale = np.repeat(weights, list(sizes.values()))
     scaled = rows.copy()
     scaled.data = rows.data * scale[rows.indices]
     return scaled
@@ -95,6 +96,10 @@ class Trials:
         routed = bool(known.sum() >= _WHOLE) and not np.isnan(expected).any()
         return cls(data, cuts, expected, np.flatnonzero(known), routed, alike)
 
+    def has(self, blocks: Mapping[str, float]) -> bool:
+        """Whether there are vectors, for weights that have them."""
+        return "vectors" in self.alike or "vectors" not in blocks
+
     def held_out(
         self, blocks: Mapping[str, float], penalties: Mapping[str, Sequence[float]]
     ) -> list[tuple[Learner, Floats]]:
@@ -102,7 +107,8 @@ class Trials:
         rows that they were not fitted on: float32[n, m]."""
         alike = np.zeros((len(self.data), len(self.data)), np.float32)
         for name, one in self.alike.items():
-            alike += np.float32(blocks[name] ** 2) * one
+            if name in blocks:
+                alike += np.float32(blocks[name] ** 2) * one
         quality, weights = self.data.quality, self.data.weights
         told = {
             kind: np.zeros((len(some), *quality.shape), np.float32)

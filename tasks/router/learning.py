@@ -12,7 +12,8 @@ from core.pilot import Learned
 from db.pilot import Answer
 from routing.labelled import Labelled
 from routing.models.choice import ChoiceModel
-from routing.models.file import dump, load
+from routing.models.file import dump
+from tasks.encoders.find import load_ready
 from tasks.router.lessons import teach, written
 from tasks.router.tags import prompt_and_tags
 
@@ -27,7 +28,7 @@ def learn(
     file of the model in use, if there is one. Raises InputError where there is too little."""
     names = list(prices)
     data = _labelled(given, names, gold)
-    in_use = None if known is None else load(known)
+    in_use = None if known is None else load_ready(known)
     taught = teach(data, in_use if isinstance(in_use, ChoiceModel) else None, prices)
     quality = taught.model.info["quality"]
     return Learned(

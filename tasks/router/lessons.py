@@ -19,8 +19,10 @@ from db.results import answer_text
 from routing.labelled import Labelled
 from routing.measuring.drift import portrait
 from routing.models.choice import ChoiceModel
+from routing.models.encoder import WORDS, Encoder
 from routing.training.acceptance import train_acceptance
 from routing.training.choice import train_choice
+from tasks.encoders.find import find_encoder
 from tasks.router.sample import telling
 from tasks.router.tags import prompt_and_tags
 
@@ -121,8 +123,8 @@ def teach(
         )
     read = telling(data.metadata, "") if columns is None else list(columns)
     try:
-        model = train_choice(data, read)
-        error, known_error = errors(data, read, known)
+        model = train_choice(data, read, encoder=find_encoder(WORDS))
+        error, known_error = errors(data, read, known, model.encoder)
     except ValueError as error_:
         raise InputError(f"Nothing to learn from: {error_}") from error_
     acceptance = train_acceptance(data)
@@ -186,7 +188,10 @@ def _row_weights(
 
 
 def errors(
-    data: Labelled, columns: Sequence[str], known: ChoiceModel | None
+    data: Labelled,
+    columns: Sequence[str],
+    known: ChoiceModel | None,
+    encoder: Encoder | None = None,
 ) -> tuple[float, float | None]:
     """Weighted mean squared errors, out of fold, of the new way and of the model in use. That
     one may have seen some of the prompts, which is to its advantage."""
@@ -194,7 +199,7 @@ def errors(
     told = np.full(data.quality.shape, np.nan, np.float32)
     for number in range(FOLDS):
         rest, own = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        made, part = train_choice(data.take(rest), columns), data.take(own)
+        made, part = train_choice(data.take(rest), columns, encoder=encoder), data.take(own)
         told[own] = made.predict(part.prompts, part.metadata).quality
     error = _error(data, told)
     if known is None or not set(data.candidates) <= set(known.candidates):

@@ -27,9 +27,9 @@ from routing.measuring.budgets import budget_figures
 from routing.measuring.cascade import cascade_figures
 from routing.measuring.choice import measure
 from routing.models.choice import ChoiceModel
-from routing.models.file import load
 from routing.models.intent import IntentModel
 from routing.models.state import Model
+from tasks.encoders.find import load_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def _choice(model: Model, source: Source, budgets: Sequence[float], project: str
 def read_model(path: Path) -> Model:
     """The router model in a file. Raises InputError."""
     try:
-        return load(path.read_bytes())
+        return load_ready(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
 

@@ -8,8 +8,9 @@ from db.connect import Connection
 from db.router_models import StoredModel, promote, promoted, put_model
 from routing.labelled import Labelled
 from routing.models.choice import ChoiceModel
-from routing.models.file import dump, load
+from routing.models.file import dump
 from routing.models.state import Model
+from tasks.encoders.find import load_ready
 from tasks.router.lessons import errors
 
 
@@ -39,13 +40,14 @@ def keep(model: Model, name: str, project: str, judged: Labelled | None = None) 
 def _no_worse(model: Model, before: StoredModel, judged: Labelled | None) -> bool:
     if judged is None:
         return bool(model.info["accuracy"] >= before.info.get("accuracy", 0))
-    known = load(before.body)
+    known = load_ready(before.body)
     if not isinstance(known, ChoiceModel) or not set(judged.candidates) <= set(known.candidates):
         return True
     if not set(known.metadata) <= set(judged.metadata[0]):
         # It would be judged without what it reads.
         return False
-    error, known_error = errors(judged, model.info["metadata"], known)
+    encoder = model.encoder if isinstance(model, ChoiceModel) else None
+    error, known_error = errors(judged, model.info["metadata"], known, encoder)
     return known_error is None or error <= known_error
 
 

@@ -22,7 +22,8 @@ from db.lessons import read_lessons
 from db.router_models import promote, promoted, put_model
 from providers.catalog import resolve_deployments
 from routing.models.choice import ChoiceModel
-from routing.models.file import dump, load
+from routing.models.file import dump
+from tasks.encoders.find import load_ready
 from tasks.router.lessons import labelled, teach
 
 SinceOption = Annotated[
@@ -65,7 +66,7 @@ def learn(
             conn, project_id, jobs=jobs, since=span, scorer=scorer, replies=True
         )
         stored = await promoted(conn, project_id, name)
-        known = load(stored.body) if stored else None
+        known = load_ready(stored.body) if stored else None
         taught = teach(
             labelled(found.rows), known if isinstance(known, ChoiceModel) else None, prices, columns
         )

@@ -52,9 +52,9 @@ def _choice(asked: Asked) -> tuple[Model, tuple[str, ...], Labelled | None]:
     sources = asked.sources
     if sources.data is None:
         raise InputError("--data is missing: a table of judged prompts.")
-    if sources.file or sources.encoder != WORDS or sources.calibration:
-        raise InputError("--intents, --encoder and --calibration are for --task intent.")
-    model, seen = train_on(read_table(sources.data), asked.wanted, asked.sample)
+    if sources.file or sources.calibration:
+        raise InputError("--intents and --calibration are for --task intent.")
+    model, seen = train_on(read_table(sources.data), asked.wanted, asked.sample, sources.encoder)
     return model, seen.lines, seen.data
 
 

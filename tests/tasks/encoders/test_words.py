@@ -57,7 +57,7 @@ def test_other_vectors_than_in_training_are_refused(monkeypatch: pytest.MonkeyPa
     model = train_intents(IntentData(Examples(texts, labels)), WordVectors())
     monkeypatch.setattr(WordVectors, "spec", EncoderSpec("words", "0" * 64, 256), raising=False)
     other = WordVectors.__new__(WordVectors)
-    monkeypatch.setattr(find, "WordVectors", lambda: other)
+    monkeypatch.setattr(find, "word_vectors", lambda: other)
     with pytest.raises(InputError, match=r"encoder words is not the one.*train again"):
         find.with_encoder(model)
 
