@@ -155,8 +155,9 @@ local function count_refusals(state, scope)
   local calls = scope.answered + scope.refused
   if calls == 0 then return end
   if state.tested then state.tested = state.tested + calls end
-  local share = state.refusals or scope.refused / calls
-  state.refusals = share + (scope.refused / calls - share) * math.min(1, calls / STRAY_CALLS)
+  state.seen = math.min(STRAY_CALLS, (state.seen or 0) + calls)
+  local share = state.refusals or 0
+  state.refusals = share + (scope.refused / calls - share) * math.min(1, calls / state.seen)
 end
 
 -- Whether a 429 of the present epoch came that is to cut: none is while cuts have lately helped
@@ -173,8 +174,10 @@ local function is_due(state)
   return false
 end
 
--- The deepest cut has helped nothing: as many calls are refused as before.
+-- The deepest cut has helped nothing: as many calls are refused as before. A window then goes on
+-- to grow as if none had been.
 local function give_up(state, knob)
+  if knob == 'window' then state.slow, state.window_knee = nil, nil end
   state.epoch = math.max(state.epoch, state.throttled) + 1
   state.spared_until, state.stray_share, state.tested = now + SPARED, state.refusals, nil
   return state[knob .. '_top']

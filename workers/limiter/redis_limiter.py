@@ -200,12 +200,15 @@ class RedisLimiter:
             book.refused += 1
             kind = book.doubt.refused(now if began is None else began, now, seconds)
             seconds = 0.0 if kind is Refusal.STRAY else seconds
-        if kind != Refusal.DENIED and seconds <= book.pause and epoch <= book.throttled:
+        if kind == Refusal.DENIED:
+            # A single call in a pause: it was not too many a minute.
+            epoch = -1
+        elif seconds <= book.pause and epoch <= book.throttled:
             return
-        if epoch >= 0:
-            book.doubt_for(seconds)
-        else:
+        if kind == "pause":
             book.pause_for(seconds)
+        else:
+            book.doubt_for(seconds)
         book.throttled = max(book.throttled, epoch)
         try:
             await self._pause_script(

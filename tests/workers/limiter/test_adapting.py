@@ -68,6 +68,16 @@ class Queueing(Provider):
         return self.latency * max(1.0, self.open / 16)
 
 
+class Straying(Provider):
+    """Refuses each tenth call, whatever is sent."""
+
+    def admit(self, now: float) -> bool:
+        granted = len(self.seen) % 10 > 0
+        self.seen.append((now, granted))
+        self.open += int(granted)
+        return granted
+
+
 async def work(limiter: RedisLimiter, limit: Buckets, provider: Provider, end: float) -> None:
     """Sends as much as it gets leave for."""
     loop = asyncio.get_running_loop()
@@ -223,6 +233,17 @@ def test_calls_that_queue_at_the_provider_do_not_become_more_by_looking_again(
         after = await state_of(broker_url, limit)
         assert after["recheck"] == 40_000
         assert after["window"] <= 1.2 * before
+
+    with_limiters(broker_url, test)
+
+
+def test_calls_at_once_that_no_cut_has_spared_a_429_grow_as_without_any(broker_url: str) -> None:
+    limit, provider = limits(), Straying()
+
+    async def test(one: RedisLimiter, two: RedisLimiter) -> None:
+        end = asyncio.get_running_loop().time() + 5
+        await asyncio.gather(*(work(lim, limit, provider, end) for lim in (one, two)))
+        assert (await state_of(broker_url, limit))["window"] > 64
 
     with_limiters(broker_url, test)
 
