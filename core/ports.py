@@ -117,8 +117,9 @@ class Limiter(Protocol):
         are to learn from it, and `began` when it was sent (monotonic, None: now): calls sent later
         that are answered end the pause, a probe or several others."""
 
-    def paused(self, key: str) -> float:
-        """Seconds for which the line is paused, as far as this process knows."""
+    async def hold(self, key: str, longest: float) -> None:
+        """Waits for the end of the line's pause, as far as this process knows; `longest` seconds
+        at most."""
 
     async def close(self) -> None: ...
 

@@ -4,7 +4,6 @@ Money and permit are taken before (`lane` does it a window at a time); here the 
 built, sent and read, and what became of it is decided.
 """
 
-import asyncio
 import random
 import time
 from collections.abc import Mapping
@@ -35,7 +34,7 @@ log = structlog.get_logger()
 
 # A server that asks for more than this is not there for anybody else either.
 LONG_WAIT = 5.0
-LONGEST_HOLD, HOLD_LOOK = 5.0, 0.05
+LONGEST_HOLD = 5.0
 BROKE_DOWN = "batchyard could not deal with this request or its answer: see the worker's log"
 
 
@@ -77,7 +76,7 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
     permit was granted waits for the pause, `LONGEST_HOLD` seconds at most."""
     deployment = caller.deployments[entry.chunk.deployment]
     if not entry.probe:
-        await _hold(caller.limiter, deployment.buckets.key)
+        await caller.limiter.hold(deployment.buckets.key, LONGEST_HOLD)
     began = time.monotonic()
     sent = broken = False
     outcome: Reply | ProviderError
@@ -106,14 +105,6 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         epoch = entry.epoch if throttled else -1
         await caller.limiter.pause(deployment.buckets.key, pause, epoch, began)
     return _failed(caller, entry, deployment, outcome, latency_ms)
-
-
-async def _hold(limiter: Limiter, key: str) -> None:
-    """Waits for the end of a pause, `LONGEST_HOLD` seconds at most; it may end early."""
-    for _ in range(round(LONGEST_HOLD / HOLD_LOOK)):
-        if (pause := limiter.paused(key)) <= 0:
-            return
-        await asyncio.sleep(min(pause, HOLD_LOOK))
 
 
 async def _landed(

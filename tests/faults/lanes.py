@@ -113,8 +113,8 @@ class Permits:
     ) -> None:
         return
 
-    def paused(self, key: str) -> float:
-        return 0.0
+    async def hold(self, key: str, longest: float) -> None:
+        return
 
     async def close(self) -> None:
         return

@@ -4,6 +4,7 @@ what the server said last."""
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,7 @@ class Book:
     tried: bool = False
     doubt: Doubt = field(default_factory=Doubt)
     word: Word | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -83,6 +85,15 @@ class Book:
     def end_doubt(self) -> None:
         """A 429's pause is over."""
         self.doubted_until = 0.0
+        self.ended.set()
+
+    async def reopened(self, longest: float) -> None:
+        """Until no pause is known, `longest` seconds at most."""
+        end = time.monotonic() + longest
+        while (wait := min(self.pause, end - time.monotonic())) > 0:
+            self.ended.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), wait)
 
     def pause_for(self, seconds: float) -> None:
         """A longer pause that stands already is not cut short."""

@@ -254,6 +254,11 @@ class RedisLimiter:
         book = self._books.get(key)
         return 0.0 if book is None else book.pause
 
+    async def hold(self, key: str, longest: float) -> None:
+        """Waits for the end of the line's pause, `longest` seconds at most."""
+        if (book := self._books.get(key)) is not None:
+            await book.reopened(longest)
+
     async def usage(self, keys: Sequence[str]) -> list[Usage]:
         """How full the limits of these scopes are; nothing while the server is away."""
         if self._shares is not None:

@@ -48,15 +48,15 @@ class LimitSeries(Collector):
                     for name, labels in names.items()
                 },
             )
-        yield gauge(
-            "batchyard_pause_left_seconds",
-            "Seconds left of the pause that this process knows of.",
-            DEPLOYMENT,
-            {
-                labels: limiter.paused(self._deployments[name].buckets.key)
-                for name, labels in names.items()
-            },
-        )
+            yield gauge(
+                "batchyard_pause_left_seconds",
+                "Seconds left of the pause that this process knows of.",
+                DEPLOYMENT,
+                {
+                    labels: limiter.paused(self._deployments[name].buckets.key)
+                    for name, labels in names.items()
+                },
+            )
 
 
 def _limits(limiter: RedisLimiter) -> Iterable[Metric]:

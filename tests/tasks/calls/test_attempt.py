@@ -122,8 +122,8 @@ class Wire:
     ) -> None:
         self.pauses.append(seconds)
 
-    def paused(self, key: str) -> float:
-        return 0.0
+    async def hold(self, key: str, longest: float) -> None:
+        return
 
     async def close(self) -> None:
         return

@@ -64,8 +64,8 @@ class Wire:
     ) -> None:
         return
 
-    def paused(self, key: str) -> float:
-        return 0.0
+    async def hold(self, key: str, longest: float) -> None:
+        return
 
     async def send(self, call: HttpCall) -> HttpReply:
         self.called.append(int(json.loads(call.body)["messages"][0]["content"]))

@@ -141,3 +141,19 @@ def test_a_pause_that_no_probe_contradicts_stands_and_at_its_end_one_call_goes_f
             await three.close()
 
     with_limiters(broker_url, test)
+
+
+def test_a_call_that_is_held_goes_when_the_pause_ends_early(broker_url: str) -> None:
+    limit = limits(in_flight=100)
+
+    async def test(one: RedisLimiter, _: RedisLimiter) -> None:
+        epoch = (await one.acquire([limit], calls(1))).epoch
+        await one.pause(limit.key, 3600, epoch)
+        held = asyncio.create_task(one.hold(limit.key, 3600))
+        await one.hold(limit.key, 0.01)
+        assert not held.done()
+        await one.lift(limit.key)
+        await held
+        await one.hold("a line that nobody knows", 3600)
+
+    with_limiters(broker_url, test)
