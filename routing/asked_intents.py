@@ -59,7 +59,7 @@ def answer_schema(file: IntentFile) -> dict[str, Any]:
 def _instructions(file: IntentFile) -> str:
     lines = ["Say what the user's message is about. The intents are:"]
     for name, one in file.intents.items():
-        told = " ".join(filter(None, (one.description, _examples(one.examples))))
+        told = ". ".join(filter(None, (one.description.rstrip("."), _examples(one.examples))))
         lines.append(f"- {name}: {told}" if told else f"- {name}")
     lines += [
         f"- {OUT_OF_SCOPE}: none of these. {_examples(file.out_of_scope)}".rstrip(),

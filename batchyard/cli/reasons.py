@@ -52,7 +52,8 @@ def uncalled_for(error: str | None) -> str:
     if error is None:
         return ""
     told = json.loads(error)
-    lines = [told.get("message", ""), told.get("question", "")]
+    message, question = told.get("message", ""), told.get("question", "")
+    lines = [message, "" if question in message else question]
     for option in told.get("options", ()):
         sure = option.get("probability")
         lines.append(option["intent"] + ("" if sure is None else f" ({sure:.2f})"))

@@ -67,8 +67,8 @@ class DoesNotFitError(Exception):
             case "budget":
                 short = self.least - self.asked
                 return (
-                    f"the budget is ${self.asked:.6g}, and the least that this costs is about "
-                    f"${self.least:.6g}: ${short:.6g} more is needed"
+                    f"the budget is ${_usd(self.asked)}, and the least that this costs is about "
+                    f"${_usd(self.least)}: ${_usd(short)} more is needed"
                 )
             case "quality":
                 return (
@@ -82,6 +82,11 @@ class DoesNotFitError(Exception):
             f"{whose} can take {self.asked:.0f} {self.constraint}, and about {self.least:.0f} "
             f"are needed: {self.least - self.asked:.0f} too few"
         )
+
+
+def _usd(amount: float) -> str:
+    """Six digits, and never in powers of ten."""
+    return np.format_float_positional(amount, precision=6, fractional=False, trim="-")
 
 
 def allocate(

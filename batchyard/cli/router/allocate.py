@@ -145,6 +145,8 @@ def _show(told: dict[str, Any]) -> None:
         spend = told["true_spend_usd"]
         cost = "" if spend is None else f", ${spend:.6g}"
         put_line(f"  judged    quality {told['true_quality']:.4f}{cost}")
+    if told["costs"] == "assumed":
+        put_line("  costs are assumed from the candidates' sizes: give --prices FILE")
     if told["price"]:
         put_line(f"  one more dollar brings {told['price']:.4g} of quality")
     put_line("")

@@ -53,7 +53,7 @@ def test_a_file_is_assigned_within_a_budget_and_a_capacity(program, files) -> No
 def test_what_does_not_fit_is_told_with_by_how_much(program, files) -> None:
     said = call(program, files, "--budget", "0.0000001")
     assert said.code == 2
-    assert "--budget: the budget is $1e-07" in said.err
+    assert "--budget: the budget is $0.0000001," in said.err
     assert "more is needed" in said.err
     assert "Give --budget USD" in call(program, files).err
     assert (
