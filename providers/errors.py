@@ -3,8 +3,8 @@
     ProviderError
     ├── throttled        429, slow_down               pause the deployment, then the same candidate
     │                                                 again; costs the request no attempt
-    ├── overloaded       408 409 424 425 498 500 502  Retry-After, else back off; then the next
-    │                    503 504 529                  candidate; opens the deployment's breaker
+    ├── overloaded       408 409 424 425 498 500 502  back off, at least Retry-After; then the
+    │                    503 504 529                  next candidate; opens the breaker
     ├── transient        could not connect,           as overloaded; nothing was sent, so nothing
     │                    reset before the body went   can have been billed
     ├── unknown          read timeout, reset after    as overloaded; the charge stays booked as

@@ -33,7 +33,8 @@ from providers.errors import ErrorClass, ProviderError
 
 ATTEMPTS_PER_CANDIDATE = 3
 THROTTLES_PER_CANDIDATE = 8
-BASE_PAUSE = 0.5
+# Six attempts take half a minute on average: short troubles are over by then.
+BASE_PAUSE, GROWTH = 0.5, 3.0
 LONGEST_PAUSE = 30.0
 # What parks a deployment for longer is kept with the deployment, where an operator can end it.
 LONGEST_DELAY = 60.0
@@ -149,15 +150,16 @@ def _worn_out(leaf: ErrorClass, tried: Tried, tries: int) -> bool:
 
 
 def _pause(error: ProviderError, tried: Tried, jitter: float) -> float:
-    """The provider's own word, else exponential backoff with full jitter
-    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). What a 429 names is
-    its line's wait and not its request's: the limiter keeps it, or finds that nobody need wait."""
-    backoff = jitter * min(LONGEST_PAUSE, BASE_PAUSE * 2.0 ** min(tried.calls, 10))
+    """Exponential backoff with full jitter
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), and no less than
+    the provider asks for. What a 429 names is its line's wait and not its request's: the limiter
+    keeps it, or finds that nobody need wait."""
+    backoff = jitter * min(LONGEST_PAUSE, BASE_PAUSE * GROWTH ** min(tried.calls, 10))
     if error.retry_after is None:
         return backoff
     if error.error_class is ErrorClass.THROTTLED:
         return min(error.retry_after, backoff)
-    return min(error.retry_after, LONGEST_DELAY)
+    return min(max(error.retry_after, backoff), LONGEST_DELAY)
 
 
 def failure(error: ProviderError) -> Result:
