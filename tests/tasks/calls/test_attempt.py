@@ -94,6 +94,7 @@ class Wire:
         self.sent: list[HttpCall] = []
         self.pauses: list[float] = []
         self.heard: list[dict[str, str]] = []
+        self.held: list[str] = []
 
     def get(self, reference: str, /) -> str | None:
         if self.key is not None:
@@ -123,7 +124,7 @@ class Wire:
         self.pauses.append(seconds)
 
     async def hold(self, key: str, longest: float) -> None:
-        return
+        self.held.append(key)
 
     async def close(self) -> None:
         return
@@ -168,6 +169,15 @@ def test_what_was_not_sent_cannot_have_been_billed() -> None:
     wire = Wire(TransportError("nobody listens", may_have_arrived=False))
     settled = call(wire, entry("small"), deployment("small"))
     assert (settled.error_class, settled.cost_nusd) == ("transient", 0)
+
+
+def test_only_a_probe_does_not_wait_for_the_pause_that_it_tries() -> None:
+    wire, usual, probe = Wire(reply(200)), entry("small"), entry("small")
+    probe.probe = True
+    call(wire, probe, deployment("small"))
+    assert (len(wire.sent), wire.held) == (1, [])
+    call(wire, usual, deployment("small"))
+    assert (len(wire.sent), wire.held) == (2, ["small"])
 
 
 def test_a_throttle_pauses_the_deployment_for_as_long_as_it_says() -> None:
