@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from routing.models.hashing import MOST_CHARACTERS, grams
+from routing.models.hashing import MOST_CHARACTERS, NOWHERE, grams
 
 
 def words(text: str) -> set[int]:
@@ -9,6 +9,7 @@ def words(text: str) -> set[int]:
 
 
 def runs(text: str) -> set[int]:
+    """With NOWHERE, as every text's last characters begin none."""
     return set(grams([text])[1].bucket.tolist())
 
 
@@ -34,6 +35,7 @@ def test_pairs_and_runs_never_cross_from_one_text_into_the_next():
     (first, _), (second, _) = grams(["a b", "c d"]), grams(["a b c d"])
     assert len(first.bucket) == 6
     assert len(second.bucket) == 7
+    assert runs("abc") == {*grams(["abc"])[1].bucket} == {*grams(["", "abc", "", ""])[1].bucket}
 
 
 def test_buckets_are_the_same_on_every_machine():
@@ -51,4 +53,4 @@ def test_of_a_long_text_both_ends_are_looked_at():
 def test_no_text_breaks_it(texts):
     for found in grams(texts):
         assert found.text.size == found.bucket.size
-        assert np.all(found.bucket >= 0)
+        assert np.all(found.bucket >= NOWHERE)

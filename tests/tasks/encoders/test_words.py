@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,24 @@ def test_texts_do_not_depend_on_their_neighbours(vectors: WordVectors) -> None:
     assert not together[7].any(), "nothing is said of a text without words"
     assert np.allclose(together[599], vectors.encode(texts[599:])[0], atol=1e-6)
     assert vectors.encode([]).shape == (0, vectors.spec.width)
+
+
+def test_threads_may_learn_the_same_words_at_once(vectors: WordVectors) -> None:
+    texts = [f"{text} w{place % 50}" for place, text in enumerate(spoken(200)[0])]
+    shared = WordVectors()
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda start: shared.encode(texts[start::8]), range(8))
+        for start, one in enumerate(found):
+            assert (one == vectors.encode(texts[start::8])).all()
+
+
+def test_words_are_forgotten_before_they_are_too_many(
+    vectors: WordVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "MOST_WORDS", 4)
+    few = WordVectors()
+    for text in ("one two three", "four five six", "one six"):
+        assert (few.encode([text]) == vectors.encode([text])).all()
 
 
 def test_a_stored_model_finds_them_again() -> None:
