@@ -18,12 +18,12 @@ Place = tuple[str | int, ...]
 def read_intents(path: Path) -> IntentFile:
     """The intents of a file. Raises InputError with every finding, a line each."""
     found = _read(path, ())
-    problems = [found] if isinstance(found, Problem) else []
-    if not isinstance(found, Problem):
-        try:
-            return IntentFile.model_validate(found)
-        except ValidationError as error:
-            problems = problems_of(error, IntentFile)
+    if isinstance(found, Problem):  # it names the file
+        raise InputError(f"{found.problem}. {found.fix}")
+    try:
+        return IntentFile.model_validate(found)
+    except ValidationError as error:
+        problems = problems_of(error, IntentFile)
     lines = []
     for one in problems:
         where = ".".join(str(step) for step in one.path)

@@ -163,7 +163,13 @@ def _scores(name: str, values: Sequence[Any]) -> Floats:
                 f"The score of {name} in row {row + 1} is {values[row]!r}: scores are numbers "
                 "from 0 to 1, or true and false."
             )
-    return np.array(numbers, np.float32)
+    scores = np.array(numbers, np.float32)
+    if np.isnan(scores).all():
+        raise InputError(
+            f"{name} has no score in any row, so nothing can be told of it. Give some, or leave it "
+            "out of --candidates."
+        )
+    return scores
 
 
 def _answers(table: Table, names: Sequence[str], quality: Floats) -> dict[str, Sequence[str]]:
@@ -238,8 +244,13 @@ def _money(table: Table, column: str) -> Array:
         )
     except (TypeError, ValueError) as error:
         raise InputError(f"Column {column} holds what is no amount of money: {error}.") from error
-    if (told < 0).any():
-        raise InputError(f"Column {column} holds a cost below zero.")
+    if (told < 0).any() or np.isinf(told).any():
+        raise InputError(
+            f"Column {column} holds a cost below zero or without end: costs are US dollars. "
+            "Mend it, leave it empty where it is not known, or give --prices FILE."
+        )
+    if np.isnan(told).all():
+        raise InputError(f"Column {column} holds no cost in any row. Give some, or --prices FILE.")
     return told
 
 

@@ -77,7 +77,9 @@ def train_from(sources: Sources) -> tuple[IntentModel, tuple[str, ...]]:
     try:
         model = train_intents(data, encoder, sources.seed)
     except ValueError as error:
-        raise InputError(f"Nothing to train on: {error}.") from error
+        raise InputError(
+            f"Nothing to train on: {error}. Give two intents or more, with 5 to 20 examples each."
+        ) from error
     told = [{INTENT: label} for label in found.train.labels]
     info = {
         **model.info,
@@ -134,6 +136,10 @@ def _whole(file: IntentFile | None, examples: Examples) -> IntentFile:
     missing = sorted(set(said) - set(examples.labels))
     if missing:
         raise InputError(f"There are no examples of {', '.join(missing[:5])}. Give 5 to 20 each.")
+    if not examples.labels:
+        raise InputError(
+            "All examples are out of scope. Name an intent for each in the column label."
+        )
     try:
         return IntentFile.model_validate(
             {"intents": {name: said.get(name, {}) for name in sorted(set(examples.labels))}}
