@@ -3,12 +3,12 @@
 import os
 from typing import Final
 
-# One thread: its parent is one process among several on the machine.
-_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+from core.one_thread import ONE_THREAD
+
 _HANDED_ON: Final = ("PATH", "PYTHONPATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
 
 def child_environment() -> dict[str, str]:
     """The environment of such a child."""
     known = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
-    return known | dict.fromkeys(_THREADS, "1")
+    return known | dict(ONE_THREAD)

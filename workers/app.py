@@ -10,6 +10,7 @@ shows. Steps that call models run only where a provider's queue is consumed.
 """
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -18,6 +19,7 @@ from celery import Celery, signals
 from celery.concurrency.thread import TaskPool
 
 from core.errors import BatchyardError
+from core.one_thread import keep_to_one_thread
 from providers.secrets import key_names
 from tasks.dispatch import dispatch as dispatch_step
 from tasks.finish import finish as finish_step
@@ -49,6 +51,7 @@ def _made() -> Celery:
         sys.exit(f"error: {error}")
 
 
+keep_to_one_thread(os.environ)  # no step has needed the libraries yet
 app = _made()
 app.conf.beat_schedule = {
     "dispatch": {

@@ -53,3 +53,24 @@ def test_a_queue_that_the_yard_does_not_have_is_told_with_those_it_has(celery) -
     assert "no queue provider.lap." in ended.stderr
     assert "provider.lab" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_arithmetic_keeps_to_one_thread_but_where_an_operator_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import os, workers.app, numpy, threadpoolctl\n"
+        "pools = threadpoolctl.threadpool_info()\n"
+        "print({one['num_threads'] for one in pools}, os.environ['OMP_NUM_THREADS'])"
+    )
+    own = {"PYTHONPATH": str(ROOT), "BATCHYARD_BROKER_URL": "redis://127.0.0.1:1/0"}
+    for said, printed in (({}, "{1} 1\n"), ({"OMP_NUM_THREADS": "3"}, "{1} 3\n")):
+        found = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            cwd=tmp_path,
+            env=own | said,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert found.stdout == printed
