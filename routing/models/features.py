@@ -7,14 +7,14 @@ shape, and one block of tags for each metadata column.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from routing.models.encoder import Encoder, Vectors
-from routing.models.hashing import BUCKETS, NOWHERE, Grams, grams
+from routing.models.hashing import BUCKETS, NOWHERE, Grams, Ints, grams
 from routing.models.shape import shapes
 from routing.models.state import Array, Floats, State
 
@@ -34,8 +34,10 @@ class Vocabulary:
     _column: Array = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        column = np.full(BUCKETS + 1, NOWHERE, np.int32)  # the last for what is nowhere itself
-        column[self.bucket] = np.arange(self.bucket.size, dtype=np.int32)
+        # Narrow numbers are sorted faster. The last one is for what is nowhere itself.
+        kind = np.int16 if self.bucket.size <= np.iinfo(np.int16).max else np.int32
+        column = np.full(BUCKETS + 1, NOWHERE, kind)
+        column[self.bucket] = np.arange(self.bucket.size)
         object.__setattr__(self, "_column", column)
 
     @classmethod
@@ -48,9 +50,9 @@ class Vocabulary:
         weight = np.log((1 + counted.shape[0]) / (1 + texts[kept])) + 1
         return cls(kept.astype(np.int32), weight.astype(np.float32))
 
-    def rows(self, found: Grams, texts: int) -> sparse.csr_matrix:
-        """float32[texts, v]: (1 + ln count) × weight, each row of length 1."""
-        counted = count(Grams(found.text, self._column.take(found.bucket)), texts, self.bucket.size)
+    def rows(self, found: Grams) -> sparse.csr_matrix:
+        """float32[n, v]: (1 + ln count) × weight, each row of length 1."""
+        counted = count(self._column.take(found.bucket), found.ends, self.bucket.size)
         data = 1 + np.log(counted.data)
         data *= self.weight.take(counted.indices)
         lengths = np.diff(counted.indptr)
@@ -60,25 +62,24 @@ class Vocabulary:
         return counted
 
 
-def count(found: Grams, texts: int, columns: int) -> sparse.csr_matrix:
-    """float32[texts, columns]: how often each; buckets below zero are left out."""
-    bits = max(columns - 1, 1).bit_length()
-    # Numbers half as wide are sorted twice as fast.
-    kind: type[np.int32 | np.int64] = np.int32 if texts << bits < 1 << 31 else np.int64
-    keys: NDArray[np.int32 | np.int64] = found.text.astype(kind)
-    keys <<= bits
-    keys |= found.bucket.astype(kind, copy=False)
-    keys.sort()
-    keys = keys[np.searchsorted(keys, 0) :]
-    first = np.ones(keys.size, np.bool_)
-    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+def count(places: Array, ends: Ints, columns: int) -> sparse.csr_matrix:
+    """float32[n, columns]: how often each text has each; places below zero are left out.
+
+    `places` int[k] are sorted text by text, where they are; `ends` are as in `Grams`.
+    """
+    for begin, end in pairwise(ends.tolist()):
+        places[begin:end].sort()
+    first = np.ones(places.size, np.bool_)
+    np.not_equal(places[1:], places[:-1], out=first[1:])
+    first[ends[:-1][ends[:-1] < places.size]] = True
     at = np.flatnonzero(first)
-    counts = np.diff(at, append=keys.size).astype(np.float32)
-    keys = keys[at]
-    rows = np.searchsorted(keys >> bits, np.arange(texts))
-    places = (keys & ((1 << bits) - 1)).astype(np.int32, copy=False)
-    ends = np.append(rows, keys.size)
-    return sparse.csr_matrix((counts, places, ends), shape=(texts, columns))
+    counts = np.diff(at, append=places.size)
+    found = places[at]
+    inside = np.flatnonzero(found >= 0)
+    parts = counts[inside].astype(np.float32), found[inside].astype(np.int32)
+    return sparse.csr_matrix(
+        (*parts, np.searchsorted(at[inside], ends)), shape=(ends.size - 1, columns)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +173,8 @@ class Featurizer:
             tagged = metadata[start : start + AT_ONCE]
             words, runs = grams(part)
             blocks = [
-                self.words.rows(words, len(part)) * self._weight("words"),
-                self.runs.rows(runs, len(part)) * self._weight("runs"),
+                self.words.rows(words) * self._weight("words"),
+                self.runs.rows(runs) * self._weight("runs"),
                 *self._vector_rows(part),
                 self._shape_rows(part),
             ]
@@ -250,7 +251,7 @@ def _parts(prompts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _counted(prompts: Sequence[str]) -> list[sparse.csr_matrix]:
     """How often each bucket of words is in each prompt, and each of runs."""
-    return [count(found, len(prompts), BUCKETS) for found in grams(prompts)]
+    return [count(found.bucket.astype(np.int32), found.ends, BUCKETS) for found in grams(prompts)]
 
 
 def _one_of(places: Sequence[int], columns: int) -> sparse.csr_matrix:

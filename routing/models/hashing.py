@@ -18,42 +18,41 @@ BUCKETS: Final = 1 << BITS
 MOST_CHARACTERS: Final = 16_000  # of a text: its first and its last half are looked at
 
 Hashes: TypeAlias = NDArray[np.uint64]
-Ints: TypeAlias = NDArray[np.int32]
-Buckets: TypeAlias = NDArray[np.int64]
+Ints: TypeAlias = NDArray[np.int64]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _RUNS = (3, 4, 5)
-_BEHIND = max(_RUNS) - 1  # marks, so that a run may begin at any character
+_BEHIND = max(_RUNS)  # marks, so that a run may begin at any character
 _LONGEST_WORD = 64  # a power of two
 
 with np.errstate(over="ignore"):
     _POWERS: Final = np.multiply.accumulate(np.full(_LONGEST_WORD, _ODD, np.uint64))
 
 
+NOWHERE: Final = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Grams:
-    """Which text has which bucket: pairs, in no order, one for each time it occurs.
+    """The buckets of texts, text by text and in each in no order, one for each time it occurs.
 
-    `text` int32, `bucket` int64 (as arrays are indexed by); a bucket of `NOWHERE` stands for none.
+    `bucket` int64[k] (as arrays are indexed by), where `NOWHERE` stands for none; text n's begin at
+    `ends`[n], int64[n + 1], and end at the next.
     """
 
-    text: Ints
-    bucket: Buckets
-
-
-NOWHERE: Final = -1
-_NONE: Final = Grams(np.empty(0, np.int32), np.empty(0, np.int64))
+    bucket: Ints
+    ends: Ints
 
 
 @dataclass(frozen=True, slots=True)
 class _Laid:
-    """Texts end to end, a mark before each and some behind the last: code points, which text each
-    is of, and a hash of each."""
+    """Texts end to end, a mark before each and some behind the last: code points, a hash of each,
+    and where the marks are, int64[n + 1]."""
 
     codes: NDArray[np.uint32]
-    text: Ints
     mixed: Hashes
+    marks: Ints
 
 
 def grams(texts: Sequence[str]) -> tuple[Grams, Grams]:
@@ -63,7 +62,7 @@ def grams(texts: Sequence[str]) -> tuple[Grams, Grams]:
 
 
 def _lay(texts: Sequence[str]) -> _Laid:
-    joined = "\0" + "\0".join(map(_looked_at, texts)) + "\0" * _BEHIND
+    joined = "\0".join(["", *map(_looked_at, texts)]) + "\0" * _BEHIND
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
     blank = (codes == 32) | ((codes > 8) & (codes < 14)) | (codes == 0xA0)
     keep = np.ones(codes.size, np.bool_)
@@ -74,7 +73,7 @@ def _lay(texts: Sequence[str]) -> _Laid:
     mixed *= _ODD
     mixed ^= mixed >> np.uint64(31)
     mixed *= _MIX
-    return _Laid(codes, np.cumsum(codes == 0, dtype=np.int32) - 1, mixed)
+    return _Laid(codes, mixed, np.flatnonzero(codes == 0)[: len(texts) + 1])
 
 
 def _looked_at(text: str) -> str:
@@ -96,21 +95,20 @@ def _words(laid: _Laid) -> Grams:
     inside |= (codes == 95) | (codes >= 128)
     at = np.flatnonzero(inside)
     if not at.size:
-        return _NONE
-    begins = np.flatnonzero(~np.roll(inside, 1)[at])
-    lengths = np.diff(np.append(begins, at.size))
+        return Grams(np.empty(0, np.int64), np.zeros_like(laid.marks))
+    begins = np.flatnonzero(np.diff(at, prepend=-1) != 1)
+    lengths = np.diff(begins, append=at.size)
     place = np.arange(at.size) - np.repeat(begins, lengths)
     place &= _LONGEST_WORD - 1
     hashes = laid.mixed[at]
     hashes *= _POWERS[place]
-    word = np.add.reduceat(hashes, begins)
-    text = laid.text[at[begins]]
-    pair = word[:-1] * _MIX + word[1:] * _ODD
-    together = text[:-1] == text[1:]
-    return Grams(
-        np.concatenate((text, text[:-1][together])),
-        np.concatenate((_bucket(word), _bucket(pair[together]))),
-    )
+    word: Hashes = np.add.reduceat(hashes, begins)
+    ends = np.searchsorted(at[begins], laid.marks)
+    found = np.full((word.size, 2), NOWHERE)
+    found[:, 0] = _bucket(word)
+    found[:-1, 1] = _bucket(word[:-1] * _MIX + word[1:] * _ODD)
+    found[ends[1:] - 1, 1] = NOWHERE
+    return Grams(found.reshape(-1), ends * 2)
 
 
 def _runs(laid: _Laid) -> Grams:
@@ -120,22 +118,21 @@ def _runs(laid: _Laid) -> Grams:
     mixed[k] ODD^(k + 1), as ODD (mixed[0] + the same of the run behind it), times ODD^length.
     What would run across a mark is nowhere: leaving it out would copy all of the rest.
     """
-    size = laid.codes.size - _BEHIND
-    marks = np.flatnonzero(laid.codes[: size + 1] == 0)[1:]
-    found = np.empty((len(_RUNS), size), np.int64)
+    size = laid.marks[-1]
+    found = np.empty((size, len(_RUNS)), np.int64)
     summed = laid.mixed * _ODD
     for length in range(2, max(_RUNS) + 1):
         summed = laid.mixed[: summed.size - 1] + summed[1:]
         summed *= _ODD
         if length in _RUNS:
-            found[_RUNS.index(length)] = _bucket(summed[:size] * _POWERS[length - 1])
-    for row, length in enumerate(_RUNS):
+            found[:, _RUNS.index(length)] = _bucket(summed[:size] * _POWERS[length - 1])
+    for column, length in enumerate(_RUNS):
         for before in range(1, length):
-            found[row, np.maximum(marks - before, 0)] = NOWHERE
-    return Grams(np.tile(laid.text[:size], len(_RUNS)), found.reshape(-1))
+            found[np.maximum(laid.marks[1:] - before, 0), column] = NOWHERE
+    return Grams(found.reshape(-1), laid.marks * len(_RUNS))
 
 
-def _bucket(hashed: Hashes) -> Buckets:
+def _bucket(hashed: Hashes) -> Ints:
     mixed = hashed >> np.uint64(29)
     mixed ^= hashed
     mixed *= _MIX

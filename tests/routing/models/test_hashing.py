@@ -1,24 +1,29 @@
 import numpy as np
 import pytest
 
-from routing.models.hashing import MOST_CHARACTERS, NOWHERE, grams
+from routing.models.hashing import MOST_CHARACTERS, NOWHERE, Grams, grams
 
 
 def words(text: str) -> set[int]:
-    return set(grams([text])[0].bucket.tolist())
+    return set(those(grams([text])[0]))
 
 
 def runs(text: str) -> set[int]:
-    """With NOWHERE, as every text's last characters begin none."""
-    return set(grams([text])[1].bucket.tolist())
+    return set(those(grams([text])[1]))
+
+
+def those(found: Grams, text: int = 0) -> list[int]:
+    """The buckets of one text, sorted."""
+    own = found.bucket[found.ends[text] : found.ends[text + 1]]
+    return sorted(own[own != NOWHERE].tolist())
 
 
 def test_what_a_text_gives_does_not_depend_on_its_neighbours():
-    texts = ["one two", "", "two three four", "\0odd\0", "é ü 漢字", "x"]
+    texts = ["one two", "", "two three four", "\0odd\0", "a", "", "ab", "é ü 漢字", "x"]
     together = grams(texts)
     for place, text in enumerate(texts):
         for both, alone in zip(together, grams([text]), strict=True):
-            assert sorted(both.bucket[both.text == place]) == sorted(alone.bucket)
+            assert those(both, place) == those(alone)
 
 
 def test_case_and_width_of_blanks_do_not_count():
@@ -32,14 +37,16 @@ def test_order_of_words_counts_in_pairs_only():
 
 
 def test_pairs_and_runs_never_cross_from_one_text_into_the_next():
-    (first, _), (second, _) = grams(["a b", "c d"]), grams(["a b c d"])
-    assert len(first.bucket) == 6
-    assert len(second.bucket) == 7
-    assert runs("abc") == {*grams(["abc"])[1].bucket} == {*grams(["", "abc", "", ""])[1].bucket}
+    words_apart, runs_apart = grams(["a b", "c d"])
+    words_joined, runs_joined = grams(["a b c d"])
+    assert [len(those(words_apart, text)) for text in (0, 1)] == [3, 3]
+    assert len(those(words_joined)) == 7
+    assert [len(those(runs_apart, text)) for text in (0, 1)] == [3, 3], "of 4 with the mark"
+    assert len(those(runs_joined)) == 15
 
 
 def test_buckets_are_the_same_on_every_machine():
-    assert grams(["batch yard"])[0].bucket.tolist() == [783608, 811890, 677129]
+    assert those(grams(["batch yard"])[0]) == [677129, 783608, 811890]
 
 
 def test_of_a_long_text_both_ends_are_looked_at():
@@ -52,5 +59,7 @@ def test_of_a_long_text_both_ends_are_looked_at():
 @pytest.mark.parametrize("texts", [[], [""], ["", ""], ["\ud800"]])
 def test_no_text_breaks_it(texts):
     for found in grams(texts):
-        assert found.text.size == found.bucket.size
+        assert found.ends.tolist() == sorted(found.ends.tolist())
+        assert found.ends.size == len(texts) + 1
+        assert found.ends[-1] == found.bucket.size
         assert np.all(found.bucket >= NOWHERE)
