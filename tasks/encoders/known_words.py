@@ -4,7 +4,7 @@ Splitting a word into its parts takes a hundred times as long as finding it agai
 words find theirs without a Python object for each part.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from threading import Lock
 from typing import Final
@@ -31,10 +31,17 @@ class KnownWords:
     def parts(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The parts of the texts' words end to end, and the ends[n + 1] between which each text's
         are."""
-        said = [text.split() for text in texts]
-        ends = np.cumsum([0, *map(len, said)])
-        found = map(self._places.__getitem__, chain.from_iterable(said))
-        places = np.fromiter(found, np.int32, ends[-1])
+        ends = [0]
+
+        def words() -> Iterator[list[str]]:
+            # One text's at a time: those of all would not fit the processor's cache.
+            for text in texts:
+                said = text.split()
+                ends.append(ends[-1] + len(said))
+                yield said
+
+        found = map(self._places.__getitem__, chain.from_iterable(words()))
+        places = np.fromiter(found, np.int32)
         parts, begins = self._learned()
         first, lengths = begins[places], begins[places + 1] - begins[places]
         behind = np.concatenate(([0], np.cumsum(lengths)))
