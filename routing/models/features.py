@@ -18,7 +18,7 @@ from routing.models.hashing import BUCKETS, NOWHERE, Grams, Ints, grams
 from routing.models.shape import shapes
 from routing.models.state import Array, Floats, State
 
-AT_ONCE: Final = 128  # prompts whose arrays fit the processor's cache
+AT_ONCE: Final = 1 << 17  # characters whose arrays fit the processor's cache
 UNKNOWN: Final = ""  # the tag of a prompt without one
 
 
@@ -111,7 +111,7 @@ class Featurizer:
         encoder: Encoder | None = None,
     ) -> "Featurizer":
         """Learns from the training data which features there are; `most` of each kind."""
-        counted = zip(*map(_counted, _parts(prompts)), strict=True)
+        counted = zip(*(_counted(prompts[place]) for place in _parts(prompts)), strict=True)
         least = 2 if len(prompts) >= 50 else 1
         words, runs = (
             Vocabulary.of(sparse.vstack(parts, format="csr"), least, most) for parts in counted
@@ -166,11 +166,10 @@ class Featurizer:
     def rows(
         self, prompts: Sequence[str], metadata: Sequence[Mapping[str, str]]
     ) -> Iterator[sparse.csr_matrix]:
-        """float32[≤ AT_ONCE, width] for each `AT_ONCE` prompts in order."""
+        """float32[k, width] for each k prompts in order, of about `AT_ONCE` characters together."""
         known = [{tag: place for place, tag in enumerate(tags)} for tags in self.tags]
-        for start in range(0, len(prompts), AT_ONCE):
-            part = prompts[start : start + AT_ONCE]
-            tagged = metadata[start : start + AT_ONCE]
+        for place in _parts(prompts):
+            part, tagged = prompts[place], metadata[place]
             words, runs = grams(part)
             blocks = [
                 self.words.rows(words) * self._weight("words"),
@@ -244,9 +243,13 @@ class Featurizer:
         return np.float32(self.weights.get(block, 1.0))
 
 
-def _parts(prompts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(prompts), AT_ONCE):
-        yield prompts[start : start + AT_ONCE]
+def _parts(prompts: Sequence[str]) -> Iterator[slice]:
+    """Which prompts are looked at together."""
+    behind = np.cumsum([0, *map(len, prompts)]) // AT_ONCE
+    ends = np.flatnonzero(np.diff(behind)) + 1
+    for begin, end in pairwise([0, *ends.tolist(), len(prompts)]):
+        if begin < end:
+            yield slice(begin, end)
 
 
 def _counted(prompts: Sequence[str]) -> list[sparse.csr_matrix]:
