@@ -202,9 +202,11 @@ class _Stated:
         self._cost_unit = _unit(cost, may)
         self._token_unit = float(tokens.mean()) or 1.0
         self._tokens = tokens / self._token_unit
-        worth = np.where(may, quality, 0.0).astype(np.float64) / self._quality_unit
-        price = np.where(may, cost, 0.0).astype(np.float64) / self._cost_unit
-        self._gain, self._side = (-price, -worth) if aims else (worth, price)
+        worth = _scaled(quality, may, self._quality_unit)
+        price = _scaled(cost, may, self._cost_unit)
+        if aims:
+            worth, price = np.negative(price, out=price), np.negative(worth, out=worth)
+        self._gain, self._side = worth, price
         self._gain -= TIE * self._side
         self._gain += np.random.default_rng(1).random(may.shape) * JITTER
 
@@ -256,7 +258,15 @@ class _Stated:
 
 def _unit(values: NDArray[Any], may: NDArray[np.bool_]) -> float:
     """Their mean size: float64, 1 where all are zero."""
-    return float(np.abs(np.where(may, values, 0.0)).sum(dtype=np.float64) / may.sum()) or 1.0
+    size = np.where(may, values, 0.0)
+    return float(np.abs(size, out=size).sum(dtype=np.float64) / may.sum()) or 1.0
+
+
+def _scaled(values: NDArray[Any], may: NDArray[np.bool_], unit: float) -> NDArray[np.float64]:
+    """In this unit, 0 where it may not be. Of a million requests no array is copied needlessly."""
+    found = np.where(may, values, 0.0).astype(np.float64, copy=False)
+    found /= unit
+    return found
 
 
 def _told(

@@ -71,31 +71,34 @@ class Predictions:
 
     def __init__(self, rows: Sequence[ForeseenRow]) -> None:
         self.names = list(dict.fromkeys(name for row in rows for name in row.candidates))
-        m = len(self.names)
-        quality, cost = [np.empty((0, m), np.float32)], [np.empty((0, m), np.float32)]
-        seqs = [np.empty(0, np.int64)]
+        found = np.concatenate([np.empty(0, np.int64), *(ints(row.seqs) for row in rows)])
+        # As narrow as they were kept, and filled row by row: a million requests are many.
+        shape = len(found), len(self.names)
+        self._quality, self._cost = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        end = 0
         for row in rows:
             width = len(row.candidates)
-            seqs.append(ints(row.seqs))
-            quality.append(spread(unpack(row.quality, width), row.candidates, self.names))
-            cost.append(spread(unpack_usd(row.cost, width), row.candidates, self.names))
-        found = np.concatenate(seqs)
-        order = np.argsort(found, kind="stable")
-        self._seqs = found[order]
-        self._quality = np.concatenate(quality)[order].astype(np.float64)
-        self._cost = np.concatenate(cost)[order].astype(np.float64)
+            quality = spread(unpack(row.quality, width), row.candidates, self.names)
+            begin, end = end, end + len(quality)
+            self._quality[begin:end] = quality
+            cost = unpack_usd(row.cost, width)
+            self._cost[begin:end] = spread(cost, row.candidates, self.names)
+        self._order = np.argsort(found, kind="stable")
+        self._seqs = found[self._order]
 
     def of(self, seqs: Ints) -> tuple[Floats, Floats]:
         """[k, m] both; NaN where nothing was predicted. The latest round counts."""
         at = np.searchsorted(self._seqs, seqs, side="right") - 1
         known = (at >= 0) & (len(self._seqs) > 0)
         known[known] = self._seqs[at[known]] == seqs[known]
+        rows = self._order[at[known]]
         quality = np.full((len(seqs), len(self.names)), np.nan)
         cost = quality.copy()
-        quality[known], cost[known] = self._quality[at[known]], self._cost[at[known]]
+        quality[known], cost[known] = self._quality[rows], self._cost[rows]
         # A price that nobody knows counts as the highest of the request.
-        told = np.where(np.isnan(cost), -np.inf, cost).max(axis=1, initial=0.0)
-        return quality, np.where(np.isnan(cost), told[:, None], cost)
+        told = np.fmax.reduce(cost, axis=1, initial=0.0)
+        np.copyto(cost, told[:, None], where=np.isnan(cost))
+        return quality, cost
 
     def costs_at(self, seqs: Ints, deployment: str) -> Floats:
         """What the requests cost there; 0 where nobody knows."""

@@ -34,15 +34,18 @@ def decide(seen: Seen) -> Decided:
     told, requests = Predictions(seen.foreseen), Requests(seen.waiting)
     factors = _factors(seen, told)
     quality, cost = told.of(requests.seqs)
-    back = returned(seen, told.names, requests, quality, cost * factors)
-    quality = np.where(_may(seen, told.names, requests), quality, np.nan)
+    cost *= factors
+    back = returned(seen, told.names, requests, quality, cost)
+    quality[~_may(seen, told.names, requests)] = np.nan
     foreseen = np.asarray(np.isfinite(quality).any(axis=1), np.bool_)
     rows = np.flatnonzero(foreseen)
     if not len(rows):
         return _sent(seen, requests, np.arange(len(foreseen))[:MOST_WAVE], None, [], {})
     first = [_line(seen, name) for name in told.names]
     bounds = np.stack([requests.bounds(one) for one in first], axis=1)
-    left = Left(quality, cost * factors, bounds).part(rows)
+    left = Left(quality, cost, bounds)
+    if len(rows) < len(foreseen):
+        left = left.part(rows)
     money, likely_out = _money(seen, told, factors)
     out = seen.job.released - int(back.rows.sum())
     reached = seen.job.quality - float(back.quality.sum())
