@@ -1,7 +1,8 @@
 """One wave of a job that is decided as a whole: who should answer all that is left, and which
 part of it goes out now.
 
-While there is much money a wave is the next of the job's requests. Money is promised by upper
+While there is much money a wave is the next of the job's requests; where it does not reach for
+all, those that cost least, so that as many as possible are answered. Money is promised by upper
 bounds, though, and a bound may be many times the cost, so towards the end (`serial`) more care
 is needed: the dearest go first, while there is room for their bounds; nothing goes out that
 could leave one of the others without room for its cheapest candidate; and what the answers do
@@ -109,10 +110,13 @@ def plan_wave(left: Left, money: Money | None, aim: Aim, size: int) -> Wave:
     choice[paid] = found.choice
     if money is not None and not serial and _ample(some, found, money, aim):
         size = MOST_WAVE
-    if not serial or money is None:
-        rows = paid[:size]
-    else:
-        rows = paid[_affordable(some, found.choice, least[paid], money, slack, by_guarantee)][:size]
+    lacks = money is not None and _lacks(some, may[paid], money)
+    order = _order(some, found.choice, serial=serial, lacks=lacks)
+    if money is not None and serial:
+        room = slack if by_guarantee else money.free
+        kept_for = least[paid] if by_guarantee else np.zeros(len(paid))
+        order = _affordable(some, found.choice, order, kept_for, room)
+    rows = paid[order[:size]]
     return Wave(
         np.sort(rows),
         choice,
@@ -138,15 +142,26 @@ def _ample(left: Left, found: Allocation, money: Money, aim: Aim) -> bool:
     return not limited and found.price <= _NOTHING and float(bounds.sum()) <= money.free
 
 
+def _lacks(left: Left, may: NDArray[np.bool_], money: Money) -> bool:
+    """Whether there is too little for the cheapest answers to all."""
+    return float(np.where(may, left.cost, np.inf).min(axis=1).sum()) > money.likely
+
+
+def _order(left: Left, choice: NDArray[Any], *, serial: bool, lacks: bool) -> Ints:
+    """Who goes first: where not all can be answered the cheapest, so that most are; the dearest
+    where single bounds count; or as they come."""
+    rows = np.arange(len(choice))
+    if lacks:
+        return np.argsort(left.cost[rows, choice], kind="stable")
+    return np.argsort(-left.bounds[rows, choice], kind="stable") if serial else rows
+
+
 def _affordable(
-    left: Left, choice: NDArray[Any], least: Floats, money: Money, slack: float, by_guarantee: bool
+    left: Left, choice: NDArray[Any], order: Ints, kept_for: Floats, room: float
 ) -> Ints:
-    """The dearest first, as many as the money that is free can promise."""
-    bounds = left.bounds[np.arange(len(choice)), choice]
-    order = np.argsort(-bounds, kind="stable")
-    takes = (bounds - least if by_guarantee else bounds)[order]
-    room = slack if by_guarantee else money.free
-    fits = np.cumsum(takes) <= room * (1 + 1e-12)
+    """The first in this order, as many as `room` can promise beside what is kept for each."""
+    takes = left.bounds[np.arange(len(choice)), choice] - kept_for
+    fits = np.cumsum(takes[order]) <= room * (1 + 1e-12)
     # The first was found affordable by itself.
     return order[: max(1, int(fits.sum()))]
 
