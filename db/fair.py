@@ -75,6 +75,7 @@ class Bound:
 
     deployment: str
     job: int
+    project: int
     now: float | None
     last: float
 
@@ -98,10 +99,11 @@ async def next_jobs(
     rate: float,
     room: int,
     seen: Collection[int] = (),
+    full: Collection[int] = (),
 ) -> list[NextJob]:
-    """The jobs that come first among those that wait on the deployment, without the `seen` ones:
-    as many as fill a room for so many requests, with one chunk each. `rate` in requests a second
-    is what the deployment does, 0 where nobody knows.
+    """The jobs that come first among those that wait on the deployment, without the `seen` ones
+    and those of `full` projects: as many as fill a room for so many requests, with one chunk
+    each. `rate` in requests a second is what the deployment does, 0 where nobody knows.
 
     A job gets `open / seconds left / its share of the rate` times its weight, from 1 to
     MOST_URGENT, and its project as much of that as MOST_URGENT_PROJECT allows."""
@@ -110,6 +112,7 @@ async def next_jobs(
         "rate": rate,
         "room": room,
         "seen": array(seen),
+        "full": array(full),
         "most_job": MOST_URGENT,
         "most_project": MOST_URGENT_PROJECT,
     }

@@ -26,12 +26,13 @@ from db.dispatch import (
     waiting_means,
 )
 from db.fair import Planned, clocks_of
-from db.vitals import Vital, read_vitals
+from db.vitals import Vital
 from routing.policies import POLICIES, Ask, Choice, Line, choose, deal, reach
+from tasks.allowance import Allowance
 from tasks.bounds import bounds_of, same_bounds
 from tasks.fair import ClaimTurns, FairOrder, keep_orders
 from tasks.health import OPEN
-from tasks.horizon import CHUNK, HORIZON, Mean, ahead_of, counts_tokens
+from tasks.horizon import CHUNK, HORIZON, Mean, ahead_of, counts_tokens, limits_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -51,10 +52,14 @@ async def look(
     deployments: Mapping[str, Deployment],
     work: Mapping[str, Work],
     standing: Mapping[str, Condition],
+    vitals: Mapping[str, Vital],
 ) -> dict[str, Line]:
     """The deployments as they are now, by name."""
-    vitals = await read_vitals(conn)
-    counting = [name for name, deployment in deployments.items() if counts_tokens(deployment)]
+    counting = [
+        name
+        for name, deployment in deployments.items()
+        if any(counts_tokens(limits) for limits in limits_of(deployment))
+    ]
     means = await waiting_means(conn, counting) if counting else {}
     lines = {}
     for name, deployment in deployments.items():
@@ -85,14 +90,20 @@ async def look(
 
 
 class Binder:
-    """What one dispatch binds, on what it sees: `lines` by name, whose room it takes."""
+    """What one dispatch binds, on what it sees: `lines` by name, whose room it takes, and the
+    `allowances` of projects with limits of their own, by their ids."""
 
     def __init__(
-        self, conn: Connection, deployments: Mapping[str, Deployment], lines: Mapping[str, Line]
+        self,
+        conn: Connection,
+        deployments: Mapping[str, Deployment],
+        lines: Mapping[str, Line],
+        allowances: Mapping[int, Allowance] | None = None,
     ) -> None:
         self._conn = conn
         self._deployments = deployments
         self._lines = lines
+        self._allowances = allowances or {}
         self._plans: dict[int, Plan] = {}
         self._means: dict[int, tuple[float, float]] = {}
         self._within: dict[str, set[str]] = {}
@@ -138,7 +149,7 @@ class Binder:
         orders = await self._orders()
         if not orders:
             return 0
-        claims = await ClaimTurns.read(self._conn, [*self._lines])
+        claims = await ClaimTurns.read(self._conn, [*self._lines], self._allowances)
         chosen: list[_Chosen] = []
         offers = [iter(order) for order in orders]
         heap = [(0, number) for number in range(len(orders))]
@@ -175,10 +186,11 @@ class Binder:
                 able[home] = {id_ for id_, names in near.items() if names}
                 self._within[home] = {name for names in near.values() for name in names}
         clocks = await clocks_of(self._conn, able) if able else {}
+        full = [project for project, one in self._allowances.items() if one.room <= 0]
         orders = []
         for home, ids in able.items():
             rate = self._lines[home].rate if home in self._lines else 0.0
-            order = FairOrder(home, ids, clock=clocks.get(home, 0.0), rate=rate)
+            order = FairOrder(home, ids, clock=clocks.get(home, 0.0), rate=rate, full=full)
             await self._look(order)
             orders.append(order)
         return orders
@@ -223,18 +235,23 @@ class Binder:
             if self._lines[plan.candidates[index]].spare > 0
             and not claims.has_bound(plan.candidates[index], chunk.job)
         )
+        allowance = self._allowances.get(order.project(chunk.job))
+        wanted = chunk.size if allowance is None else min(chunk.size, allowance.room)
+        if wanted <= 0:
+            return []
         mean = self._means.get(chunk.id, (0.0, 0.0))
         few = order.in_sight(chunk.job) < FEW * allowed.bit_count()
-        ask = Ask(chunk.id, chunk.size, allowed, *mean, new_to)
+        ask = Ask(chunk.id, wanted, allowed, *mean, new_to)
         pieces = []
         first = 1
-        for choice, count in deal(plan, ask, self._lines, few=few):
+        for choice, dealt in deal(plan, ask, self._lines, few=few):
             name = plan.candidates[choice.candidate]
-            piece = chunk if count == chunk.size else replace(chunk, size=count)
-            turn = claims.next(name, piece, order.weight(chunk.job))
-            binding = Binding(chunk.id, choice.candidate, name, told(choice), turn)
-            pieces.append(_Chosen(piece, limited, binding, first))
-            first += count
+            for count in [dealt] if allowance is None else allowance.take(dealt):
+                piece = chunk if count == chunk.size else replace(chunk, size=count)
+                turn = claims.next(name, piece, order.weight(chunk.job))
+                binding = Binding(chunk.id, choice.candidate, name, told(choice), turn)
+                pieces.append(_Chosen(piece, limited, binding, first))
+                first += count
         if pieces:
             order.take(first - 1, whole=first > chunk.size)
             if first > chunk.size:

@@ -19,6 +19,9 @@ from db.dispatch import (
     waiting_work,
 )
 from db.health import conditions
+from db.vitals import read_vitals
+from providers.catalog import project_buckets
+from tasks.allowance import allowances
 from tasks.binding import Binder, look
 from tasks.context import Context
 from tasks.health import OPEN
@@ -60,8 +63,11 @@ async def _serve(conn: Connection, context: Context) -> tuple[int, list[tuple[st
     names = list(context.deployments)
     work = await waiting_work(conn, names)
     standing = await conditions(conn)
-    lines = await look(conn, context.deployments, work, standing)
-    binder = Binder(conn, context.deployments, lines)
+    vitals = await read_vitals(conn)
+    lines = await look(conn, context.deployments, work, standing, vitals)
+    projects = project_buckets(context.settings)
+    allowed = await allowances(conn, projects, context.deployments, vitals)
+    binder = Binder(conn, context.deployments, lines, allowed)
     await binder.free_stuck([name for name, one in standing.items() if not one.sends])
     await binder.free_overdue()
     chunks = await binder.bind()

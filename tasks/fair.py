@@ -13,6 +13,7 @@ from itertools import repeat
 
 from db.connect import Connection
 from db.fair import (
+    Bound,
     Gone,
     NextJob,
     Planned,
@@ -43,14 +44,22 @@ class FairOrder:
     where the turns stand (`keep_orders`) in the same transaction."""
 
     def __init__(
-        self, home: str, plans: Collection[int], *, clock: float = 0.0, rate: float = 0.0
+        self,
+        home: str,
+        plans: Collection[int],
+        *,
+        clock: float = 0.0,
+        rate: float = 0.0,
+        full: Collection[int] = (),
     ) -> None:
-        """What waits at `home` by one of the plans. The deployment's `rate` in requests a second
-        tells which deadlines need haste; its `clock` is that of `clocks_of`."""
+        """What waits at `home` by one of the plans, but for what is of `full` projects. The
+        deployment's `rate` in requests a second tells which deadlines need haste; its `clock` is
+        that of `clocks_of`."""
         self.home = home
         self._plans = plans
         self._clock = clock
         self._rate = rate
+        self._full = full
         self._sight = 0
         self._jobs: dict[int, NextJob] = {}
         self._chunks: dict[int, list[Planned]] = {}
@@ -68,7 +77,9 @@ class FairOrder:
         elif sum(one.head for one in self._jobs.values()) < self._sight:
             return []
         self._sight = max(FURTHER * self._sight, room + SLACK)
-        found = await next_jobs(conn, self.home, rate=self._rate, room=self._sight, seen=self._jobs)
+        found = await next_jobs(
+            conn, self.home, rate=self._rate, room=self._sight, seen=self._jobs, full=self._full
+        )
         depths = self._depths(found, room)
         chunks: dict[int, list[Planned]] = {job: [] for job in depths}
         for chunk in await heads(conn, self.home, self._plans, depths):
@@ -93,6 +104,10 @@ class FairOrder:
     def in_sight(self, job: int) -> int:
         """The job's requests among the chunks that were looked at."""
         return self._in_sight[job]
+
+    def project(self, job: int) -> int:
+        """Whose job it is."""
+        return self._jobs[job].project
 
     def limited(self, job: int) -> bool:
         """Whether a budget limits the job."""
@@ -179,14 +194,17 @@ class ClaimTurns:
         self._last: dict[str, float] = {}
 
     @classmethod
-    async def read(cls, conn: Connection, deployments: list[str]) -> "ClaimTurns":
-        """As they stand on the deployments."""
+    async def read(
+        cls, conn: Connection, deployments: list[str], held: Collection[int] = ()
+    ) -> "ClaimTurns":
+        """As they stand on the deployments. What `held` projects, which have limits of their own,
+        have not sent yet says how far everybody's service has come only where nobody else has
+        anything bound."""
         now = dict.fromkeys(deployments, 0.0) | await last_turns(conn, deployments)
         bound = await bound_turns(conn, deployments)
-        first: dict[str, float] = {}
-        for one in bound:
-            if one.now is not None:
-                first[one.deployment] = min(one.now, first.get(one.deployment, one.now))
+        # Their own first: what others have bound takes its place.
+        first = _first(one for one in bound if one.project in held)
+        first |= _first(one for one in bound if one.project not in held)
         reached = {(one.deployment, one.job): one.last for one in bound}
         return cls(now | first, reached)
 
@@ -205,3 +223,12 @@ class ClaimTurns:
     async def keep(self, conn: Connection) -> None:
         """For the next dispatch."""
         await keep_last_turns(conn, self._last)
+
+
+def _first(bound: Iterable[Bound]) -> dict[str, float]:
+    """By deployment the earliest that is sent of what is bound there."""
+    first: dict[str, float] = {}
+    for one in bound:
+        if one.now is not None:
+            first[one.deployment] = min(one.now, first.get(one.deployment, one.now))
+    return first

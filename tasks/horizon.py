@@ -1,10 +1,11 @@
-"""How far ahead work is bound to a deployment: half a minute of what it can do, as far as that is
-known."""
+"""How far ahead work is bound to a deployment: half a minute of what it and its key can do, as
+far as that is known."""
 
 import math
 from typing import Final, NamedTuple
 
 from core.deployment import Deployment
+from core.ports import Buckets
 from db.vitals import Vital
 from tasks.calls.permits import USUAL_OUTPUT
 
@@ -28,12 +29,15 @@ class Mean(NamedTuple):
 
 def ahead_of(deployment: Deployment, vital: Vital, mean: Mean | None) -> int:
     """Requests that may be bound to the deployment at once: what it sends in half a minute at
-    its present rate, or is likely to, and never more than its limits grant in that time. `mean`
-    is what waits for it, None where its limits do not count tokens."""
-    in_flight = deployment.buckets.in_flight or 0
+    its present rate, or is likely to, and never more than its limits and its key's grant in that
+    time. `mean` is what waits for it, None where these do not count tokens."""
+    limits = limits_of(deployment)
+    in_flight = min((one.in_flight for one in limits if one.in_flight), default=0)
     least = _least(in_flight, vital.latency_ms)
     ahead = max(least, 4 * in_flight, round(HORIZON * vital.rate))
-    minute = _a_minute(deployment, vital, mean)
+    if mean is not None:
+        mean = Mean(mean.tokens, counted_output(deployment, vital, mean.outputs))
+    minute = min(a_minute(one, mean) for one in limits)
     return ahead if minute == math.inf else max(1, min(ahead, round(HORIZON * minute / 60)))
 
 
@@ -46,30 +50,35 @@ def _least(in_flight: int, latency_ms: float | None) -> int:
     return min(LEAST_AHEAD, max(2 * flying, round(HORIZON * 1000 * flying / max(latency_ms, 1))))
 
 
-def _a_minute(deployment: Deployment, vital: Vital, mean: Mean | None) -> float:
-    """How many such requests the declared limits grant in a minute; infinite without limits."""
-    limits = deployment.buckets
+def a_minute(limits: Buckets, mean: Mean | None) -> float:
+    """How many such requests the limits on rates grant in a minute, `outputs` as they are counted;
+    infinite without limits."""
     grants = [math.inf if limits.rpm is None else float(limits.rpm)]
     if mean is not None:
-        output = _output(deployment, vital, mean)
         asked = (
-            (limits.tpm, mean.tokens + output),
+            (limits.tpm, mean.tokens + mean.outputs),
             (limits.input_tpm, mean.tokens),
-            (limits.output_tpm, output),
+            (limits.output_tpm, mean.outputs),
         )
         grants += [most / max(tokens, 1.0) for most, tokens in asked if most is not None]
     return min(grants)
 
 
-def _output(deployment: Deployment, vital: Vital, mean: Mean) -> float:
-    """Tokens out as the deployment's limits count them."""
+def counted_output(deployment: Deployment, vital: Vital, outputs: float) -> float:
+    """Tokens out of a request with this limit of them, as the deployment's limits count them."""
     if deployment.counts_asked:
-        return mean.outputs
+        return outputs
     usual = USUAL_OUTPUT if vital.output_tokens is None else vital.output_tokens
-    return min(usual, mean.outputs)
+    return min(usual, outputs)
 
 
-def counts_tokens(deployment: Deployment) -> bool:
-    """Whether its declared limits count tokens."""
-    limits = deployment.buckets
-    return any(most is not None for most in (limits.tpm, limits.input_tpm, limits.output_tpm))
+def counts_tokens(limits: Buckets | None) -> bool:
+    """Whether these limits, where there are some, count tokens."""
+    return limits is not None and any(
+        most is not None for most in (limits.tpm, limits.input_tpm, limits.output_tpm)
+    )
+
+
+def limits_of(deployment: Deployment) -> list[Buckets]:
+    """Its own limits, and those of its key where that has some."""
+    return [one for one in (deployment.buckets, deployment.key_buckets) if one is not None]

@@ -1,21 +1,22 @@
 """A track: a lane's work on one deployment.
 
-    claim ─► backlog ─► window (money, cursor) ─► gate (permit, call) ─► writer
-    └ _claim_ahead ┘    └ _open_windows ─────┘    └ tasks/calls/gate.py ──┘    └ landed
+    claim ─► backlogs ─► window (money, cursor) ─► gate (permit, call) ─► writer
+    └ _claim_ahead ─┘    └ _open_windows ─────┘    └ tasks/calls/gate.py ──┘    └ landed
 
 Claims are made ahead, so that there is always something to open the next window on, and a
-window is opened before the last one is all sent; at most one of entries is intended and
-unsent. What comes later and has an earlier turn is claimed and sent before the rest. What is not
+window is opened before the last one is all sent; at most one of entries of a backlog
+(`tasks/backlog.py`) is intended and unsent. What comes later and has an earlier turn is claimed
+and sent before the rest, also while what was claimed waits for its permits. What is not
 to be sent here goes back to the yard: all of it at the end of the slice, or when the next permit
 is far away; a job's that was paused or stopped; a project's that is at its limits.
 """
 
 import asyncio
 import math
-from collections import Counter, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import groupby, islice, takewhile
+from itertools import groupby
 from typing import Protocol
 
 import structlog
@@ -24,15 +25,13 @@ from psycopg import OperationalError
 from core.status import Back
 from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
 from db.lease import claim, disown_unknown, read_entries
+from tasks.backlog import Backlog
 from tasks.calls.gate import Gate
 from tasks.calls.persist import persist
 from tasks.yard import Yard
 
 log = structlog.get_logger()
 
-WINDOW = 64
-FIRST_WINDOW, LEAST_WINDOW = 16, 8
-MEASURE = 0.5
 CLAIM = 200
 LOW = 128
 POLL = 0.25
@@ -58,8 +57,8 @@ class Slice(Protocol):
 
 
 class Track:
-    """Entries of one deployment: in the backlog, waiting at a gate, or flying. `shut` says
-    that no permit is near."""
+    """Entries of one deployment: in a backlog, waiting at a gate, or flying. `shut` says that no
+    permit is near."""
 
     def __init__(self, yard: Yard, lane: Slice, name: str) -> None:
         self.name = name
@@ -67,19 +66,16 @@ class Track:
         self.chunks: set[LeasedChunk] = set()
         self._yard = yard
         self._lane = lane
-        self._backlog: deque[Entry] = deque()
+        self._loop = asyncio.get_running_loop()
+        # By project where that has limits of its own, and under no name for all others.
+        self._backlogs = defaultdict[str, Backlog](lambda: Backlog(self._loop.time()))
         self._gates: set[Gate] = set()
-        self._waiting = 0
         self._claiming = True
         self._changed = asyncio.Event()
-        self._window = FIRST_WINDOW
-        self._latest = 0.0
-        self._sent = 0
         # By project, and under no name for all of them: until when limits give no permit.
         self._far: dict[str, float] = {}
         self._broken: BaseException | None = None
-        self._loop = asyncio.get_running_loop()
-        self._look_at = self._measured = self._loop.time()
+        self._look_at = self._loop.time()
 
     async def run(self) -> None:
         """Claims and sends until there is nothing more, or the slice is over. Gives back the
@@ -117,11 +113,9 @@ class Track:
 
     # What a gate tells.
 
-    def went(self) -> None:
-        self._waiting -= 1
-        self._sent += 1
+    def went(self, project: str) -> None:
         self._lane.went()
-        if self._waiting <= self._window // 2:
+        if self._backlog(project).went():
             self._changed.set()
 
     def landed(self, settled: Settled) -> None:
@@ -141,26 +135,53 @@ class Track:
         self._broken = error
         self._changed.set()
 
+    def _backlog(self, project: str) -> Backlog:
+        return self._backlogs[project if project in self._yard.caller.projects else ""]
+
+    @property
+    def _empty(self) -> bool:
+        """Whether nothing is claimed and unsent."""
+        return not any(len(one) or one.waiting for one in self._backlogs.values())
+
     # Claims.
 
     async def _claim_ahead(self) -> None:
-        """Keeps the backlog filled until the slice is over or nothing more is due."""
+        """Keeps the backlogs filled until the slice is over, or nothing more is due and all that
+        was has been sent."""
         try:
-            while not self._over() and await self._claim():
-                while len(self._backlog) > LOW and not self._over():
-                    await self._change()
-                    await self._claim_earlier()
+            while not self._over():
+                if await self._claim():
+                    while self._full() and not self._over():
+                        await self._change()
+                        await self._claim_earlier()
+                elif self._empty:
+                    return
+                else:
+                    await self._wait_for_more()
         finally:
             self._claiming = False
             self._changed.set()
 
+    def _full(self) -> bool:
+        """Whether there is enough to send. What a project's own limits hold back is not counted:
+        dispatch binds little of it, and others go on meanwhile."""
+        ahead = sum(one.soon if name else len(one) for name, one in self._backlogs.items())
+        return ahead > LOW
+
+    async def _wait_for_more(self) -> None:
+        """A while, as long as something waits for its permits."""
+        until = self._loop.time() + LOOK_EVERY
+        while self._loop.time() < until and not self._empty and not self._over():
+            await self._change()
+
     async def _claim_earlier(self) -> None:
         """Now and then: what came after the backlog and has its turn before it."""
         now = self._loop.time()
-        can_send = self._waiting <= WINDOW - LEAST_WINDOW and not self._over()
-        if can_send and 0 < len(self._backlog) <= 2 * CLAIM and now >= self._look_at:
+        able = [one for one in self._backlogs.values() if len(one) and one.able]
+        few = sum(len(one) for one in able) <= 2 * CLAIM
+        if able and few and now >= self._look_at and not self._over():
             self._look_at = now + LOOK_EVERY
-            await self._claim(before=self._backlog[0].chunk.turn)
+            await self._claim(before=max(one.turn for one in able))
 
     async def _claim(self, before: float = math.inf) -> bool:
         """Whether there was anything. A claim that Postgres broke off ends the claiming; calls in
@@ -186,11 +207,8 @@ class Track:
         return bool(claimed)
 
     def _line_up(self, entries: list[Entry]) -> None:
-        """Adds to the backlog; whose turn comes earlier goes before what was claimed ahead."""
-        earlier = self._backlog and entries and entries[0].chunk.turn < self._backlog[-1].chunk.turn
-        self._backlog.extend(entries)
-        if earlier:
-            self._backlog = deque(sorted(self._backlog, key=lambda entry: entry.chunk.turn))
+        for project, group in groupby(entries, key=lambda entry: entry.chunk.project):
+            self._backlog(project).line_up([*group])
 
     async def _unclaim(self, claimed: list[LeasedChunk]) -> None:
         back = [GiveBack(chunk, reason=Back.DATABASE) for chunk in claimed]
@@ -201,40 +219,21 @@ class Track:
     # Windows.
 
     async def _open_windows(self) -> None:
-        """Sends the backlog, window by window, until there is none or the slice is over."""
-        while (self._claiming or self._backlog or self._waiting) and not self._over():
+        """Sends the backlogs, window by window, until there are none or the slice is over."""
+        while (self._claiming or not self._empty) and not self._over():
             await self._turn_back()
-            if (room := self._room()) > 0:
-                await self._intend(room)
+            now = self._loop.time()
+            if entries := [e for one in self._backlogs.values() for e in one.take(one.room(), now)]:
+                await self._intend(entries)
             else:
                 await self._change()
 
-    def _room(self) -> int:
-        """How many of the backlog may be intended now. What has an earlier turn than what waits
-        at a gate need not wait for that."""
-        if not self._backlog:
-            return 0
-        if self._waiting <= self._window // 2:
-            return self._window - self._waiting
-        earlier = takewhile(lambda entry: entry.chunk.turn < self._latest, self._backlog)
-        return sum(1 for _ in islice(earlier, WINDOW - self._waiting))
-
-    def _measure(self) -> None:
-        """A window is no larger than what is sent in about two seconds: the less is intended, the
-        sooner goes what has an earlier turn, and the less is in doubt when the process dies."""
-        now = self._loop.time()
-        if now - self._measured >= MEASURE:
-            pace = self._sent / (now - self._measured)
-            self._window = max(LEAST_WINDOW, min(WINDOW, round(2 * pace)))
-            self._measured, self._sent = now, 0
-
-    async def _intend(self, room: int) -> None:
-        self._measure()
-        entries = [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
+    async def _intend(self, entries: list[Entry]) -> None:
         groups = [list(group) for _, group in groupby(entries, key=lambda e: e.chunk.id)]
         windows = [Window(group[0].chunk, len(group)) for group in groups]
         with self._yard.meters.windows.timed():
-            await self._yard.writer.intend(windows, soon=not self._waiting)
+            idle = any(not self._backlog(one.chunk.project).waiting for one in windows)
+            await self._yard.writer.intend(windows, soon=idle)
         back = []
         for group, window in zip(groups, windows, strict=True):
             self._put(group[: window.granted])
@@ -245,8 +244,7 @@ class Track:
 
     def _put(self, entries: list[Entry]) -> None:
         if entries:
-            self._waiting += len(entries)
-            self._latest = max(self._latest, entries[-1].chunk.turn)
+            self._backlog(entries[0].chunk.project).put(entries)
             gate = self._yard.gate(entries[0].chunk)
             self._gates.add(gate)
             gate.put(self, entries)
@@ -254,7 +252,7 @@ class Track:
     def _turn_away(self, window: Window) -> GiveBack:
         """The rest of a chunk whose job was stopped or paused, or whose budget has no room just
         now, or never will: then earlier answers have to do, where its requests have some."""
-        self._backlog = deque(e for e in self._backlog if e.chunk is not window.chunk)
+        self._backlog(window.chunk.project).drop(lambda chunk: chunk is window.chunk)
         if window.dear:
             return GiveBack(window.chunk, reason=TOO_DEAR, settle=True)
         if window.replan:
@@ -280,11 +278,10 @@ class Track:
         unsent: Counter[LeasedChunk] = Counter()
         for gate in self._gates:
             unsent.update(entry.chunk for entry in await gate.take_back(self, which))
-        self._waiting -= unsent.total()
-        held = dict.fromkeys(
-            [*unsent, *(entry.chunk for entry in self._backlog if which(entry.chunk))]
-        )
-        self._backlog = deque(entry for entry in self._backlog if entry.chunk not in held)
+        for chunk, count in unsent.items():
+            self._backlog(chunk.project).waiting -= count
+        backlogs = [*self._backlogs.values()]
+        held = dict.fromkeys([*unsent, *(c for one in backlogs for c in one.drop(which))])
         if held:
             back = [self._unfinished(chunk, unsent[chunk]) for chunk in held]
             await self._yard.writer.give_back(back)

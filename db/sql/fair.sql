@@ -64,6 +64,7 @@ with waits as materialized (
   join projects p on p.id = t.project_id
   where t.deployment = %(home)s and t.job_id > 0
     and j.ended_at is null and j.stop is null and not j.paused
+    and j.project_id <> all(%(full)s::bigint[])
 ), shares as (
   select w.*, %(rate)s::float8 * w.weight / sum(w.weight) over (partition by w.project_id)
     * w.project_weight / (select sum(weight) from projects
@@ -153,7 +154,7 @@ where t.deployment = any(%(homes)s::text[]) and t.job_id = 0 and t.project_id > 
 -- name: bound
 -- By deployment and job, what is bound and not yet sent: how far the job's service has come, and
 -- its last turn. A turn is where a chunk ends; what is not sent of it is still to come.
-select u.deployment, u.job_id,
+select u.deployment, u.job_id, j.project_id,
   min(u.turn - u.unsent / (j.weight * p.weight)) filter (where u.turn > 0 and u.not_before <= now()),
   max(u.turn)
 from (
@@ -166,7 +167,7 @@ from (
 ) u
 join jobs j on j.id = u.job_id
 join projects p on p.id = j.project_id
-group by u.deployment, u.job_id;
+group by u.deployment, u.job_id, j.project_id;
 
 -- name: last_turns
 select deployment, clock from turns

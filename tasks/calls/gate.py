@@ -34,8 +34,8 @@ GATHER = 0.005
 class Party(Protocol):
     """Whose entries wait at a gate: a lane."""
 
-    def went(self) -> None:
-        """One of its entries has a permit and is being called."""
+    def went(self, project: str) -> None:
+        """One of its entries, of this project, has a permit and is being called."""
 
     def landed(self, settled: Settled) -> None:
         """One of its calls has ended."""
@@ -218,7 +218,7 @@ class Gate:
         self._flying += count
         for _ in range(count):
             party, entry = self._waiting.popleft()
-            party.went()
+            party.went(self._project)
             if self._idle:
                 self._idle.pop().set_result((party, entry))
             else:

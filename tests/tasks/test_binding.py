@@ -49,12 +49,14 @@ class Yard:
         self.database_url = database_url
         self.rows = inn.rows
         self.bell = Bell()
+        self.projects: dict[str, dict[str, int]] = {}
 
     def run(self, work: Callable[[Context], Awaitable[Any]], **rules: Any) -> Any:
         tree = {
             "providers": {"lab": {"base_url": "http://127.0.0.1:1/v1"}},
             "deployments": {name: {"provider": "lab", "model": YARD[name].model} for name in NAMES},
             "routes": {"default": {"candidates": ["first"]} | rules},
+            "projects": {name: {"limits": limits} for name, limits in self.projects.items()},
         }
 
         async def inside() -> Any:
@@ -64,14 +66,16 @@ class Yard:
 
         return asyncio.run(inside())
 
-    def plan(self, requests: int, *, budget: int | None = None, **rules: Any) -> int:
+    def plan(
+        self, requests: int, *, budget: int | None = None, project: str = "default", **rules: Any
+    ) -> int:
         """A job of that many requests, routed."""
 
         async def work(ctx: Context) -> int:
             lines = [
                 {"prompt": f"question {n} " + "x" * n, "max_tokens": 9} for n in range(requests)
             ]
-            job = await submit(ctx, lines, SubmitOptions(budget_nusd=budget))
+            job = await submit(ctx, lines, SubmitOptions(budget_nusd=budget, project=project))
             while not (await route(ctx, job)).startswith("0 "):
                 pass
             return job
@@ -275,6 +279,69 @@ def test_a_low_limit_of_tokens_gets_half_a_minute_of_them(
         yard.dispatch()
     # About a thousand tokens each, and 5,000 in half a minute.
     assert yard.bound() == {"first": 5, "dear": 5}
+
+
+def bound_of(yard: Yard, job: int) -> int:
+    """Requests of the job that are bound, or that lanes have."""
+    query = (
+        "select coalesce(sum(size), 0)::int from chunks where job_id = %s and kind = 'call'"
+        " and status in ('ready', 'waiting', 'leased')"
+    )
+    ((requests,),) = yard.rows(query, job)
+    return int(requests)
+
+
+def test_a_project_with_limits_of_its_own_has_half_a_minute_of_them_bound(yard: Yard) -> None:
+    """Over all deployments, and as long as lanes hold it; others have the room."""
+    yard.projects = {"slow": {"rpm": 60}, "quick": {}}
+    slow = yard.plan(600, project="slow", candidates=["first", "dear"], choose="least_busy")
+    quick = yard.plan(600, project="quick", candidates=["first"])
+    for _ in range(3):
+        yard.dispatch()
+    assert (bound_of(yard, slow), bound_of(yard, quick)) == (30, 400)
+    yard.rows("update chunks set status = 'leased', sent = size where status = 'ready'")
+    for _ in range(3):
+        yard.dispatch()
+    assert (bound_of(yard, slow), bound_of(yard, quick)) == (30, 600)
+    # In pieces, so that the next ones are bound before the last of these have their answers.
+    yard.rows(
+        "update chunks set status = 'done' where id = ("
+        "  select min(id) from chunks where job_id = %s and status = 'leased' and kind = 'call')",
+        slow,
+    )
+    assert 0 < bound_of(yard, slow) < 30
+    yard.dispatch()
+    assert bound_of(yard, slow) == 30
+
+
+@pytest.mark.parametrize(
+    ("limits", "requests"),
+    [
+        ({"rpm": 1}, 2),
+        # A thousand tokens each, as the deployment counts them.
+        ({"tpm": 20_000}, 10),
+        ({"input_tpm": 160}, 10),
+        ({"in_flight": 3}, 120),
+        ({"in_flight": 3, "rpm": 60}, 30),
+        ({"rpm": 100_000}, 150),
+    ],
+)
+def test_the_narrowest_of_a_projects_limits_counts(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], requests: int
+) -> None:
+    monkeypatch.setitem(YARD, "first", replace(YARD["first"], counts_asked=True))
+    yard.projects = {"slow": limits}
+    lines = [{"prompt": "hi", "max_tokens": 990}] * 150
+
+    async def work(ctx: Context) -> int:
+        job = await submit(ctx, lines, SubmitOptions(project="slow"))
+        await route(ctx, job)
+        return job
+
+    job = yard.run(work)
+    for _ in range(3):
+        yard.dispatch()
+    assert bound_of(yard, job) == requests
 
 
 def test_what_a_slow_deployment_did_not_send_in_a_minute_goes_to_one_with_room(yard: Yard) -> None:

@@ -44,6 +44,15 @@ def test_tokens_count_as_the_provider_counts_them() -> None:
     assert ahead_of(used, Vital("small", output_tokens=20.0), PROMPT) == round(50_000 / 520)
 
 
+def test_the_limits_of_its_key_count_as_well() -> None:
+    key = Buckets("key:lab", rpm=60, in_flight=1)
+    fast = Vital("small", latency_ms=20.0, rate=50.0)
+    assert ahead_of(replace(limited(rpm=600), key_buckets=key), UNKNOWN, None) == 30
+    assert ahead_of(replace(limited(), key_buckets=key), fast, None) == 30
+    tokens = Buckets("key:lab", input_tpm=10_000)
+    assert ahead_of(replace(limited(rpm=600), key_buckets=tokens), UNKNOWN, PROMPT) == 10
+
+
 def test_few_calls_at_once_get_little_until_they_show_that_they_are_fast() -> None:
     one = limited(in_flight=1)
     assert ahead_of(one, UNKNOWN, None) == 40

@@ -78,6 +78,40 @@ def test_a_slow_deployment_does_not_keep_its_lanes_from_the_fast_ones(database_u
     asyncio.run(story())
 
 
+def test_what_waits_for_a_projects_permits_holds_nobody_else_up(database_url: str) -> None:
+    """One lane; a project's permits are a second away, again and again. What others have, and what
+    comes for them while the lane waits, is sent meanwhile."""
+
+    async def story() -> None:
+        scope = project_scope("frugal")
+        provider, permits = Provider(lambda _: completion(1)), Scarce(scope, 1.0)
+        async with open_lanes(database_url, provider, permits, workers=1) as lanes:
+            yard = lanes.yards[0]
+            caller = replace(yard.caller, projects={"frugal": Buckets(scope, 60)})
+            # Its slice is longer than the test.
+            long = SETTINGS.yard.model_copy(update={"slice": 60.0})
+            context = replace(yard.context, settings=SETTINGS.model_copy(update={"yard": long}))
+            lanes.yards[0] = replace(yard, caller=caller, context=context)
+            held = await lanes.kit.job(180, project="frugal", size=20, bound=BOUND)
+            free = await lanes.kit.job(600, size=100, bound=BOUND)
+            lane = asyncio.create_task(lanes.run(1))
+            await until_done(lanes, free, 600)
+            later = await lanes.kit.job(30, size=30, bound=BOUND)
+            await until_done(lanes, later, 30)
+            lanes.yards[0].stopping.set()
+            await lane
+            assert await done(lanes, held) == 0
+            assert (await lanes.audit()).violations == ()
+            async with lanes.pool.connection() as conn:
+                cursor = await conn.execute(
+                    "select sum(size)::int from chunks where job_id = %s and status = 'ready'",
+                    (held,),
+                )
+                assert await cursor.fetchone() == (180,)
+
+    asyncio.run(story())
+
+
 def test_a_project_at_its_limits_gives_back_its_own_and_nothing_else(database_url: str) -> None:
     async def story() -> None:
         provider, permits = (

@@ -90,7 +90,7 @@ class Lane:
         self.held: dict[str, float] = {}
         self.errors: list[BaseException] = []
 
-    def went(self) -> None:
+    def went(self, project: str) -> None:
         self.sent += 1
 
     def landed(self, settled: Settled) -> None:
