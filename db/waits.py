@@ -34,7 +34,7 @@ REASONS = {
     "unknown": "a call was sent and got no answer",
     "malformed": "it answered without sense",
     "rejected": "an answer did not pass the route's checks",
-    "credential_dead": "its key was refused, or its model is not there",
+    "credential_dead": "its key was refused, or its model or address is not there",
     "quota_dead": "its quota is used up",
     Back.BUDGET: "the budget was reserved for calls in flight",
     Back.LIMITS: "there was no permit for it within seconds",
@@ -195,7 +195,7 @@ def remedy(deployment: str, standing: Condition) -> str:
     itself."""
     resume = f"`batchyard deployments resume {deployment}`"
     if standing.status is DeploymentStatus.DISABLED:
-        return f"Replace its key or model, then {resume}"
+        return f"Replace its key, model or address, then {resume}"
     if standing.drained or standing.status is DeploymentStatus.PAUSED:
         return f"{resume} opens it"
     return ""

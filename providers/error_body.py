@@ -40,7 +40,7 @@ def read_error_body(body: bytes) -> ErrorBody:
     """Whatever can be understood; never raises."""
     try:
         decoded: object = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ErrorBody(message=_plain(body))
     if isinstance(decoded, list) and decoded:
         decoded = decoded[0]

@@ -80,3 +80,11 @@ GONE_CODES: Final = frozenset({"model_not_found", "deploymentnotfound"})
 GONE_TEXT: Final = re.compile(
     r"\bmodel [`'\"][^`'\"]{1,200}[`'\"] (does not exist|not found)", re.IGNORECASE
 )
+# A base_url that leads elsewhere: FastAPI, llama.cpp, Go, Azure, Express, OpenAI, Cloudflare. What
+# was not found is not said, or is a path, so a file that a request names is not among them.
+ADDRESS_CODES: Final = frozenset({"not_found_error", "unknown_url"})
+ADDRESS_TEXT: Final = re.compile(
+    r"^(404:? *)?((page|path|route|url|endpoint|resource|the requested (url|resource)) *(was )?)?"
+    r"not found\W*$|^(404 page|file) not found\W*$|^cannot post /|invalid url \(|no route for that",
+    re.IGNORECASE,
+)

@@ -9,14 +9,15 @@
     │                    reset before the body went   can have been billed
     ├── unknown          read timeout, reset after    as overloaded; the charge stays booked as
     │                    sending                      unknown
-    ├── credential_dead  401 402 403, 404 for a       close what the key opens, tell the operator;
-    │                    model that is not there      other candidates do the work
+    ├── credential_dead  401 402 403; a model or an   close what the key opens, or this model alone,
+    │                    address that is not there    and tell the operator; others do the work
+    │                    (404 405, redirects)
     ├── quota_dead       insufficient_quota,          park the deployment until its reset; others
     │                    a spend limit, a daily one   do the work
     ├── too_long         context_length_exceeded      the next candidate
     ├── refused          content_filter, refusal      final: a failed result of this class, with
     │                                                 the provider's code
-    ├── bad_request      400 404 413 422, redirects   final for this request; others unaffected
+    ├── bad_request      400 413 422, any other 404   final for this request; others unaffected
     ├── malformed        a success without sense      as overloaded; most likely billed
     └── rejected         an answer that does not      as its route's check says: as overloaded,
                          pass its route's checks      the next candidate, or final; billed
@@ -45,6 +46,8 @@ from core.deployment import Usage
 from core.errors import BatchyardError
 from providers.error_body import ErrorBody, read_error_body
 from providers.error_words import (
+    ADDRESS_CODES,
+    ADDRESS_TEXT,
     GONE_CODES,
     GONE_TEXT,
     KEY_CODES,
@@ -189,9 +192,18 @@ def _leaf(status: int, error: ErrorBody, wait: float | None) -> ErrorClass:
         return ErrorClass.OVERLOADED
     if status >= 500:
         return _leaf_5xx(status, error)
-    if status == 404 and (error.any_of(GONE_CODES) or GONE_TEXT.search(error.message)):
+    if _misdirected(status, error):
         return ErrorClass.CREDENTIAL_DEAD
     return _leaf_4xx(error)
+
+
+def _misdirected(status: int, error: ErrorBody) -> bool:
+    """Whether the deployment's model or address is not there, which no request can help."""
+    if status == 404:
+        named = error.any_of(GONE_CODES | ADDRESS_CODES)
+        text = error.message
+        return named or not text or bool(GONE_TEXT.search(text) or ADDRESS_TEXT.search(text))
+    return status == 405 or 300 <= status < 400
 
 
 def _leaf_429(error: ErrorBody, wait: float | None) -> ErrorClass:
@@ -260,4 +272,6 @@ def _plain_message(status: int, headers: Mapping[str, str]) -> str:
             f"the provider redirects to {target}; redirects are not followed with credentials. "
             f"Set the provider's base_url to the final address"
         )
+    if status in (404, 405):
+        return "there are no chat completions: look at the provider's base_url"
     return f"the provider answered HTTP {status} without an explanation"

@@ -75,7 +75,7 @@ class _Answer(msgspec.Struct):
     choices: list[Choice] | None = None
     id: str | None = None
     model: str | None = None
-    error: EmbeddedError | None = None
+    error: EmbeddedError | str | None = None
 
 
 class Completion(_Answer):
@@ -96,21 +96,27 @@ def decode_completion(body: bytes) -> Completion | str:
     A usage of an odd shape does not spoil an answer that was paid for: it becomes unknown.
     """
     try:
-        return _COMPLETION.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    try:
-        answer = _ANSWER.decode(body)
+        return _decode(body)
     except msgspec.ValidationError as error:
         return f"the answer is not a chat completion: {error}"
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return f"the answer is not JSON: {error}"
-    return Completion(answer.choices, answer.id, answer.model, answer.error, None)
+    except RecursionError:
+        return "the answer is nested too deeply"
+
+
+def _decode(body: bytes) -> Completion:
+    try:
+        return _COMPLETION.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        answer = _ANSWER.decode(body)
+        return Completion(answer.choices, answer.id, answer.model, answer.error, None)
 
 
 def read_answers(body: bytes) -> list[tuple[str, bool, str]]:
     """Of each choice of an answer: its text, whether it does something else than write (calls a
-    tool, speaks), and its finish reason."""
+    tool, speaks), and its finish reason. Raises msgspec.DecodeError or UnicodeDecodeError where a
+    text is none."""
     return [
         (_text(choice.message.content), _acts(choice.message), choice.finish_reason or "")
         for choice in _WRITTEN.decode(body).choices

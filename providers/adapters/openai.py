@@ -167,6 +167,8 @@ def _no_choices(
     error = completion.error
     if error is None:
         return malformed(status, "the provider's answer holds no choices", usage)
+    if isinstance(error, str):
+        return malformed(status, error or "the provider answered 200 with an error", usage)
     if isinstance(error.code, int) and 400 <= error.code < 600:
         return classify(error.code, headers, body)
     return malformed(status, error.message or "the provider answered 200 with an error", usage)

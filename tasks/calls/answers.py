@@ -10,7 +10,7 @@ from core.deployment import Reply
 from core.errors import InputError
 from core.work import Entry
 from providers.adapters.completion import read_answers
-from providers.errors import ErrorClass, ProviderError
+from providers.errors import ErrorClass, ProviderError, malformed
 from routing.checks import Choice, Rejection, judge
 
 
@@ -31,11 +31,16 @@ _decode = msgspec.json.Decoder(_Asked).decode
 
 
 def checked(entry: Entry, reply: Reply) -> ProviderError | None:
-    """Why the answer does not count, as a failed and billed call; None where it does."""
+    """Why the answer does not count, as a failed and billed call; None where it does. Only here
+    is its text read, so one that is none shows here."""
     checks = entry.chunk.plan.checks
     if reply.refused:
         return None
-    found = _judged(checks, entry.body, reply)
+    try:
+        choices = [Choice(*one) for one in read_answers(reply.body)]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return malformed(reply.status, f"the answer's text cannot be read: {error}", reply.usage)
+    found = _judged(checks, entry.body, choices)
     if found is None:
         return None
     return ProviderError(
@@ -50,8 +55,7 @@ def checked(entry: Entry, reply: Reply) -> ProviderError | None:
     )
 
 
-def _judged(checks: Checks, body: bytes, reply: Reply) -> Rejection | None:
-    choices = [Choice(*one) for one in read_answers(reply.body)]
+def _judged(checks: Checks, body: bytes, choices: list[Choice]) -> Rejection | None:
     schema = checks.schema
     if schema == REQUEST_SCHEMA and checks.invalid != "accept":
         wants_json, schema = _asked_for(body)

@@ -130,7 +130,21 @@ CASES = [
         ErrorClass.CREDENTIAL_DEAD,
     ),
     (404, _openai("The model `m` does not exist.", 404), ErrorClass.CREDENTIAL_DEAD),
-    (404, b"page not found", ErrorClass.BAD_REQUEST),
+    *[
+        (404, body, ErrorClass.CREDENTIAL_DEAD)
+        for body in (
+            b"",
+            b"<html>nginx</html>",
+            b"404 page not found",
+            b'{"detail":"Not Found"}',
+            b'{"error":{"code":"404","message":"Resource not found"}}',
+            b'{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}',
+            _openai("Invalid URL (POST /v1/v1/chat/completions)", None, "invalid_request_error"),
+        )
+    ],
+    (404, _openai("No such File object: file-7"), ErrorClass.BAD_REQUEST),
+    (404, _openai("File file-7 not found"), ErrorClass.BAD_REQUEST),
+    (405, b'{"detail":"Method Not Allowed"}', ErrorClass.CREDENTIAL_DEAD),
     (400, _openai("The model `m` does not exist."), ErrorClass.BAD_REQUEST),
     (413, _openai(GROQ_LARGE, "rate_limit_exceeded", "tokens"), ErrorClass.TOO_LONG),
     (
@@ -173,7 +187,7 @@ CASES = [
     (400, _openai("Content Exists Risk", "invalid_request_error"), ErrorClass.REFUSED),
     (400, _openai("Output data may contain ...", "data_inspection_failed"), ErrorClass.REFUSED),
     (422, b'{"detail":[{"loc":["body"],"msg":"field required"}]}', ErrorClass.BAD_REQUEST),
-    (307, b"", ErrorClass.BAD_REQUEST),
+    (307, b"", ErrorClass.CREDENTIAL_DEAD),
     (429, GOOGLE_DAY, ErrorClass.QUOTA_DEAD),
     (429, _openai("x", "enforced_spend_limit_reached"), ErrorClass.QUOTA_DEAD),
     (402, _openai("x", "insufficient_quota"), ErrorClass.QUOTA_DEAD),

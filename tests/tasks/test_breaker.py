@@ -101,9 +101,15 @@ def test_a_key_that_is_refused_again_and_again_is_closed_until_an_operator_comes
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(403, "its key was refused"), (404, "its model is not there")]
+    ("status", "told"),
+    [
+        (403, "its key was refused"),
+        (404, "its model or address is not there"),
+        (405, "its model or address is not there"),
+        (308, "its model or address is not there"),
+    ],
 )
-def test_a_403_and_a_404_mean_this_model_alone(status: int, told: str) -> None:
+def test_a_403_and_what_is_not_there_mean_this_model_alone(status: int, told: str) -> None:
     breaker = Breaker()
     verdicts = [breaker.saw(error(ErrorClass.CREDENTIAL_DEAD, status), 0.0) for _ in range(3)]
     assert verdicts[-1] is not None

@@ -31,6 +31,8 @@ def _deployment(**changes: Any) -> Deployment:
     return Deployment(**{**values, **changes})
 
 
+# Deeper than the decoder follows.
+DEEP = b"[" * 100_000 + b"]" * 100_000
 CLOUD: dict[str, Any] = {
     "name": "mini",
     "base_url": "https://api.openai.com/v1",
@@ -255,12 +257,24 @@ def test_tool_calls_are_a_reply() -> None:
         b'{"choices": [{"message": {"content": "cut of',
         b"\xff\xfe",
         _completion(choices=[{"message": {}, "finish_reason": "error"}]),
+        b'{"choices": [], "usage": 3, "x": ' + DEEP + b"}",
+        DEEP.replace(b"[", b'{"x":').replace(b"]", b"}"),
     ],
 )
 def test_a_success_without_sense_is_billed(body: bytes) -> None:
     error = _error(body)
     assert error.error_class is ErrorClass.MALFORMED
     assert error.billed
+
+
+def test_an_error_of_a_few_words_within_a_200_is_told() -> None:
+    error = _error(b'{"error": "the model is loading"}')
+    assert error.error_class is ErrorClass.MALFORMED
+    assert error.message == "the model is loading"
+
+
+def test_an_error_that_is_nested_without_end_is_read_by_its_status() -> None:
+    assert _error(DEEP, 500).error_class is ErrorClass.OVERLOADED
 
 
 def test_a_malformed_answer_may_still_tell_its_usage() -> None:

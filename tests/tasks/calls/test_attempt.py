@@ -308,6 +308,17 @@ def test_what_is_rejected_to_the_last_fails_with_its_answer_to_be_seen() -> None
         assert (error["code"], error["class"]) == ("empty", "rejected")
 
 
+def test_an_answer_whose_text_is_none_is_the_providers_mistake_under_checks() -> None:
+    good = said("fine").body
+    for text in (b"5", b'"\xff"'):
+        one = entry("small", checks=Checks(empty="next"))
+        settled = call(Wire(reply(200, good.replace(b'"fine"', text))), one, deployment("small"))
+        assert settled.error_class == "malformed"
+        assert settled.error is not None
+        assert settled.error.startswith("the answer's text cannot be read")
+        assert settled.move is not None
+
+
 def test_a_refusal_and_a_tool_call_are_answers() -> None:
     strict = Checks("fail", "fail", "fail")
     tools = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
