@@ -87,6 +87,8 @@ async def attempt(caller: Caller, entry: Entry) -> Settled:
         outcome = await _exchange(caller, call, deployment)
         if isinstance(outcome, Reply):
             rejected = _rejected(entry, outcome)
+            if rejected is not None and rejected.error_class is ErrorClass.MALFORMED:
+                outcome = rejected
     except Exception as error:  # noqa: BLE001
         # One request that trips over a defect of ours must not end its neighbours' calls.
         log.error("call broke down", job=entry.chunk.job_id, seq=entry.seq, **traced(error))

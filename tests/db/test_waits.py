@@ -105,7 +105,7 @@ def test_a_closed_deployment_says_what_ends_it() -> None:
         ("cooling", False, ", back in 30 s"),
         ("cooling", True, "`batchyard deployments resume small` opens it"),
         ("open", True, "deployment small is drained (why)"),
-        ("disabled", False, "Replace its key, model or address, then `batchyard deployments resume small`"),
+        ("disabled", False, "model or address, then `batchyard deployments resume small`"),
     ):
         closed = Closed(
             deployment="small",

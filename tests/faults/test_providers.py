@@ -121,7 +121,7 @@ def test_where_no_key_works_the_work_waits_for_an_operator(rig: Rig) -> None:
     job = rig.submit(TOTAL, route="keyed")
     for line in ("keyed#1", "keyed#2"):
         wait_standing(rig, line, "disabled")
-    wait_told(rig, job, "Replace its key, model or address, then `batchyard deployments resume keyed#2`")
+    wait_told(rig, job, "model or address, then `batchyard deployments resume keyed#2`")
     assert rig.results(job) == 0
     rig.simulate("keyed", credential=KEYS["RIG_GOOD_KEY"])
     open_again(rig, "keyed#1", "keyed#2")
