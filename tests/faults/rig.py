@@ -23,6 +23,7 @@ from batchyard.embedded.home import Home, YardRecord
 from batchyard.files import base_urls
 from batchyard.services import ROOT
 from batchyard.yard import Start
+from core.ids import DEFAULT_PROJECT
 from core.settings import Settings
 from db.audit import AuditReport, audit
 from db.connect import Connection, open_pool
@@ -234,8 +235,16 @@ class Rig:
 
     # Jobs.
 
-    def submit(self, total: int, *, budget_nusd: int | None = None, route: str = "default") -> int:
-        return asyncio.run(self._submit(total, SubmitOptions(budget_nusd=budget_nusd, route=route)))
+    def submit(
+        self,
+        total: int,
+        *,
+        budget_nusd: int | None = None,
+        route: str = "default",
+        project: str = DEFAULT_PROJECT,
+    ) -> int:
+        options = SubmitOptions(project=project, budget_nusd=budget_nusd, route=route)
+        return asyncio.run(self._submit(total, options))
 
     async def _submit(self, total: int, options: SubmitOptions) -> int:
         lines = [
@@ -249,8 +258,9 @@ class Rig:
         asyncio.run(self._hand(step, job))
 
     async def _hand(self, step: Step, job: int) -> None:
+        project = self._project(job)
         async with self._context() as context:
-            await step(context, 1, job)
+            await step(context, project, job)
 
     @asynccontextmanager
     async def _context(self) -> AsyncIterator[Context]:
@@ -303,7 +313,11 @@ class Rig:
         return int(self.one("select max(bound_nusd) from attempts where job_id = %(job)s", job=job))
 
     def audit(self, job: int) -> AuditReport:
-        return self.ask(lambda conn: audit(conn, 1, job))
+        project = self._project(job)
+        return self.ask(lambda conn: audit(conn, project, job))
+
+    def _project(self, job: int) -> int:
+        return int(self.one("select project_id from jobs where id = %(job)s", job=job))
 
     def ask(self, question: Callable[[Connection], Awaitable[T]]) -> T:
         """What a function of db/ says."""
