@@ -6,6 +6,7 @@ chunk that is no longer ours does not fail its neighbours. Then come the process
 and the accounts last and in id order, so that nobody ever waits for another in a circle.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from psycopg.errors import UniqueViolation
@@ -58,8 +59,8 @@ async def _commit(
 ) -> Report:
     books = Books(commit_id)
     async with conn.transaction():
-        held = await _lock(conn, current_chunks(batch), owner)
-        mine = ours(batch, set(held))
+        held, left = await _lock(conn, current_chunks(batch), owner)
+        mine = ours(batch, set(held), left)
         live = await write(conn, mine.settled, commit_id, once_more=once_more)
         late = await _settle_late(conn, _not_in(mine.settled, batch.settled))
         for settled in live:
@@ -100,13 +101,15 @@ def current_chunks(batch: Batch) -> dict[int, LeasedChunk]:
     return {chunk.id: chunk for chunk in sorted(_chunks(batch), key=lambda chunk: chunk.fence)}
 
 
-def ours(batch: Batch, held: set[int]) -> Batch:
-    """What of the batch belongs to the leases that are held."""
+def ours(batch: Batch, held: set[int], left: Collection[int] = ()) -> Batch:
+    """What of the batch belongs to the leases that are held; of those that are `left` to the
+    sweep nothing but the answers."""
     kept = {id(chunk) for chunk in current_chunks(batch).values() if chunk.id in held}
+    going = kept - {id(chunk) for chunk in current_chunks(batch).values() if chunk.id in left}
     return Batch(
         [settled for settled in batch.settled if id(settled.entry.chunk) in kept],
-        [window for window in batch.windows if id(window.chunk) in kept],
-        [back for back in batch.back if id(back.chunk) in kept],
+        [window for window in batch.windows if id(window.chunk) in going],
+        [back for back in batch.back if id(back.chunk) in going],
     )
 
 
@@ -115,14 +118,18 @@ def _not_in(known: list[Settled], all_: list[Settled]) -> list[Settled]:
     return [settled for settled in all_ if id(settled) not in ids]
 
 
-async def _lock(conn: Connection, chunks: dict[int, LeasedChunk], owner: int) -> dict[int, Halt]:
-    """The chunks that are still ours, each with whether its job may go on."""
+async def _lock(
+    conn: Connection, chunks: dict[int, LeasedChunk], owner: int
+) -> tuple[dict[int, Halt], set[int]]:
+    """The chunks that are still ours, each with whether its job may go on; and those of them
+    that are left to the sweep."""
     ids = sorted(chunks)
     cursor = await conn.execute(
         SQL["lock_chunks"],
         {"ids": ids, "fences": [chunks[id_].fence for id_ in ids], "owner": owner},
     )
-    return {id_: Halt(halt) for id_, halt in await cursor.fetchall()}
+    rows = await cursor.fetchall()
+    return {id_: Halt(halt) for id_, halt, _ in rows}, {id_ for id_, _, left in rows if left}
 
 
 async def write(

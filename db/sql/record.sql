@@ -1,12 +1,14 @@
 -- The statements of one record transaction, in the order in which db/record.py runs them.
 
 -- name: lock_chunks
--- Which of the chunks are still ours; the fence is checked here, chunk by chunk.
-select c.id, case when j.stop is not null then 'stopped' when j.paused then 'paused' else '' end
+-- Which of the chunks are still ours; the fence is checked here, chunk by chunk. One that we left
+-- to the sweep is ours until the sweep has been there.
+select c.id, case when j.stop is not null then 'stopped' when j.paused then 'paused' else '' end,
+  c.owner is null
 from unnest(%(ids)s::bigint[], %(fences)s::int[]) as held (id, fence)
 join chunks c on c.id = held.id and c.fence = held.fence
 join jobs j on j.id = c.job_id
-where c.status = 'leased' and c.owner = %(owner)s
+where c.status = 'leased' and (c.owner = %(owner)s or c.owner is null)
 order by c.id
 for no key update of c;
 

@@ -9,7 +9,7 @@ from psycopg import OperationalError
 
 from core.work import Batch, GiveBack, LeasedChunk, Window
 from db.finish import drop_unsent, end_job
-from db.lease import claim
+from db.lease import claim, disown
 from db.lifecycle import drop_unheld, set_paused, stop_job
 from db.record import commit, was_committed
 from db.reread import reread
@@ -165,6 +165,81 @@ def test_a_stale_chunk_does_not_fail_its_neighbours(drive: Drive) -> None:
         adjusted = await kit.rows("select distinct amount_nusd from ledger where kind = 'adjust'")
         assert adjusted == [(450 - BOUND,)]
         assert await kit.value("select count(*) from results where seq = 0") == 0
+
+    drive(story)
+
+
+def test_an_answer_to_what_was_left_to_the_sweep_counts_until_that_has_been_there(
+    drive: Drive,
+) -> None:
+    """A lane that broke down leaves its chunks to the sweep; its calls in flight go on."""
+
+    async def story(kit: Kit, other: Kit) -> None:
+        job_id = await kit.job(10)
+        [chunk] = await kit.claim()
+        sent = await kit.intend(chunk, 5)
+        await disown(kit.conn, [chunk], kit.owner)
+        window = Window(chunk, 2)
+        ends = [answered(sent[0], cost=450), again(sent[1]), failed(sent[2])]
+        report = await kit.commit(ends, windows=[window], back=[GiveBack(chunk)])
+        assert report.stale == set()
+        # The sweep says what becomes of the rest.
+        assert (window.granted, window.stopped) == (0, True)
+        facts = (await kit.clean()).facts
+        assert (facts["completed"], facts["failed"], facts["unknown"]) == (1, 1, 0)
+        assert await take_over(other, dead=0) == 2
+        await kit.commit([answered(sent[3], cost=300)])
+        await other.run(job_id)
+        facts = (await kit.clean()).facts
+        assert (facts["completed"], facts["failed"]) == (9, 1)
+        assert (facts["late"], facts["unknown"]) == (1, 1)
+        # Six were never called before; a second call each of one that failed, and of two in doubt.
+        assert facts["spent_nusd"] == 450 + 300 + BOUND + 8 * 700
+        assert facts["reserved_nusd"] == 0
+
+    drive(story)
+
+
+def test_all_of_a_chunk_that_was_left_to_the_sweep_may_be_answered(drive: Drive) -> None:
+    async def story(kit: Kit, other: Kit) -> None:
+        job_id = await kit.job(3, size=3)
+        [chunk] = await kit.claim()
+        sent = await kit.intend(chunk)
+        await disown(kit.conn, [chunk], kit.owner)
+        report = await kit.commit([answered(one) for one in sent])
+        assert report.drained == [job_id]
+        assert await take_over(other, dead=0) == 0
+        assert await end_job(kit.conn, job_id) == "completed"
+        assert (await kit.clean()).facts["attempts"] == 3
+
+    drive(story)
+
+
+def test_an_answer_between_the_sweep_and_the_next_call_is_booked_at_its_cost(drive: Drive) -> None:
+    """Also one that comes while the sweep is writing its call off: it waits for the end of that.
+    The result is the next call's."""
+
+    async def story(kit: Kit, other: Kit) -> None:
+        job_id = await kit.job(3, size=3)
+        [chunk] = await kit.claim()
+        one, two, three = await kit.intend(chunk)
+        await kit.conn.execute(b"update chunks set owner = null where id = %s", (chunk.id,))
+        async with other.conn.transaction():
+            assert await take_over(other, dead=0) == 3
+            coming = asyncio.create_task(kit.commit([answered(one, cost=450)]))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(coming), 0.5)
+        assert (await coming).stale == {chunk.id}
+        refused = again(two, kind="throttled")
+        await kit.commit([refused])
+        facts = (await kit.clean()).facts
+        assert (facts["completed"], facts["late"], facts["unknown"]) == (0, 2, 1)
+        assert facts["spent_nusd"] == 450 + BOUND
+        await other.run(job_id)
+        await kit.commit([answered(three, cost=200)])
+        facts = (await kit.clean()).facts
+        assert (facts["completed"], facts["late"], facts["attempts"]) == (3, 3, 6)
+        assert (facts["spent_nusd"], facts["reserved_nusd"]) == (450 + 200 + 3 * 700, 0)
 
     drive(story)
 

@@ -11,7 +11,7 @@ import pytest
 
 from batchyard.services import ROOT
 from tests.faults.providers import PRICE, provider
-from tests.faults.rig import HASTY, Rig, running_yard
+from tests.faults.rig import HASTY, Rig, check_whole, running_yard
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -89,3 +89,31 @@ def test_endpoints_share_and_what_is_too_long_goes_to_its_list(rig: Rig) -> None
     whole = run(rig, "explain", str(job))
     assert "calls to deep, chosen as ordered" in whole
     assert "chosen as spread" in whole
+
+
+def test_a_request_waits_no_longer_for_an_answer_than_it_says(rig: Rig) -> None:
+    """Its provider hangs for ever, and would be waited for much longer. The deployment stays
+    open: others may have more patience."""
+    rig.simulate("deep", faults={"p_hang": 1.0})
+    try:
+        lines = [
+            {"prompt": f"Message {n}", "model": "deep", "timeout": 1, "fallbacks": ["west"]}
+            for n in range(40)
+        ]
+        text = "\n".join(map(json.dumps, lines))
+        job = int(
+            json.loads(run(rig, "submit", "-", "--json", text=text))["id"].removeprefix("job_")
+        )
+        assert rig.wait_end(job) == "completed"
+    finally:
+        rig.simulate("deep", faults={"p_hang": 0.0})
+    check_whole(rig, job, 40, simulated=False)
+    calls = "select n, deployment, status, count(*)::int from attempts where job_id = %(job)s"
+    assert rig.sql(f"{calls} group by 1, 2, 3 order by 1", job=job) == [
+        (1, "deep", "unknown", 40),
+        (2, "west", "ok", 40),
+    ]
+    errors = "select distinct error from attempts where job_id = %(job)s and n = 1"
+    assert "within 1 s" in rig.one(errors, job=job)
+    assert rig.sql("select deployment from deployment_state where status <> 'open'") == []
+    assert "within 1 s" in run(rig, "explain", str(job), "request-1")

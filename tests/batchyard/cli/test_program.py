@@ -166,6 +166,23 @@ def test_a_key_that_is_nowhere_is_a_warning(program):
     assert program("config", "check", "lab.yaml", LAB_KEY="k").err == ""
 
 
+def test_without_a_default_route_a_check_says_what_submits_need(program):
+    settings = {
+        "providers": {"lab": {"base_url": "http://127.0.0.1:9/v1"}},
+        "deployments": {"small": {"provider": "lab", "model": "m"}},
+        "routes": {"cheap": {"candidates": ["small"]}},
+    }
+    (program.folder / "lab.yaml").write_text(json.dumps(settings))
+    said = program("config", "check", "lab.yaml")
+    assert (said.code, said.out) == (0, "fine: 1 provider, 1 deployment, 1 route\n")
+    assert "warning: no route is named default" in said.err
+    [warning] = program("config", "check", "lab.yaml", "--json").json["warnings"]
+    assert "--route" in warning
+    settings["routes"]["default"] = {"candidates": ["small"]}
+    (program.folder / "lab.yaml").write_text(json.dumps(settings))
+    assert program("config", "check", "lab.yaml").err == ""
+
+
 def test_a_finding_says_its_line_and_what_would_fit(program):
     file = program.folder / "bad.yaml"
     file.write_text(
