@@ -156,6 +156,13 @@ class Condition:
         return self.status in (DeploymentStatus.OPEN, DeploymentStatus.PROBING)
 
     @property
+    def reopens(self) -> float | None:
+        """Seconds until it may get work again, None where that is not known: a server that is
+        away is looked at by then, and closed for as long again."""
+        known = not self.drained and self.cause is not Cause.UNREACHABLE
+        return self.left if known else None
+
+    @property
     def shown(self) -> DeploymentStatus:
         """What people are told that it is."""
         quiet = self.status is DeploymentStatus.OPEN and self.drained

@@ -74,7 +74,7 @@ async def look(
             model=deployment.model,
             price=deployment.price,
             closed="" if binds else condition.told,
-            reopens=None if condition.drained else condition.left,
+            reopens=condition.reopens,
             # One that is being tried gets a single chunk, and nobody waits for it.
             room=min(CHUNK, ahead) if tried else ahead - bound,
             ahead=ahead,

@@ -85,7 +85,7 @@ async def end_waiting_steps(yard: Yard) -> int:
 
 def _long(condition: Condition) -> bool:
     """Whether it stays closed for longer than one waits."""
-    return condition.drained or condition.left is None or condition.left > SOON
+    return condition.reopens is None or condition.reopens > SOON
 
 
 async def _some(yard: Yard, gone: list[str]) -> int:

@@ -28,7 +28,9 @@ select jsonb_array_elements_text(body -> 'candidates') from plans where id in (
   select plan_id from chunks where job_id = %(job_id)s and status <> 'done');
 
 -- name: closed
-select deployment, status, reason, extract(epoch from until - now())::float8 as reopens, drained
+-- A server that is away is looked at again by then, and comes back whenever it does.
+select deployment, status, reason, drained,
+  case when cause is distinct from 'unreachable' then extract(epoch from until - now())::float8 end as reopens
 from deployment_state
 where (status <> 'open' or drained) and (until is null or until > now())
   and deployment = any(%(deployments)s::text[])

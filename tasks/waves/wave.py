@@ -93,7 +93,7 @@ def _away(seen: Seen, name: str) -> bool:
     """Whether none of its lines takes work, nor will soon."""
     lines = [line for line in seen.deployments if configured_name(line) == name]
     standing = [seen.standing.get(line, OPEN) for line in lines]
-    return all(not one.binds and (one.left is None or one.left > _LONG) for one in standing)
+    return all(not one.binds and (one.reopens is None or one.reopens > _LONG) for one in standing)
 
 
 def _factors(seen: Seen, told: Predictions) -> Floats:

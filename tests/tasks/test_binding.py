@@ -85,13 +85,13 @@ class Yard:
     def dispatch(self) -> str:
         return str(self.run(dispatch))
 
-    def close(self, name: str, seconds: float | None = None) -> None:
+    def close(self, name: str, seconds: float | None = None, cause: Cause = Cause.LIMITS) -> None:
         async def work(ctx: Context) -> None:
             async with ctx.pool.connection() as conn:
                 if seconds is None:
                     await disable(conn, [name], cause=Cause.KEY, reason="its key was refused")
                 else:
-                    await park(conn, [name], cause=Cause.LIMITS, reason="429", seconds=seconds)
+                    await park(conn, [name], cause=cause, reason="429", seconds=seconds)
 
         self.run(work)
 
@@ -149,6 +149,14 @@ def test_a_pause_of_a_moment_moves_nothing(yard: Yard) -> None:
     yard.close("first", seconds=3.0)
     yard.dispatch()
     assert yard.bound() == {"first": 400}
+
+
+def test_a_server_that_is_away_is_not_waited_for_however_soon_the_next_look(yard: Yard) -> None:
+    yard.plan(600, candidates=["first", "dear"])
+    yard.dispatch()
+    yard.close("first", seconds=3.0, cause=Cause.UNREACHABLE)
+    yard.dispatch()
+    assert yard.bound() == {"dear": 400}
 
 
 def test_where_nobody_is_open_work_stays_where_it_is(yard: Yard) -> None:
