@@ -12,18 +12,15 @@ import asyncio
 import json
 import os
 import time
-import urllib.request
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urljoin
 
 from bench.cases import add_cases
-from bench.yards import BenchYard, fresh_yard
+from bench.watching import completed, counts
+from bench.yards import BenchYard, fresh_yard, open_context
 from db.audit import audit
-from db.connect import Connection, open_pool
-from tasks.context import Context
 from tasks.submit import SubmitOptions, submit
-from workers.broker import CeleryPublisher, make_app
 
 HELP = "use of a provider's rate limit by two workers, and the 429s it costs"
 TEXT = "Sort this message into one of the labels: billing, delivery, account, other. " * 12
@@ -160,14 +157,12 @@ async def _measure(yard: BenchYard, name: str, latency_ms: float) -> Run:
         {"messages": [{"role": "user", "content": _text(n)}], "max_tokens": MAX_TOKENS}
         for n in range(requests)
     ]
-    async with open_pool(yard.database_url) as pool:
-        publisher = CeleryPublisher(make_app(yard.broker_url, yard.settings.providers))
-        context = Context(yard.settings, yard.deployments, pool, publisher)
+    async with open_context(yard) as context:
         job_id = await submit(context, lines, SubmitOptions())
         stats = urljoin(yard.deployments["small"].base_url, "/sim/stats")
         seconds = await asyncio.to_thread(_watch, stats)
-        async with pool.connection() as conn:
-            completed = await _end(conn, job_id)
+        async with context.pool.connection() as conn:
+            done = await completed(conn, job_id, LONGEST)
             report = await audit(conn, 1, job_id)
     window = seconds[int(BEGIN) : int(END)]
     answered = sum(ok for ok, _ in window)
@@ -177,7 +172,7 @@ async def _measure(yard: BenchYard, name: str, latency_ms: float) -> Run:
         use=answered / (END - BEGIN) / allowed,
         throttled=throttled / max(1, answered + throttled),
         answered=answered,
-        lost=requests - completed,
+        lost=requests - done,
         audit_ok=report.ok,
         load=os.getloadavg()[0],
         seconds=seconds,
@@ -186,37 +181,17 @@ async def _measure(yard: BenchYard, name: str, latency_ms: float) -> Run:
 
 def _watch(url: str) -> list[tuple[int, int]]:
     """Answers and 429s of every second since the first answer."""
-    before = _counts(url)
+    before = counts(url)
     while before == (0, 0):
         time.sleep(0.01)
-        before = _counts(url)
+        before = counts(url)
     began, seconds = time.monotonic(), []
     for number in range(1, int(END) + 1):
         time.sleep(max(0.0, began + number - time.monotonic()))
-        now = _counts(url)
+        now = counts(url)
         seconds.append((now[0] - before[0], now[1] - before[1]))
         before = now
     return seconds
-
-
-def _counts(url: str) -> tuple[int, int]:
-    with urllib.request.urlopen(url, timeout=10) as reply:
-        status = json.load(reply)["status"]
-    return int(status.get("200", 0)), int(status.get("429", 0))
-
-
-async def _end(conn: Connection, job_id: int) -> int:
-    """Waits for the end of the job; how many of its requests are completed."""
-    deadline = time.monotonic() + LONGEST
-    while time.monotonic() < deadline:
-        cursor = await conn.execute("select ended_at from jobs where id = %s", (job_id,))
-        [(ended,)] = await cursor.fetchall()
-        if ended is not None:
-            break
-        await asyncio.sleep(0.25)
-    query = "select count(*) from results where job_id = %s and status = 'completed'"
-    [(count,)] = await (await conn.execute(query, (job_id,))).fetchall()
-    return int(count)
 
 
 def _line(one: Run) -> str:

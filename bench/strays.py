@@ -20,9 +20,9 @@ from typing import Any
 from urllib.parse import urljoin
 
 from bench.cases import add_cases
+from bench.watching import completed, counts
 from bench.yards import BenchYard, fresh_yard, open_context
 from db.audit import audit
-from db.connect import Connection
 from tasks.submit import SubmitOptions, submit
 
 HELP = "what random 429s with a Retry-After cost, and what a provider sees that means them"
@@ -127,17 +127,17 @@ async def _measure(yard: BenchYard, name: str, requests: int, before: list[Run])
         first = await asyncio.to_thread(_first_call, stats)
         probes = await asyncio.to_thread(_dry, stats, first) if case.share == 1 else None
         async with context.pool.connection() as conn:
-            completed = await _end(conn, job_id)
+            done = await completed(conn, job_id, LONGEST)
             seconds = time.monotonic() - first
             report = await audit(conn, 1, job_id)
-    answered, throttled = _counts(stats)
+    answered, throttled = counts(stats)
     return Run(
         case=name,
         seconds=seconds,
         ratio=None if probes is not None else _ratio(case, seconds, before),
         throttled=throttled / (answered + throttled),
         probes=probes,
-        lost=requests - completed,
+        lost=requests - done,
         audit_ok=report.ok,
         load=os.getloadavg()[0],
     )
@@ -149,7 +149,7 @@ def _ratio(case: Case, seconds: float, before: list[Run]) -> float | None:
 
 
 def _first_call(url: str) -> float:
-    while _counts(url) == (0, 0):
+    while counts(url) == (0, 0):
         time.sleep(0.01)
     return time.monotonic()
 
@@ -157,32 +157,12 @@ def _first_call(url: str) -> float:
 def _dry(url: str, first: float) -> int:
     """Lets the provider answer when its first Retry-After is over."""
     time.sleep(max(0.0, first + DRY_BEGIN - time.monotonic()))
-    before = sum(_counts(url))
+    before = sum(counts(url))
     time.sleep(max(0.0, first + DRY_WAIT - time.monotonic()))
-    seen = sum(_counts(url)) - before
+    seen = sum(counts(url)) - before
     patch = json.dumps({"faults": {"p_429": 0}}).encode()
     with urllib.request.urlopen(urljoin(url, "/sim/config"), data=patch, timeout=10):
         return seen
-
-
-def _counts(url: str) -> tuple[int, int]:
-    with urllib.request.urlopen(url, timeout=10) as reply:
-        status = json.load(reply)["status"]
-    return int(status.get("200", 0)), int(status.get("429", 0))
-
-
-async def _end(conn: Connection, job_id: int) -> int:
-    """Waits for the end of the job; how many of its requests are completed."""
-    deadline = time.monotonic() + LONGEST
-    while time.monotonic() < deadline:
-        cursor = await conn.execute("select ended_at from jobs where id = %s", (job_id,))
-        [(ended,)] = await cursor.fetchall()
-        if ended is not None:
-            break
-        await asyncio.sleep(0.05)
-    query = "select count(*) from results where job_id = %s and status = 'completed'"
-    [(count,)] = await (await conn.execute(query, (job_id,))).fetchall()
-    return int(count)
 
 
 def _line(one: Run) -> str:

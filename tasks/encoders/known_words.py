@@ -54,7 +54,7 @@ class KnownWords:
             new = self._places.new
             if new:
                 told = self._tokenizer.encode_batch_fast(
-                    [word[:LONGEST_WORD] for word in new], add_special_tokens=False
+                    [_readable(word[:LONGEST_WORD]) for word in new], add_special_tokens=False
                 )
                 ids = [one.ids for one in told]
                 ends = self._ends[-1] + np.cumsum([*map(len, ids)])
@@ -63,6 +63,11 @@ class KnownWords:
                 self._ends = np.concatenate((self._ends, ends))
                 self._places.new = []
             return self._parts, self._ends
+
+
+def _readable(word: str) -> str:
+    """Without halves of characters, which no tokenizer takes."""
+    return word.encode("utf-8", "replace").decode()
 
 
 class _Places(dict[str, int]):

@@ -97,3 +97,8 @@ def test_neither_the_network_nor_the_package_is_touched() -> None:
         "assert 'wordllama' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", looked], check=True, cwd=Path(__file__).parents[3])
+
+
+def test_a_broken_character_stops_no_text_after_it(vectors: WordVectors) -> None:
+    told = vectors.encode(["half \ud83d of a face", "my card was stolen"])
+    assert np.array_equal(told[1], vectors.encode(["my card was stolen"])[0])
