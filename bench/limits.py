@@ -5,6 +5,9 @@ limit with two seconds of burst. Counted is what the provider itself counted bet
 the 35th second after its first answer: answers a second against what the limit allows, and the
 share of calls that it answered with 429. Afterwards the job goes on to its end, and every request
 must have its result.
+
+A provider with slots refuses nothing: it works on so many calls at once, and the others wait. More
+calls in flight only make each of them take longer, so these are counted, too.
 """
 
 import argparse
@@ -17,7 +20,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from bench.cases import add_cases
-from bench.watching import completed, counts
+from bench.watching import Seen, completed, seen
 from bench.yards import BenchYard, fresh_yard, open_context
 from db.audit import audit
 from tasks.submit import SubmitOptions, submit
@@ -41,6 +44,7 @@ class Case:
     declared: dict[str, int]
     least_use: float
     most_429: float
+    most_flying: float | None = None
 
 
 CASES = {
@@ -64,13 +68,15 @@ CASES = {
     "none-told": Case("RPM-bound, none declared, headers", {"rpm": RPM}, {}, 0.90, 0.02),
     "none-tpm": Case("TPM-bound, none declared", {"tpm": TPM, "told": False}, {}, 0.90, 0.02),
     "none-flight": Case("64 at once, none declared", {"in_flight": 64}, {}, 0.90, 0.02),
+    "none-slots": Case("8 slots, none declared", {"slots": 8}, {}, 0.97, 0.0, 24),
+    "none-slots-64": Case("64 slots, none declared", {"slots": 64}, {}, 0.97, 0.0, 192),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One case's figures; `use` and `throttled` are shares, `seconds` what each second had:
-    answers and 429s."""
+    """One case's figures; `use` and `throttled` are shares, `flying` the mean of calls in flight,
+    `seconds` what each second had: answers, 429s, and calls in flight at its end."""
 
     case: str
     use: float
@@ -79,13 +85,15 @@ class Run:
     lost: int
     audit_ok: bool
     load: float
-    seconds: list[tuple[int, int]]
+    flying: float
+    seconds: list[Seen]
 
     @property
     def ok(self) -> bool:
         case = CASES[self.case]
         reached = self.use >= case.least_use and self.throttled <= case.most_429
-        return reached and not self.lost and self.audit_ok
+        crowded = case.most_flying is not None and self.flying > case.most_flying
+        return reached and not crowded and not self.lost and self.audit_ok
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             print(_line(runs[-1]), flush=True)
             if arguments.seconds:
-                print("   ", " ".join(f"{ok}/{no}" for ok, no in runs[-1].seconds))
+                print("   ", " ".join("/".join(map(str, one)) for one in runs[-1].seconds))
     if arguments.json:
         print(json.dumps([asdict(one) for one in runs], indent=2))
     return 0 if all(one.ok for one in runs) else 1
@@ -137,7 +145,7 @@ def _allowed(case: Case, latency_ms: float) -> float:
     if "tpm" in case.enforced:
         return float(case.enforced["tpm"]) / 60 / (_prompt_tokens() + MAX_TOKENS)
     mean = latency_ms / 1000 * 2.718281828 ** (0.3**2 / 2)
-    return float(case.enforced["in_flight"]) / mean
+    return float(case.enforced.get("slots") or case.enforced["in_flight"]) / mean
 
 
 def _text(number: int) -> str:
@@ -165,8 +173,8 @@ async def _measure(yard: BenchYard, name: str, latency_ms: float) -> Run:
             done = await completed(conn, job_id, LONGEST)
             report = await audit(conn, 1, job_id)
     window = seconds[int(BEGIN) : int(END)]
-    answered = sum(ok for ok, _ in window)
-    throttled = sum(no for _, no in window)
+    answered = sum(one.answered for one in window)
+    throttled = sum(one.throttled for one in window)
     return Run(
         case=name,
         use=answered / (END - BEGIN) / allowed,
@@ -175,29 +183,32 @@ async def _measure(yard: BenchYard, name: str, latency_ms: float) -> Run:
         lost=requests - done,
         audit_ok=report.ok,
         load=os.getloadavg()[0],
+        flying=sum(one.in_flight for one in window) / len(window),
         seconds=seconds,
     )
 
 
-def _watch(url: str) -> list[tuple[int, int]]:
+def _watch(url: str) -> list[Seen]:
     """Answers and 429s of every second since the first answer."""
-    before = counts(url)
-    while before == (0, 0):
+    before = seen(url)
+    while not before.answered and not before.throttled:
         time.sleep(0.01)
-        before = counts(url)
+        before = seen(url)
     began, seconds = time.monotonic(), []
     for number in range(1, int(END) + 1):
         time.sleep(max(0.0, began + number - time.monotonic()))
-        now = counts(url)
-        seconds.append((now[0] - before[0], now[1] - before[1]))
+        now = seen(url)
+        answered, throttled = now.answered - before.answered, now.throttled - before.throttled
+        seconds.append(Seen(answered, throttled, now.in_flight))
         before = now
     return seconds
 
 
 def _line(one: Run) -> str:
     case = CASES[one.case]
-    verdict = "ok" if one.ok else f"MISSED (≥ {case.least_use:.0%}, ≤ {case.most_429:.1%})"
+    most = "" if case.most_flying is None else f", ≤ {case.most_flying:.0f} in flight"
+    verdict = "ok" if one.ok else f"MISSED (≥ {case.least_use:.0%}, ≤ {case.most_429:.1%}{most})"
     return (
-        f"{one.case:<12}{case.title:<36}{one.use:>7.1%} used{one.throttled:>8.2%} 429s"
-        f"{one.lost:>4} lost  load {one.load:>4.1f}  {verdict}"
+        f"{one.case:<14}{case.title:<36}{one.use:>7.1%} used{one.throttled:>8.2%} 429s"
+        f"{one.flying:>6.0f} in flight{one.lost:>4} lost  load {one.load:>4.1f}  {verdict}"
     )

@@ -4,16 +4,31 @@ import asyncio
 import json
 import time
 import urllib.request
+from typing import NamedTuple
 
 from db.connect import Connection
 
 
-def counts(url: str) -> tuple[int, int]:
-    """How many calls the simulator has answered, and how many it refused with a 429; `url` is
-    that of its statistics."""
+class Seen(NamedTuple):
+    """What the simulator has answered and refused with a 429 so far, and its calls in flight."""
+
+    answered: int
+    throttled: int
+    in_flight: int
+
+
+def seen(url: str) -> Seen:
+    """What it has seen; `url` is that of its statistics."""
     with urllib.request.urlopen(url, timeout=10) as reply:
-        status = json.load(reply)["status"]
-    return int(status.get("200", 0)), int(status.get("429", 0))
+        stats = json.load(reply)
+    status = stats["status"]
+    return Seen(int(status.get("200", 0)), int(status.get("429", 0)), int(stats["in_flight"]))
+
+
+def counts(url: str) -> tuple[int, int]:
+    """How many calls the simulator has answered, and how many it refused with a 429."""
+    answered, throttled, _ = seen(url)
+    return answered, throttled
 
 
 async def completed(conn: Connection, job_id: int, longest: float) -> int:

@@ -36,6 +36,10 @@ CLAIM = 200
 LOW = 128
 POLL = 0.25
 LOOK_EVERY = 1.0
+# A lane that has nothing else stays for retries that are due so soon, and looks more often.
+NEAR, LOOK_SOON = 2.0, 0.25
+# And so long afterwards: calls that are under way may fail as well.
+LINGER = 1.0
 SHORT_DELAY = 0.5
 # Permits may come sooner than was foreseen: calls give tokens back, limits are raised.
 LONGEST_DELAY = 30.0
@@ -76,6 +80,7 @@ class Track:
         self._far: dict[str, float] = {}
         self._broken: BaseException | None = None
         self._look_at = self._loop.time()
+        self._retries_until = 0.0
 
     async def run(self) -> None:
         """Claims and sends until there is nothing more, or the slice is over. Gives back the
@@ -119,6 +124,10 @@ class Track:
             self._changed.set()
 
     def landed(self, settled: Settled) -> None:
+        move = settled.move
+        if move is not None and move.deployment == self.name and move.delay <= NEAR:
+            due = self._loop.time() + move.delay + LINGER
+            self._retries_until = max(self._retries_until, due)
         self._lane.landed(settled)
 
     def blocked(self) -> None:
@@ -154,7 +163,7 @@ class Track:
                     while self._full() and not self._over():
                         await self._change()
                         await self._claim_earlier()
-                elif self._empty:
+                elif self._empty and not self._has_retries:
                     return
                 else:
                     await self._wait_for_more()
@@ -168,10 +177,17 @@ class Track:
         ahead = sum(one.soon if name else len(one) for name, one in self._backlogs.items())
         return ahead > LOW
 
+    @property
+    def _has_retries(self) -> bool:
+        """Whether something that failed here is soon due, or has just become so."""
+        return self._loop.time() < self._retries_until
+
     async def _wait_for_more(self) -> None:
-        """A while, as long as something waits for its permits."""
-        until = self._loop.time() + LOOK_EVERY
-        while self._loop.time() < until and not self._empty and not self._over():
+        """A while, as long as something waits for its permits or its next try."""
+        until = self._loop.time() + (LOOK_SOON if self._has_retries else LOOK_EVERY)
+        while self._loop.time() < until and not self._over():
+            if self._empty and not self._has_retries:
+                return
             await self._change()
 
     async def _claim_earlier(self) -> None:

@@ -1,5 +1,7 @@
-"""Enforced rates: token buckets for requests and tokens per minute, and a cap on open calls."""
+"""Enforced rates: token buckets for requests and tokens per minute, a cap on open calls, and slots
+that calls queue for."""
 
+import heapq
 import math
 from typing import Literal
 
@@ -65,15 +67,32 @@ class Bucket:
         return Gauge(self.limit, remaining, (self.capacity - level) / self.rate)
 
 
+class Slots:
+    """Calls worked on at once, in the order in which they came. Whoever hangs up leaves no room:
+    most servers go on with what they have begun."""
+
+    __slots__ = ("_free_at",)
+
+    def __init__(self, number: int, now: float) -> None:
+        self._free_at = [now] * number
+
+    def wait(self, seconds: float, now: float) -> float:
+        """Gives the call that takes so long the slot that is free first; seconds until then."""
+        begins = max(now, self._free_at[0])
+        heapq.heapreplace(self._free_at, begins + seconds)
+        return begins - now
+
+
 class Limiter:
     """All limits of one provider or one model, charged all-or-nothing."""
 
-    __slots__ = ("in_flight", "limits", "requests", "tokens")
+    __slots__ = ("_slots", "in_flight", "limits", "requests", "tokens")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
         self.requests = Bucket(limits.rpm, limits.burst_s, now) if limits.rpm else None
         self.tokens = Bucket(limits.tpm, limits.burst_s, now) if limits.tpm else None
+        self._slots = Slots(limits.slots, now) if limits.slots else None
         self.in_flight = 0
 
     def admit(self, tokens: int, now: float) -> OverLimit | None:
@@ -105,6 +124,10 @@ class Limiter:
         return OverLimit(
             kind, int(bucket.per_minute), used, units, None if math.isinf(wait) else wait
         )
+
+    def queue(self, seconds: float, now: float) -> float:
+        """Seconds that an admitted call, which takes so long, waits for its turn."""
+        return 0.0 if self._slots is None else self._slots.wait(seconds, now)
 
     def release(self) -> None:
         """Closes a call that `admit` opened."""

@@ -51,11 +51,13 @@ class Latency(Spec, frozen=True):
 
 class Limits(Spec, frozen=True):
     """Enforced rates; None is no limit. `burst_s`: what a full bucket holds, in seconds of rate.
-    `told`: whether replies say in their headers what the limits are and what is left."""
+    `told`: whether replies say in their headers what the limits are and what is left. `slots` are
+    calls worked on at once: nothing is refused for them, but what is more waits for its turn."""
 
     rpm: Positive | None = None
     tpm: Positive | None = None
     in_flight: AtLeastOne | None = None
+    slots: AtLeastOne | None = None
     burst_s: Positive = 2.0
     told: bool = True
 

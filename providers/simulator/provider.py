@@ -162,7 +162,10 @@ class Provider:
         outcome = Outcome(
             Ending.REPLY, "", limiter=limiter, levels=levels, stats=stats, tally=tally
         )
-        return self._admitted(outcome, tally, ask, model, prompt)
+        self._draw(outcome, tally, ask, model, prompt)
+        if outcome.completion is not None:
+            outcome.delay_s += limiter.queue(outcome.delay_s, now)
+        return self._opened(outcome)
 
     def _refusal(self, ask: Ask, model: Model, prompt: int) -> Problem | None:
         wanted = prompt + (ask.max_tokens or 0)
@@ -177,9 +180,7 @@ class Provider:
         outcome = Outcome(ending, self.next_token(), problem=problem)
         return self._opened(outcome) if ending is Ending.HANG else outcome
 
-    def _admitted(
-        self, outcome: Outcome, tally: Tally, ask: Ask, model: Model, prompt: int
-    ) -> Outcome:
+    def _draw(self, outcome: Outcome, tally: Tally, ask: Ask, model: Model, prompt: int) -> None:
         """Fills in what the dice say of a call that is within its limits."""
         tally.admitted += 1
         if self._dice.chancy:
@@ -196,7 +197,6 @@ class Provider:
             reply = spoiled(self._answerer.complete(ask, model, prompt, draw.token), draw.kind)
             outcome.completion = reply
             outcome.delay_s = self._dice.latency_s(draw, reply.completion_tokens)
-        return self._opened(outcome)
 
     def _opened(self, outcome: Outcome) -> Outcome:
         outcome.is_open = True

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.brake import Brake, Limit
-from core.ports import Ask, Buckets, Grant
+from core.ports import Ask, Buckets, Grant, HttpReply
 from core.settings import project_scope
 from core.status import Back
 from tests.faults.lanes import BOUND, SETTINGS, Lanes, Permits, Provider, completion, open_lanes
@@ -74,6 +74,28 @@ def test_a_slow_deployment_does_not_keep_its_lanes_from_the_fast_ones(database_u
                     (slow,),
                 )
                 assert await cursor.fetchone() == (400,)
+
+    asyncio.run(story())
+
+
+def test_a_lane_makes_the_retries_that_are_soon_due_itself(database_url: str) -> None:
+    """Once the last call has been sent, nobody else would look for them at once."""
+
+    async def story() -> None:
+        refused: set[int] = set()
+
+        def answer(number: int) -> HttpReply:
+            if number % 5 == 0 and number not in refused:
+                refused.add(number)
+                return HttpReply(429, {}, b"{}")
+            return completion(1)
+
+        async with open_lanes(database_url, Provider(answer), Permits(), workers=1) as lanes:
+            job = await lanes.kit.job(100, size=50, bound=BOUND)
+            await lanes.run(1)
+            assert len(refused) == 20
+            assert await done(lanes, job) == 100
+            assert (await lanes.audit()).violations == ()
 
     asyncio.run(story())
 

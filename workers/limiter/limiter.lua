@@ -31,8 +31,10 @@
 -- declared or told: on its rates, or on its calls at once where there is no rate; else the window
 -- of calls at once. Then it grows: fast up to where the last 429 was, slowly beyond. A window
 -- begins small and doubles until its first 429, or until answers take so much longer that calls
--- evidently queue at the provider. Whether they do is tried with a few calls from time to time:
--- requests whose answers take longer by themselves look the same from here.
+-- seem to queue at the provider. Whether they do is tried with half of the calls, half of those and
+-- so on, as long as these bring nearly as many answers a second: the smallest such window, and some
+-- more, is enough. Where half bring fewer, the answers have become longer by themselves, or more
+-- calls do pay, and the window grows on. The longer nothing is found, the more seldom it is tried.
 
 local SPAN = 1.0           -- seconds of its rate that a bucket holds
 local WORTH = 0.05         -- seconds of a rate that are worth waking for
@@ -52,9 +54,14 @@ local TESTED = 32         -- calls after the deepest cut that tell whether it ha
 local SPARED = 60000      -- ms for which cuts that have helped nothing are not tried again
 local MORE, MORE_STILL = 2, 0.1 -- 429s that are no strays: times their share, and on top of it
 local FIRST_WINDOW, STRAY_WINDOW, MOST_WINDOW = 16, 8, 1024
-local CROWDED, DRIFT = 2.5, 0.005
-local RECHECK, SELDOM = 10000, 320000 -- ms of crowding before a trial; twice as many after each
-local TRIAL_PART, TRIAL_ANSWERS = 0.25, 8 -- of the window; what a trial is judged by
+local CROWDED = 2          -- times as long as the quickest answers lately
+local LEAST_HEARD = 16     -- answers before anything is said of how long they take
+local RECHECK, SELDOM = 10000, 320000 -- ms from a trial to the next; twice as many after each
+local PATIENCE = 20        -- and so many times what an answer takes, at least
+local PASSED = 2           -- times what an answer takes: until a window shows in the answers
+local TRIAL_LEAST, TRIAL_MOST = 48, 128 -- answers that a window is judged by
+local AS_SLOW, SEE_AFTER = 0.6, 8 -- of the answers a second: that is seen after so many
+local ENOUGH, SPARE = 0.88, 1.5 -- of the answers a second; calls for those that a window needs
 local EXPRESS_SEEN = 60000 -- ms
 local PROBES, PROBE_EVERY = 3, 250 -- ms from a 429 to the first probe; twice as many after each
 local PROBE_PATIENCE = 30000 -- ms after the last probe: an answer may still come
@@ -137,15 +144,20 @@ local function count_flying(key, living, mine)
   return flying
 end
 
--- Whether answers take so much longer than they did that calls evidently queue at the provider.
-local function is_crowded(state, scope, seconds)
+-- Whether answers take so much longer than they did that calls may queue at the provider. What an
+-- answer takes is a mean of about half a window; the first ones to come back are the quickest.
+local function is_crowded(state, scope)
   if scope.answered > 0 then
-    local mean = scope.answered_ms / scope.answered
+    state.heard = (state.heard or 0) + scope.answered
+    local span = math.min(state.heard, math.max(LEAST_HEARD, state.window / 2))
+    local mean = math.max(1, scope.answered_ms / scope.answered)
     local last = state.latency or mean
-    state.latency = last + (mean - last) * math.min(1, scope.answered / 16)
-    state.quick = math.min(state.latency, (state.quick or state.latency) * (1 + DRIFT * seconds))
+    state.latency = last + (mean - last) * math.min(1, scope.answered / span)
+    if state.heard >= LEAST_HEARD then
+      state.quick = math.min(state.latency, state.quick or state.latency)
+    end
   end
-  return (state.latency or 0) > CROWDED * (state.quick or 0)
+  return state.quick ~= nil and state.latency > CROWDED * state.quick
 end
 
 -- Whether 429s are so few among the answers that they may come whatever is sent.
@@ -223,54 +235,85 @@ local function adapt_factor(state, seconds)
   end
 end
 
-local function end_trial(state)
-  state.window, state.crowded_at = state.before, now
-  state.trial_at, state.before, state.trial_answers, state.trial_ms = nil, nil, nil, nil
+-- Answers count from when those are through whose calls went before the window was so large.
+local function measure(state, window)
+  state.window = window
+  state.trial_from = now + PASSED * state.latency
+  state.trial_answers, state.trial_ms = 0, 0
 end
 
--- Answers that take as long with a quarter of the calls at once are longer ones, and the measure
--- from now on.
-local function judge_trial(state)
-  local mean = state.trial_ms / state.trial_answers
-  if mean > CROWDED * state.quick then
-    state.latency, state.slow, state.window_knee, state.recheck = mean, nil, nil, nil
-  else
-    state.recheck = math.min(SELDOM, 2 * (state.recheck or RECHECK))
+local function end_trial(state, window)
+  state.window = window
+  for _, name in ipairs({'before', 'most_tried', 'trial_pace', 'trial_from', 'trial_answers', 'trial_ms'}) do
+    state[name] = nil
   end
-  state.quick = math.max(state.quick, mean)
-  end_trial(state)
 end
 
--- The answers to calls that went before the trial do not count.
-local function try(state, scope)
-  if now < state.trial_from then return end
-  state.trial_answers = (state.trial_answers or 0) + scope.answered
-  state.trial_ms = (state.trial_ms or 0) + scope.answered_ms
-  if state.trial_answers >= TRIAL_ANSWERS then judge_trial(state) end
+-- When the next trial may be.
+local function put_off(state, recheck)
+  state.recheck = math.min(SELDOM, recheck)
+  state.next_trial = now + math.max(state.recheck, PATIENCE * state.latency)
+end
+
+-- Half of the calls take as long as all of them: answers have become longer by themselves.
+local function grow_on(state)
+  state.slow, state.window_knee = nil, nil
+  put_off(state, RECHECK)
+  end_trial(state, state.before)
+end
+
+local function settle(state, window)
+  put_off(state, 2 * (state.recheck or RECHECK))
+  end_trial(state, math.max(2, window))
+  state.slow, state.window_knee = 0, state.window
+end
+
+-- How many answers a second a window brings says how long they take.
+local function judge(state, mean)
+  local pace = state.window / mean
+  state.latency = mean
+  if not state.trial_pace then
+    state.trial_pace, state.most_tried = pace, state.window
+  elseif pace < ENOUGH * state.trial_pace then
+    state.quick = mean
+    if state.before < state.most_tried then return settle(state, SPARE * state.before) end
+    if pace < AS_SLOW * state.trial_pace then return grow_on(state) end
+    return settle(state, state.before)
+  end
+  if state.window < 2 then return settle(state, SPARE * state.window) end
+  state.before = state.window
+  measure(state, math.floor(state.window / 2))
+end
+
+local function try(state, scope, wanted)
+  if not wanted then return end_trial(state, state.before or state.window) end
+  if now < state.trial_from or scope.answered == 0 then return end
+  state.trial_answers = state.trial_answers + scope.answered
+  state.trial_ms = state.trial_ms + scope.answered_ms
+  local mean = math.max(1, state.trial_ms / state.trial_answers)
+  local few = state.trial_pace and state.trial_answers >= SEE_AFTER
+    and state.window / mean < AS_SLOW * state.trial_pace
+  local enough = math.max(TRIAL_LEAST, math.min(TRIAL_MOST, 2 * state.window))
+  if few or state.trial_answers >= enough then judge(state, mean) end
 end
 
 local function stay(state, wanted)
   if state.slow ~= 0 then state.slow, state.window_knee = 0, state.window end
-  state.crowded_at = state.crowded_at or now
-  if wanted and now - state.crowded_at > (state.recheck or RECHECK) then
-    state.trial_at, state.trial_from = now, now + 1.5 * state.latency
-    state.before, state.window = state.window, math.max(1, TRIAL_PART * state.window)
-  end
+  if wanted and now >= (state.next_trial or 0) then measure(state, math.floor(state.window)) end
 end
 
 local function adapt_window(state, scope, seconds)
-  local crowded = is_crowded(state, scope, seconds)
+  local crowded = is_crowded(state, scope)
   local wanted = now - (state.full_at or 0) < 1000
-  if not crowded and not state.trial_at then state.crowded_at = nil end
   if is_due(state) then
-    if state.trial_at then end_trial(state) end
+    if state.trial_from then end_trial(state, state.before or state.window) end
     state.window = cut(state, 'window', state.window, math.min(state.window, is_stray(state) and STRAY_WINDOW or 1))
-  elseif state.trial_at then
-    try(state, scope)
+  elseif state.trial_from then
+    try(state, scope, wanted)
   elseif crowded then
     stay(state, wanted)
   elseif wanted and state.slow ~= 0 then
-    state.window = state.window + scope.answered
+    state.window = state.window + scope.answered * (state.quick or 1) / (state.latency or 1)
   elseif wanted then
     local step = math.max(LEAST_STEP, STEP * state.window)
     state.window = grown(state, 'window', state.window, seconds, step)

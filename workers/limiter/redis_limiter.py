@@ -191,13 +191,14 @@ class RedisLimiter:
         self, key: str, seconds: float, epoch: int = -1, began: float | None = None
     ) -> None:
         """Nobody calls the line for this long; a longer pause is never cut short. What adds
-        nothing to the last pause is not told again. A 429's pause ends when other calls
-        contradict it, and one that is taken for a stray makes none."""
+        nothing to the last pause is not told again. The pause of a refused call, a 429 or one that
+        `began` then, ends when other calls contradict it; one that is taken for a stray makes
+        none."""
         book = self._books.setdefault(key, Book(Buckets(key), adapts=True))
-        kind = "pause"
-        if epoch >= 0:
+        kind, throttled = "pause", epoch >= 0
+        if throttled or began is not None:
             now = time.monotonic()
-            book.refused += 1
+            book.refused += int(throttled)
             kind = book.doubt.refused(now if began is None else began, now, seconds)
             seconds = 0.0 if kind is Refusal.STRAY else seconds
         if kind == Refusal.DENIED:

@@ -67,6 +67,19 @@ def test_calls_in_flight_are_capped_until_one_ends():
     assert admitted(limiter, 1, 0.0) == 1
 
 
+def test_calls_beyond_the_slots_wait_for_the_first_that_is_free():
+    limiter = Limiter(Limits(slots=2), now=0.0)
+    assert admitted(limiter, 1, 0.0, tries=5) == 5
+    assert [limiter.queue(1.0, 0.0) for _ in range(3)] == [0.0, 0.0, 1.0]
+    assert limiter.queue(1.0, 1.5) == 0.0
+    assert limiter.queue(1.0, 1.5) == pytest.approx(0.5)
+
+
+def test_without_slots_nobody_waits():
+    limiter = Limiter(Limits(), now=0.0)
+    assert [limiter.queue(1.0, 0.0) for _ in range(3)] == [0.0] * 3
+
+
 def test_a_slow_limit_still_lets_one_through():
     limiter = Limiter(Limits(rpm=3, burst_s=2.0), now=0.0)
     assert admitted(limiter, 1, 0.0) == 1

@@ -143,6 +143,23 @@ def test_a_pause_that_no_probe_contradicts_stands_and_at_its_end_one_call_goes_f
     with_limiters(broker_url, test)
 
 
+def test_the_pause_of_an_overloaded_server_is_tried_as_well_and_cuts_nothing(
+    broker_url: str,
+) -> None:
+    limit = limits(in_flight=100)
+
+    async def test(one: RedisLimiter, two: RedisLimiter) -> None:
+        epoch = (await one.acquire([limit], calls(1))).epoch
+        await one.pause(limit.key, 3600, began=asyncio.get_running_loop().time())
+        assert not (await two.acquire([limit], calls(1))).granted
+        answered(await probes_of((one, two), limit), limit)
+        await asyncio.sleep(0.2)
+        grant = await two.acquire([limit], calls(64))
+        assert (grant.granted, grant.epoch) == (64, epoch)
+
+    with_limiters(broker_url, test)
+
+
 def test_a_call_that_is_held_goes_when_the_pause_ends_early(broker_url: str) -> None:
     limit = limits(in_flight=100)
 
