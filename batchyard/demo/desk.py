@@ -35,7 +35,7 @@ else:
 
 INTENTS: Final = FOLDER.parent / "intents.yaml"
 STRANGE: Final = "strange-"
-AMBIGUOUS: Final = Message("ambiguous-1", "My new card is missing", "", "")
+AMBIGUOUS: Final = Message("ambiguous-1", "My card does not work for payments", "", "")
 TEXT: Final = "Message: {text}\n\n"
 
 
