@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,8 +56,15 @@ class Plan:
         """The candidates of a list, USUAL, TOO_LONG or REFUSED, as the bits of a number."""
         if among == USUAL:
             return (1 << self.own + self.fallbacks) - 1
+        return sum(1 << index for index in self.listed(among))
+
+    def listed(self, among: str = USUAL) -> Sequence[int]:
+        """The candidates (indexes) of a list in its order, which that of their bits need not be:
+        a list of its own may begin with what is last of the usual ones."""
+        if among == USUAL:
+            return range(self.own + self.fallbacks)
         names = self.too_long if among == TOO_LONG else self.refused
-        return sum(1 << self.candidates.index(name) for name in names)
+        return [self.candidates.index(name) for name in names]
 
     def body(self) -> dict[str, Any]:
         return {

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from core.money import Price, to_usd
-from core.plan import LISTS, Plan, indexes
+from core.plan import LISTS, USUAL, Plan
 from core.router import ROUTED
 from core.settings import configured_name
 
@@ -93,8 +93,8 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A chunk that is to be bound: how many requests, their mean tokens in and the mean of
-    their output limits; `number` tells chunks apart; `allowed` are the candidates (bits) that
-    may have it, `new_to` those at which nothing of its job is bound."""
+    their output limits; `number` tells chunks apart; `allowed` are the candidates (bits) of the
+    list `among` that may have it, `new_to` those at which nothing of its job is bound."""
 
     number: int
     requests: int
@@ -102,23 +102,26 @@ class Ask:
     tokens: float = 0.0
     output_limit: float = 0.0
     new_to: int = 0
+    among: str = USUAL
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The candidate (index) that a chunk goes to, and why: the policy, what it went by for each
-    candidate in view, and those that were closed."""
+    candidate in view, those that were closed, and the list `among` which it was chosen."""
 
     candidate: int
     policy: str
     saw: Mapping[str, str] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
+    among: str = USUAL
 
 
 @dataclass(slots=True)
 class _View:
-    """The candidates in question, by index, what is asked of them, and where on the circle of
-    `weighted` the question stands. `own` says that they are the route's own ones."""
+    """The candidates in question, by index and in the order of their list, what is asked of them,
+    and where on the circle of `weighted` the question stands. `own` says that the route's policy
+    is about them."""
 
     plan: Plan
     ask: Ask
@@ -189,11 +192,12 @@ def _look(plan: Plan, ask: Ask, seen: Mapping[str, Line]) -> _View | None:
     """The candidates in question; None where there are none."""
     present = {
         index: seen[plan.candidates[index]]
-        for index in indexes(ask.allowed)
-        if plan.candidates[index] in seen
+        for index in plan.listed(ask.among)
+        if ask.allowed >> index & 1 and plan.candidates[index] in seen
     }
     open_ = {i: line for i, line in present.items() if not line.away}
-    own = {i: line for i, line in open_.items() if i < plan.own}
+    usual = ask.among == USUAL
+    own = {i: line for i, line in open_.items() if usual and i < plan.own}
     if not open_:
         return None
     return _View(plan, ask, own or open_, present, bool(own), ask.number * _GOLDEN % 1.0)
@@ -220,6 +224,7 @@ def _told(view: _View, taken: int, best: Sequence[int]) -> Choice:
         name,
         {view.lines[index].name: POLICIES[name].figure(view, index) for index in shown},
         {line.name: _closed(line) for line in view.present.values() if line.closed},
+        view.ask.among,
     )
 
 
@@ -235,24 +240,26 @@ def reach(plan: Plan, home: str, seen: Mapping[str, Line]) -> list[str]:
     """The deployments that may take chunks of the plan that stand at `home`, as far as that can
     be told without looking at them: enough to know how many are worth reading."""
     first = plan.candidates.index(home) if home in plan.candidates else 0
-    among = next((m for m in map(plan.mask, LISTS) if m >> first & 1), 0)
-    listed = [index for index in indexes(among) if plan.candidates[index] in seen]
+    near = [one for among in LISTS for one in _reach_of(plan, among, first, seen)]
+    return [name for name in dict.fromkeys(near) if seen[name].free(newcomer=True)]
+
+
+def _reach_of(plan: Plan, among: str, first: int, seen: Mapping[str, Line]) -> list[str]:
+    """Of one list of the plan; none where it does not have the candidate `first`."""
+    order = plan.listed(among)
+    if first not in order:
+        return []
+    listed = [index for index in order if plan.candidates[index] in seen]
     # Those before its home have given up on a chunk, or it would not stand here.
-    near = [index for index in listed if index >= first]
+    near = [index for index in listed if order.index(index) >= order.index(first)]
     present = [i for i in near if not seen[plan.candidates[i]].away] or [
         i for i in listed if not seen[plan.candidates[i]].away
     ]
-    own = [index for index in present if index < plan.own]
-    if plan.choose in ORDERED or not own:
-        best = [configured_name(plan.candidates[index]) for index in present[:1]]
-        present = [i for i in present if configured_name(plan.candidates[i]) in best]
-    else:
-        present = own
-    return [
-        plan.candidates[index]
-        for index in present
-        if seen[plan.candidates[index]].free(newcomer=True)
-    ]
+    own = [index for index in present if among == USUAL and index < plan.own]
+    if own and plan.choose not in ORDERED:
+        return [plan.candidates[index] for index in own]
+    best = [configured_name(plan.candidates[index]) for index in present[:1]]
+    return [plan.candidates[i] for i in present if configured_name(plan.candidates[i]) in best]
 
 
 def _closed(line: Line) -> str:
@@ -264,8 +271,8 @@ def _in_order(view: _View) -> list[int]:
     return list(view.lines)
 
 
-def _place(_: _View, index: int) -> str:
-    return f"{index + 1}. of the list"
+def _place(view: _View, index: int) -> str:
+    return f"{view.plan.listed(view.ask.among).index(index) + 1}. of the list"
 
 
 def _by_price(view: _View) -> list[int]:

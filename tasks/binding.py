@@ -141,7 +141,10 @@ class Binder:
         if POLICIES[chunk.plan.choose].patient:
             return False
         may = self._allowed(chunk.plan, chunk, limited=chunk.limited) & ~(1 << chunk.candidate)
-        return choose(chunk.plan, Ask(chunk.id, chunk.size, may), self._lines) is not None
+        return (
+            choose(chunk.plan, Ask(chunk.id, chunk.size, may, among=chunk.among), self._lines)
+            is not None
+        )
 
     async def bind(self) -> int:
         """Binds what there is room for; how many chunks. Those that stand at different
@@ -241,7 +244,7 @@ class Binder:
             return []
         mean = self._means.get(chunk.id, (0.0, 0.0))
         few = order.in_sight(chunk.job) < FEW * allowed.bit_count()
-        ask = Ask(chunk.id, wanted, allowed, *mean, new_to)
+        ask = Ask(chunk.id, wanted, allowed, *mean, new_to, chunk.among)
         pieces = []
         first = 1
         for choice, dealt in deal(plan, ask, self._lines, few=few):
@@ -312,5 +315,10 @@ class _Chosen(msgspec.Struct, frozen=True, gc=False):
 
 def told(choice: Choice) -> str:
     """A choice and its reasons, as they are kept with the chunk."""
-    reasons = {"by": choice.policy, "saw": choice.saw, "closed": choice.closed}
+    reasons = {
+        "by": choice.policy,
+        "saw": choice.saw,
+        "closed": choice.closed,
+        "among": choice.among,
+    }
     return _encode({key: value for key, value in reasons.items() if value}).decode()

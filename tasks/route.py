@@ -16,7 +16,7 @@ import structlog
 
 from core.checks import REQUEST_SCHEMA
 from core.errors import InputError
-from core.plan import Plan, indexes
+from core.plan import Plan
 from core.size import Size
 from core.wishes import read_wishes
 from db.connect import Connection
@@ -68,7 +68,7 @@ class _Kind:
         self.plan = plan
         self.among = among
         self.waits = waits
-        self.candidate = next(indexes(plan.mask(among)))
+        self.candidate = plan.listed(among)[0]
         self.deployment = plan.candidates[self.candidate]
 
 

@@ -103,7 +103,9 @@ async def _some(yard: Yard, gone: list[str]) -> int:
 
 async def _move_on(conn: Connection, yard: Yard, chunk: LeasedChunk) -> bool:
     """Whether the plan has another candidate that may be called; dispatch chooses."""
-    for candidate in indexes(chunk.plan.mask(chunk.among) & ~chunk.excluded):
+    for candidate in chunk.plan.listed(chunk.among):
+        if chunk.excluded >> candidate & 1:
+            continue
         deployment = yard.context.deployments.get(chunk.plan.candidates[candidate])
         if deployment is None:
             continue

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchyard.cli.show import plain
+from core.plan import REFUSED, TOO_LONG
 from db.choices import Chosen, Why
+
+_LISTS = {TOO_LONG: "too long", REFUSED: "refused"}
 
 
 def lists(body: Mapping[str, Any]) -> str:
@@ -25,7 +28,7 @@ def lists(body: Mapping[str, Any]) -> str:
         told = " then ".join((*first, *wished)) or "nobody"
     else:
         told = " then ".join((f"{choose} of {', '.join(named or first)}", *wished))
-    for word, name in (("too long", "too_long"), ("refused", "refused")):
+    for name, word in _LISTS.items():
         if body.get(name):
             told += f"; what is {word}: {' then '.join(body[name])}"
     return told
@@ -35,7 +38,12 @@ def because(why: Why) -> str:
     """Why a deployment was chosen for a call."""
     others = ", ".join(f"{name}: {figure}" for name, figure in why.saw.items())
     closed = "; ".join(f"{name} was {reason}" for name, reason in why.closed.items())
-    return f"{why.by} ({others})" + (f"; {closed}" if closed else "")
+    return f"{_chosen_by(why)} ({others})" + (f"; {closed}" if closed else "")
+
+
+def _chosen_by(one: Why | Chosen) -> str:
+    """The policy, and which list of the plan it was about, where that is not the usual one."""
+    return f"{one.by}, for what is {_LISTS[one.among]}" if one.among else one.by
 
 
 def stepped(step: str | None) -> str:
@@ -68,4 +76,4 @@ def chosen(one: Chosen) -> str:
         f"; {plain(count)} while {name} was {one.reasons[name]}"
         for name, count in one.passed.items()
     )
-    return f"{plain(one.calls)} calls to {one.deployment}, chosen as {one.by}{passed}"
+    return f"{plain(one.calls)} calls to {one.deployment}, chosen as {_chosen_by(one)}{passed}"

@@ -19,6 +19,7 @@ from providers.simulator.profile import ANY_MODEL, KeyEntry, Model, Profile, Rep
 
 _WORDS = struct.Struct("<2Q")
 _UNIT = 2.0**-64
+REFUSAL = "I'm sorry, but I can't help with that."
 _SYLLABLES = "ab al ba be da do el en fa fo ga ge ha he il in ja jo ka ke la lo ma me".split()
 # Every word with its blank is four bytes: one token at the default four bytes per token.
 _POOL = " ".join(a + b[0] for a in _SYLLABLES for b in _SYLLABLES for _ in range(4))
@@ -186,9 +187,9 @@ class Answerer:
 
 
 def spoiled(reply: Completion, fault: str) -> Completion:
-    """The reply with the fault `empty`, `truncated` or `garbled` in all of its answers; as it is
-    for any other."""
-    if fault not in ("empty", "truncated", "garbled"):
+    """The reply with the fault `empty`, `truncated`, `garbled` or `declined` in all of its answers;
+    as it is for any other."""
+    if fault not in ("empty", "truncated", "garbled", "declined"):
         return reply
     answers = tuple(_spoil(answer, fault) for answer in reply.answers)
     return msgspec.structs.replace(reply, answers=answers)
@@ -198,6 +199,8 @@ def _spoil(answer: Answer, fault: str) -> Answer:
     size = len(answer.text)
     if fault == "empty":
         return msgspec.structs.replace(answer, text="")
+    if fault == "declined":
+        return msgspec.structs.replace(answer, text=REFUSAL, cut=False, declined=True)
     if fault == "truncated":
         return msgspec.structs.replace(answer, text=answer.text[: size // 2], cut=True)
     return msgspec.structs.replace(answer, text=answer.text[: size - max(1, size // 4)])

@@ -21,6 +21,7 @@ class ProblemKind(Enum):
     THROTTLED = "throttled"
     NO_QUOTA = "no_quota"
     SERVER_ERROR = "server_error"
+    FILTERED = "filtered"
     UNAVAILABLE = "unavailable"
 
 
@@ -67,12 +68,14 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """One choice: text, its tokens (reasoning included) and whether max_tokens cut it."""
+    """One choice: text, its tokens (reasoning included), whether max_tokens cut it, and whether
+    the model refuses in it."""
 
     text: str
     tokens: int
     reasoning_tokens: int
     cut: bool
+    declined: bool = False
 
 
 class Completion(msgspec.Struct, frozen=True, gc=False):

@@ -77,6 +77,8 @@ class Faults(Spec, frozen=True):
     ended in the middle by the output limit, or with their last quarter missing although they
     claim to be whole (JSON that does not parse). They are billed like the answer they spoil.
     `retry_after_ms` is sent with injected 429s and 503s (None: no such header).
+    `p_refused` are calls that the provider's content filter turns away with a 400, unbilled;
+    `p_declined` are answers in which the model refuses, billed like any other.
     `reset_billed` and `hang_billed` are the shares of resets and hangs that are billed:
     a billed reset comes after the answer's latency, an unbilled one at once.
     """
@@ -91,6 +93,8 @@ class Faults(Spec, frozen=True):
     p_empty: Share = 0.0
     p_truncated: Share = 0.0
     p_garbled: Share = 0.0
+    p_refused: Share = 0.0
+    p_declined: Share = 0.0
     retry_after_ms: Count | None = 500
     reset_billed: Share = 0.5
     hang_billed: Share = 0.0
@@ -115,6 +119,8 @@ class Faults(Spec, frozen=True):
             ("empty", self.p_empty),
             ("truncated", self.p_truncated),
             ("garbled", self.p_garbled),
+            ("refused", self.p_refused),
+            ("declined", self.p_declined),
         )
 
 
@@ -179,7 +185,9 @@ class KeyEntry(Spec, frozen=True):
 class Profile(Spec, frozen=True):
     """One simulated provider. A model named `*` serves every name not listed.
 
-    `credential`: the API key to expect (None: any key or none is welcome).
+    `credential`: the API key to expect, or several (None: any key or none is welcome).
+    `insufficient_quota`: every call is told that its quota is used up, and where `quota_reset_s`
+    is given, when to come back.
     `answers`: key entries given in place; `key_file`: a path to more of them.
     """
 
@@ -187,8 +195,9 @@ class Profile(Spec, frozen=True):
     latency: Latency = Latency()
     limits: Limits = Limits()
     faults: Faults = Faults()
-    credential: str | None = None
+    credential: str | tuple[str, ...] | None = None
     insufficient_quota: bool = False
+    quota_reset_s: Positive | None = None
     models: dict[str, Model] = msgspec.field(default_factory=lambda: {ANY_MODEL: Model()})
     key_file: str | None = None
     answers: dict[str, KeyEntry] = {}
@@ -196,8 +205,14 @@ class Profile(Spec, frozen=True):
     def __post_init__(self) -> None:
         if not self.models:
             raise ValueError("models is empty; name one, or leave it out to serve any name")
-        if self.credential == "":
+        if not all(self.credentials):
             raise ValueError("credential is empty; leave it out to accept any key")
+
+    @property
+    def credentials(self) -> tuple[str, ...]:
+        """The keys that are let in; empty where nobody is asked for one."""
+        one = self.credential
+        return () if one is None else (one,) if isinstance(one, str) else one
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

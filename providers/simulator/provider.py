@@ -29,6 +29,7 @@ class Ending(Enum):
     HANG = "hang"
 
 
+_INJECTED = {"500": ProblemKind.SERVER_ERROR, "refused": ProblemKind.FILTERED}
 _ENDINGS = {"malformed": Ending.MALFORMED, "reset": Ending.RESET, "hang": Ending.HANG}
 
 
@@ -116,12 +117,12 @@ class Provider:
 
     def check_credential(self, sent: str | None) -> Problem | None:
         """The problem with the key that was sent, if any."""
-        expected = self.profile.credential
-        if expected is None:
+        expected = self.profile.credentials
+        if self.profile.credential is None:
             return None
         if sent is None:
             return Problem(ProblemKind.NO_CREDENTIAL)
-        if hmac.compare_digest(sent.encode(), expected.encode()):
+        if any(hmac.compare_digest(sent.encode(), one.encode()) for one in expected):
             return None
         return Problem(ProblemKind.WRONG_CREDENTIAL, sent)
 
@@ -171,7 +172,9 @@ class Provider:
         wanted = prompt + (ask.max_tokens or 0)
         if wanted > model.context:
             return Problem(ProblemKind.CONTEXT_LENGTH, requested=wanted, allowed=model.context)
-        return Problem(ProblemKind.NO_QUOTA) if self.profile.insufficient_quota else None
+        if not self.profile.insufficient_quota:
+            return None
+        return Problem(ProblemKind.NO_QUOTA, retry_after_s=self.profile.quota_reset_s)
 
     def _outage(self, kind: str, stats: Stats) -> Outcome:
         stats.faults["outage"] += 1
@@ -231,7 +234,7 @@ class Provider:
             return Problem(ProblemKind.THROTTLED, retry_after_s=wait)
         if kind == "503":
             return Problem(ProblemKind.UNAVAILABLE, retry_after_s=wait)
-        return Problem(ProblemKind.SERVER_ERROR) if kind == "500" else None
+        return Problem(_INJECTED[kind]) if kind in _INJECTED else None
 
 
 def _levels(limiter: Limiter) -> Levels:

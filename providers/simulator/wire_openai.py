@@ -226,11 +226,12 @@ def write_completion(reply: Completion) -> bytes:
 
 
 def _choice(number: int, answer: Answer) -> str:
-    content = _encode(answer.text).decode()
+    text = _encode(answer.text).decode()
+    content, refusal = ("null", text) if answer.declined else (text, "null")
     reason = "length" if answer.cut else "stop"
     return (
         f'{{"index":{number},"message":{{"role":"assistant","content":{content},'
-        f'"refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"{reason}"}}'
+        f'"refusal":{refusal},"annotations":[]}},"logprobs":null,"finish_reason":"{reason}"}}'
     )
 
 
@@ -241,38 +242,57 @@ def write_problem(problem: Problem, model: str) -> tuple[int, bytes]:
     return status, _encode({"error": error})
 
 
-def _told(problem: Problem, model: str) -> tuple[int, str, str | None, str | None, str]:
-    """(status, type, code, param, message)."""
-    invalid = "invalid_request_error"
+_INVALID = "invalid_request_error"
+_Told = tuple[int, str, str | None, str | None, str]
+"""(status, type, code, param, message)."""
+
+_FILTERED = (
+    "The response was filtered due to the prompt triggering the content management policy. "
+    "Please modify your prompt and retry."
+)
+_SAME_FOR_ALL: Mapping[ProblemKind, _Told] = {
+    ProblemKind.NO_CREDENTIAL: (
+        401, _INVALID, None, None,
+        "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'.",
+    ),
+    ProblemKind.NO_QUOTA: (
+        429, "insufficient_quota", "insufficient_quota", None,
+        "You exceeded your current quota, please check your plan and billing details.",
+    ),
+    ProblemKind.UNAVAILABLE: (
+        503, "server_error", "server_is_overloaded", None,
+        "The server is overloaded or not ready yet. Please try again later.",
+    ),
+    ProblemKind.SERVER_ERROR: (
+        500, "server_error", None, None, "The server had an error while processing your request."
+    ),
+    ProblemKind.FILTERED: (
+        400, _INVALID, "content_filter", "prompt",
+        _FILTERED,
+    ),
+}  # fmt: skip
+
+
+def _told(problem: Problem, model: str) -> _Told:
     match problem.kind:
         case ProblemKind.BAD_REQUEST:
-            return 400, invalid, None, problem.param, problem.detail
-        case ProblemKind.NO_CREDENTIAL:
-            text = "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'."
-            return 401, invalid, None, None, text
+            return 400, _INVALID, None, problem.param, problem.detail
         case ProblemKind.WRONG_CREDENTIAL:
-            return 401, invalid, "invalid_api_key", None, _wrong_key(problem.detail)
+            return 401, _INVALID, "invalid_api_key", None, _wrong_key(problem.detail)
         case ProblemKind.UNKNOWN_MODEL:
             text = f"The model `{model}` does not exist or you do not have access to it."
-            return 404, invalid, "model_not_found", None, text
+            return 404, _INVALID, "model_not_found", None, text
         case ProblemKind.CONTEXT_LENGTH:
             text = (
                 f"This model's maximum context length is {problem.allowed} tokens. However, you "
                 f"requested {problem.requested} tokens. Reduce the messages or the completion."
             )
-            return 400, invalid, "context_length_exceeded", "messages", text
-        case ProblemKind.NO_QUOTA:
-            text = "You exceeded your current quota, please check your plan and billing details."
-            return 429, "insufficient_quota", "insufficient_quota", None, text
+            return 400, _INVALID, "context_length_exceeded", "messages", text
         case ProblemKind.OVER_LIMIT | ProblemKind.THROTTLED:
             kind = problem.over.kind if problem.over else "requests"
             return 429, kind, "rate_limit_exceeded", None, _rate_text(problem, model)
-        case ProblemKind.UNAVAILABLE:
-            text = "The server is overloaded or not ready yet. Please try again later."
-            return 503, "server_error", "server_is_overloaded", None, text
-        case ProblemKind.SERVER_ERROR:
-            text = "The server had an error while processing your request."
-            return 500, "server_error", None, None, text
+        case _:
+            return _SAME_FOR_ALL[problem.kind]
 
 
 def _wrong_key(key: str) -> str:

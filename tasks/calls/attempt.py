@@ -15,7 +15,6 @@ import structlog
 from core.checks import NO_CHECKS
 from core.deployment import Deployment, Reply, Usage
 from core.errors import ConfigError
-from core.plan import indexes
 from core.ports import Buckets, HttpCall, Keys, Limiter, Scorer, Transport
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, Move, Result, Settled
@@ -298,7 +297,8 @@ def go_on(
             chunk.among,
             decision.behind,
         )
-    first = next(indexes(chunk.plan.mask(decision.among) & may & ~decision.excluded))
+    open_ = may & ~decision.excluded
+    first = next(one for one in chunk.plan.listed(decision.among) if open_ >> one & 1)
     return Move(
         first,
         chunk.plan.candidates[first],

@@ -107,7 +107,7 @@ def _chunks(
                 break
         else:
             # Nothing bounds it: it may cost all there is, and has to be alone.
-            candidate = next(indexes(plan.mask(base.among)))
+            candidate = plan.listed(base.among)[0]
             name, bounds = plan.candidates[candidate], [seen.job.room_nusd or 0] * len(sizes)
         seqs, tries, calls, tokens, text_bytes, overheads, outputs = columns
         yield Released(

@@ -25,7 +25,11 @@ PRICE = {"input_per_mtok": 0.25, "output_per_mtok": 2}
 QUIET: dict[str, Any] = {
     "latency": {"ms": 50},
     "insufficient_quota": False,
-    "faults": {"p_429": 0, "p_hang": 0, "p_malformed": 0, "outages": None, "retry_after_ms": 500},
+    "faults": {
+        **dict.fromkeys(("p_429", "p_hang", "p_malformed", "p_refused", "p_declined"), 0),
+        "outages": None,
+        "retry_after_ms": 500,
+    },
 }
 ALWAYS = {"start_s": 0, "duration_s": 1e9}
 
@@ -60,6 +64,11 @@ CONFIG: dict[str, Any] = {
         "default": {"candidates": ["shaky", "steady"], "max_output": OUTPUT},
         "alone": {"candidates": ["shaky"], "max_output": OUTPUT},
         "keyed": {"candidates": ["keyed"], "max_output": OUTPUT},
+        "declined": {
+            "candidates": ["shaky", "steady"],
+            "refused": ["keyed", "steady"],
+            "max_output": OUTPUT,
+        },
     },
 }
 

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from core.plan import REFUSED, USUAL
 from core.status import Cause
 from db.jobs import job_view
+from db.stories import job_story
 from tests.faults.providers import ALWAYS, KEYS, heal, open_again, providers_yard, wait_standing
 from tests.faults.rig import Rig, wait_until
 
@@ -83,6 +85,18 @@ def test_others_do_the_work_of_one_that(rig: Rig, fault: str) -> None:
     done = check(rig, second, TOTAL)
     assert done["steady"] > TOTAL // 2
     assert leaf in {**classes(rig, first), **classes(rig, second)}
+
+
+def test_what_is_refused_goes_through_the_routes_list_for_it_in_its_order(rig: Rig) -> None:
+    rig.simulate("shaky", faults={"p_refused": 0.4, "p_declined": 0.4})
+    job = rig.submit(TOTAL, route="declined")
+    done = check(rig, job, TOTAL)
+    # Of the two keys the first is none; the third of the list is one of the usual candidates.
+    assert set(done) == {"shaky", "keyed#2"}
+    assert classes(rig, job)["refused"] == done["keyed#2"] > TOTAL // 2
+    story = rig.ask(lambda conn: job_story(conn, 1, job))
+    told = {(one.deployment, one.among) for one in story.choices if one.by}
+    assert {("shaky", USUAL), ("keyed#2", REFUSED)} <= told
 
 
 @pytest.mark.parametrize("fault", FAULTS)

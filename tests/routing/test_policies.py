@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.money import Price
-from core.plan import TOO_LONG, Plan
+from core.plan import REFUSED, TOO_LONG, Plan
 from routing.policies import POLICIES, SOON, TRIAL, Ask, Choice, Line, choose, reach
 
 FULL: dict[str, Any] = {"room": 0}
@@ -92,6 +92,22 @@ def test_own_fallbacks_wait_until_the_routes_candidates_are_gone() -> None:
     assert choose(rules, asked, {"a": line("a"), "wish": idle}) == Choice(
         1, "ordered", {"wish": "2. of the list"}
     )
+
+
+def test_a_list_of_its_own_is_gone_through_in_its_order_whatever_the_policy() -> None:
+    rules = plan("cheapest", "a", "b", "c", usual=2, refused=("c", "b"))
+    seen = {"a": line("a", "1"), "b": line("b", "2"), "c": line("c", "9")}
+    ask = Ask(1, 200, rules.mask(REFUSED), 100.0, 500.0, among=REFUSED)
+    assert choose(rules, ask, seen) == Choice(
+        2, "ordered", {"c": "1. of the list", "b": "2. of the list"}, among=REFUSED
+    )
+    assert "c" in reach(rules, "c", seen)
+    assert {"b", "c"} <= {*reach(rules, "c", seen), *reach(rules, "b", seen)}
+    seen["c"] = line("c", closed="paused: by an operator")
+    told = choose(rules, ask, seen)
+    assert told is not None
+    assert (told.candidate, told.closed) == (1, {"c": "paused: by an operator"})
+    assert reach(rules, "c", seen) == ["b"]
 
 
 def test_a_newcomer_gets_of_what_is_kept_for_it() -> None:

@@ -113,6 +113,35 @@ def test_a_wrong_key_is_401_and_its_ends_are_echoed(start):
     assert sim.stats()["billed_calls"] == 1
 
 
+def test_of_several_keys_one_may_be_revoked(start):
+    sim = start({"credential": [KEY, "sk-sim-another"]})
+    sim.client.headers["authorization"] = "Bearer sk-sim-another"
+    assert sim.call().status_code == 200
+    sim.client.post("/config", json={"credential": [KEY]})
+    assert sim.call().status_code == 401
+    sim.client.post("/config", json={"credential": []})
+    sim.client.headers["authorization"] = f"Bearer {KEY}"
+    assert sim.call().status_code == 401
+
+
+def test_a_filtered_prompt_is_a_400_and_unbilled(start):
+    sim = start({"faults": {"p_refused": 1}})
+    response = sim.call()
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "content_filter"
+    assert sim.stats()["billed_calls"] == 0
+
+
+def test_an_answer_that_declines_says_so_and_is_billed(start):
+    sim = start({"faults": {"p_declined": 1}})
+    response = sim.call()
+    assert response.status_code == 200
+    message = response.json()["choices"][0]["message"]
+    assert message["content"] is None
+    assert "can't help" in message["refusal"]
+    assert sim.stats()["billed_calls"] == 1
+
+
 def test_too_long_a_prompt_is_refused_with_its_code(start):
     sim = start({"models": {"mini": {"context": 100}}})
     assert sim.call("x" * 200).status_code == 200
@@ -127,6 +156,8 @@ def test_a_spent_quota_is_a_429_of_its_own(start):
     assert response.status_code == 429
     assert response.json()["error"]["code"] == "insufficient_quota"
     assert "retry-after" not in response.headers
+    response = start({"insufficient_quota": True, "quota_reset_s": 90}).call()
+    assert response.headers["retry-after"] == "90"
 
 
 @pytest.mark.parametrize(
