@@ -5,6 +5,7 @@ Seen in the wild::
     {"error": {"message", "type", "param", "code"}}          OpenAI, Groq, newer vLLM
     {"object": "error", "message", "type", "code": 400}      older vLLM
     {"error": "text"}, {"detail": "text" | [{"msg"}]}        Ollama; FastAPI servers
+    {"object": "error", "message": {"detail": [{"msg"}]}}    Mistral
     [{"error": {"message", "status", "details": [...]}}]     Google's OpenAI endpoint
 """
 
@@ -20,13 +21,14 @@ _TEXT_CAP: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """`code` and `type` as sent, "" where missing. `retry_delay` (seconds) and `quota_of`, which
-    tells whether a day's quota is used up or a minute's, are Google's."""
+    """`code`, `type` and `param` as sent, "" where missing. `retry_delay` (seconds) and
+    `quota_of`, which tells whether a day's quota is used up or a minute's, are Google's."""
 
     message: str = ""
     code: str = ""
     type: str = ""
     inner_code: str = ""
+    param: str = ""
     retry_delay: float | None = None
     quota_of: Literal["", "minute", "day"] = ""
 
@@ -57,13 +59,15 @@ def read_error_body(body: bytes) -> ErrorBody:
 def _from_fields(fields: Mapping[str, object]) -> ErrorBody:
     message = fields.get("message")
     if not isinstance(message, str):
-        message = _detail(fields.get("detail"))
+        inside = message if isinstance(message, Mapping) else fields
+        message = _detail(inside.get("detail"))
     deeper = fields.get("innererror")
     return ErrorBody(
         message,
         _word(fields.get("code")),
         _word(fields.get("type")) or _word(fields.get("status")),
         _word(deeper.get("code")) if isinstance(deeper, Mapping) else "",
+        _word(fields.get("param")),
         _retry_delay(fields.get("details")),
         _quota_of(fields.get("details")),
     )

@@ -75,10 +75,28 @@ REFUSED_TEXT: Final = re.compile(
 KEY_TEXT: Final = re.compile(
     r"(incorrect|invalid) api[ _-]?key|api[ _-]?key (is )?(not valid|invalid)", re.IGNORECASE
 )
-# A model that was retired, or never granted: no fault of any request.
-GONE_CODES: Final = frozenset({"model_not_found", "deploymentnotfound"})
+# What the model wrote was not what the request asked for (Groq): it may well be the next time.
+WRITTEN_CODES: Final = frozenset({"json_validate_failed", "tool_use_failed"})
+# A model that was retired, or never granted: no fault of any request (Azure, Groq, Mistral,
+# Together).
+GONE_CODES: Final = frozenset(
+    {
+        "model_not_found",
+        "deploymentnotfound",
+        "model_decommissioned",
+        "model_not_available",
+        "invalid_model",
+    }
+)
+# OpenAI, vLLM, Ollama, xAI, Google; Groq; DeepSeek, Fireworks; OpenRouter; LiteLLM's proxy.
 GONE_TEXT: Final = re.compile(
-    r"\bmodel [`'\"][^`'\"]{1,200}[`'\"] (does not exist|not found)", re.IGNORECASE
+    r"\bmodels?[ /:]+(?!is |was )([`'\"][^`'\"]{1,200}[`'\"]|[^\s`'\"]{1,200}) (is |was )?"
+    r"(does not exist|not found|not exist)"
+    r"|\bmodel [`'\"]?[^\s`'\"]{1,200}[`'\"]? (has been|was|is) (decommissioned|retired)"
+    r"|^model (not found|not exist|does not exist)\b"
+    r"|is not a valid model id|\binvalid model(:| name passed in)"
+    r"|^no endpoints found (for|matching your)\b|^no allowed providers are available",
+    re.IGNORECASE,
 )
 # A base_url that leads elsewhere: FastAPI, llama.cpp, Go, Azure, Express, OpenAI, Cloudflare. What
 # was not found is not said, or is a path, so a file that a request names is not among them.

@@ -11,14 +11,17 @@
     │                    sending                      unknown
     ├── credential_dead  401 402 403; a model or an   close what the key opens, or this model alone,
     │                    address that is not there    and tell the operator; others do the work
-    │                    (404 405, redirects)
+    │                    (404 405, redirects; a 400
+    │                    that says so of the model)
     ├── quota_dead       insufficient_quota,          park the deployment until its reset; others
     │                    a spend limit, a daily one   do the work
     ├── too_long         context_length_exceeded      the next candidate
     ├── refused          content_filter, refusal      final: a failed result of this class, with
     │                                                 the provider's code
     ├── bad_request      400 413 422, any other 404   final for this request; others unaffected
-    ├── malformed        a success without sense      as overloaded; most likely billed
+    ├── malformed        a success without sense;     as overloaded; most likely billed
+    │                    a 400 for what the model
+    │                    itself wrote
     └── rejected         an answer that does not      as its route's check says: as overloaded,
                          pass its route's checks      the next candidate, or final; billed
 
@@ -59,6 +62,7 @@ from providers.error_words import (
     THROTTLE_CODES,
     TOO_LONG_CODES,
     TOO_LONG_TEXT,
+    WRITTEN_CODES,
 )
 from providers.redact import redact
 from providers.retry_after import believed, retry_after
@@ -117,7 +121,8 @@ class ProviderError:
     `retry_after` is in seconds. `billed` says that money may have been spent; `usage` is what
     the provider counted, where it said so. `hopeless` says that the same call is ruled out, by
     the provider itself or by a check, `final` that any other is too; `elsewhere` that another
-    candidate should be asked where there is one.
+    candidate should be asked where there is one; `misdirected` that the deployment's model or
+    address is not there, while its key may be as good as ever.
     """
 
     error_class: ErrorClass
@@ -130,6 +135,7 @@ class ProviderError:
     hopeless: bool = False
     final: bool = False
     elsewhere: bool = False
+    misdirected: bool = False
 
 
 class TransportError(BatchyardError):
@@ -173,6 +179,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> ProviderEr
         wait,
         leaf.may_be_billed,
         hopeless=advice == "false" and leaf is ErrorClass.OVERLOADED,
+        misdirected=leaf is ErrorClass.CREDENTIAL_DEAD and _misdirected(status, error),
     )
 
 
@@ -198,12 +205,17 @@ def _leaf(status: int, error: ErrorBody, wait: float | None) -> ErrorClass:
 
 
 def _misdirected(status: int, error: ErrorBody) -> bool:
-    """Whether the deployment's model or address is not there, which no request can help."""
-    if status == 404:
-        named = error.any_of(GONE_CODES | ADDRESS_CODES)
-        text = error.message
-        return named or not text or bool(GONE_TEXT.search(text) or ADDRESS_TEXT.search(text))
-    return status == 405 or 300 <= status < 400
+    """Whether the deployment's model or address is not there, which no request can help: the
+    name of the model is ours and stands in no stored body."""
+    if status not in (400, 404):
+        return status == 405 or 300 <= status < 400
+    text = error.message
+    if error.any_of(GONE_CODES) or GONE_TEXT.search(text):
+        return True
+    if status == 400:
+        return False
+    nameless = error.param == "model" or error.any_of(ADDRESS_CODES) or not text
+    return nameless or bool(ADDRESS_TEXT.search(text))
 
 
 def _leaf_429(error: ErrorBody, wait: float | None) -> ErrorClass:
@@ -248,6 +260,7 @@ def _leaf_4xx(error: ErrorBody) -> ErrorClass:
         (REFUSED_CODES, ErrorClass.REFUSED),
         (QUOTA_CODES, ErrorClass.QUOTA_DEAD),
         (KEY_CODES, ErrorClass.CREDENTIAL_DEAD),
+        (WRITTEN_CODES, ErrorClass.MALFORMED),
     )
     for codes, leaf in by_code:
         if error.any_of(codes):

@@ -8,8 +8,8 @@
                                     there was nothing but 429s
     cooling until its reset         the quota is used up
     disabled until an operator      its key was refused three times in a row: all lines of the
-                                    key; or a 403, a 404, a 405 or a redirect came as often,
-                                    which mean this model or address alone
+                                    key; or a 403 came as often, or a model or an address
+                                    that is not there: this deployment alone
 
     opens again                     after cooling a few calls are tried (`probing`): the first
                                     that is answered opens it, the first that fails cools it for
@@ -157,13 +157,12 @@ def quota_verdict(error: ProviderError, usual: float) -> Verdict:
 def key_verdict(error: ProviderError) -> Verdict:
     """Closed until an operator has replaced the key, or named a model and an address that are
     there."""
-    misdirected = error.status in (404, 405) or 300 <= (error.status or 0) < 400
-    what = "its model or address is not there" if misdirected else "its key was refused"
+    what = "its model or address is not there" if error.misdirected else "its key was refused"
     return Verdict(
         DeploymentStatus.DISABLED,
         Cause.KEY,
         f"{what}: {told(error)}",
-        whole_key=not misdirected and error.status != 403,
+        whole_key=not error.misdirected and error.status != 403,
     )
 
 

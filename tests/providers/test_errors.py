@@ -99,7 +99,39 @@ def _google(message: str) -> bytes:
     return json.dumps([{"error": {"message": message, "status": "INVALID_ARGUMENT"}}]).encode()
 
 
+MISTRAL_422 = {"detail": [{"type": "missing", "msg": "Field required"}]}
+
+# Not of the model's name, but of what a request wants of it.
+ABOUT_A_REQUEST = [
+    (400, _openai("The model `m` does not support image inputs.")),
+    (400, _openai("model is not a multimodal model", 400)),
+    (404, _openai("No endpoints found that support tool use", 404)),
+    (400, _openai("The file for model was not found in messages[0]")),
+]
+MODEL_GONE = [
+    (400, _openai("The model `m` does not exist.")),
+    (400, _openai("The model `m` has been decommissioned and is no longer supported.")),
+    (400, _openai("decommissioned", "model_decommissioned")),
+    (400, _openai("Model Not Exist", "invalid_request_error", "invalid_request_error")),
+    (400, _openai("acme/mini is not a valid model ID", 400)),
+    (400, _openai("/chat/completions: Invalid model name passed in model=m. Call `/v1/models`")),
+    (400, b'{"object":"error","message":"Invalid model: m","type":"invalid_model","code":"1500"}'),
+    (404, _openai("Unable to access model m. Please visit ...", "model_not_available")),
+    (404, _openai("Model not found, inaccessible, and/or not deployed", "NOT_FOUND")),
+    (404, _openai("No endpoints found for acme/mini.", 404)),
+    (
+        404,
+        b'{"code":"not there","error":"The model m-4 does not exist or your team has no access"}',
+    ),
+    (404, _google("models/m-3.5 is not found for API version v1main, or is not supported")),
+    (404, b'{"error":{"message":"This is not a chat model","param":"model","code":null}}'),
+]
+
 CASES = [
+    *[(status, body, ErrorClass.CREDENTIAL_DEAD) for status, body in MODEL_GONE],
+    *[(status, body, ErrorClass.BAD_REQUEST) for status, body in ABOUT_A_REQUEST],
+    (400, _openai("Failed to generate JSON.", "json_validate_failed"), ErrorClass.MALFORMED),
+    (422, json.dumps({"object": "error", "message": MISTRAL_422}).encode(), ErrorClass.BAD_REQUEST),
     (429, _openai("Rate limit reached", "rate_limit_exceeded"), ErrorClass.THROTTLED),
     (429, b"", ErrorClass.THROTTLED),
     (429, _openai("no more", "insufficient_quota"), ErrorClass.QUOTA_DEAD),
@@ -145,7 +177,6 @@ CASES = [
     (404, _openai("No such File object: file-7"), ErrorClass.BAD_REQUEST),
     (404, _openai("File file-7 not found"), ErrorClass.BAD_REQUEST),
     (405, b'{"detail":"Method Not Allowed"}', ErrorClass.CREDENTIAL_DEAD),
-    (400, _openai("The model `m` does not exist."), ErrorClass.BAD_REQUEST),
     (413, _openai(GROQ_LARGE, "rate_limit_exceeded", "tokens"), ErrorClass.TOO_LONG),
     (
         400,
@@ -211,6 +242,21 @@ def test_each_answer_has_its_leaf(status: int, body: bytes, leaf: ErrorClass) ->
     assert _leaf(status, body) is leaf
 
 
+@pytest.mark.parametrize(("status", "body"), MODEL_GONE)
+def test_a_model_that_is_gone_says_nothing_of_the_key(status: int, body: bytes) -> None:
+    assert classify(status, {}, body).misdirected
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_refused_key_is_not_a_model_that_is_gone(status: int) -> None:
+    assert not classify(status, {}, b"").misdirected
+
+
+def test_mistrals_list_of_problems_is_told() -> None:
+    body = json.dumps({"object": "error", "message": MISTRAL_422}).encode()
+    assert classify(422, {}, body).message == "Field required"
+
+
 @given(st.integers(300, 599), st.binary(max_size=200))
 def test_any_answer_gets_a_decision(status: int, body: bytes) -> None:
     error = classify(status, {}, body)
@@ -224,7 +270,8 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["error", "message", "code", "type", "detail", "details", "msg"]), inner
+            st.sampled_from(["error", "message", "code", "param", "detail", "details", "msg"]),
+            inner,
         )
     ),
     max_leaves=12,

@@ -3,7 +3,7 @@
 import pytest
 
 from core.status import Cause, DeploymentStatus
-from providers.errors import ErrorClass, ProviderError
+from providers.errors import ErrorClass, ProviderError, classify
 from tasks.breaker import (
     DRY_CALLS,
     DRY_SPELL,
@@ -107,11 +107,13 @@ def test_a_key_that_is_refused_again_and_again_is_closed_until_an_operator_comes
         (404, "its model or address is not there"),
         (405, "its model or address is not there"),
         (308, "its model or address is not there"),
+        (400, "its model or address is not there"),
     ],
 )
 def test_a_403_and_what_is_not_there_mean_this_model_alone(status: int, told: str) -> None:
     breaker = Breaker()
-    verdicts = [breaker.saw(error(ErrorClass.CREDENTIAL_DEAD, status), 0.0) for _ in range(3)]
+    body = b'{"error": {"message": "Model Not Exist"}}' if status == 400 else b""
+    verdicts = [breaker.saw(classify(status, {}, body), 0.0) for _ in range(3)]
     assert verdicts[-1] is not None
     assert not verdicts[-1].whole_key
     assert verdicts[-1].reason.startswith(told)
