@@ -35,8 +35,8 @@ ATTEMPTS_PER_CANDIDATE = 3
 THROTTLES_PER_CANDIDATE = 8
 # Six attempts take half a minute on average: short troubles are over by then.
 BASE_PAUSE, GROWTH = 0.5, 3.0
-# Of 429s the limiter sees that they become few: a request that had some needs no more patience.
-THROTTLED_GROWTH = 1.5
+# Of 429s the limiter sees that they become few: a request that had some needs less patience.
+THROTTLED_PAUSE, THROTTLED_GROWTH = 0.25, 2.0
 LONGEST_PAUSE = 30.0
 # What parks a deployment for longer is kept with the deployment, where an operator can end it.
 LONGEST_DELAY = 60.0
@@ -157,8 +157,8 @@ def _pause(error: ProviderError, tried: Tried, jitter: float) -> float:
     the provider asks for. What a 429 names is its line's wait and not its request's: the limiter
     keeps it, or finds that nobody need wait."""
     throttled = error.error_class is ErrorClass.THROTTLED
-    growth = THROTTLED_GROWTH if throttled else GROWTH
-    backoff = jitter * min(LONGEST_PAUSE, BASE_PAUSE * growth ** min(tried.calls, 10))
+    base, growth = (THROTTLED_PAUSE, THROTTLED_GROWTH) if throttled else (BASE_PAUSE, GROWTH)
+    backoff = jitter * min(LONGEST_PAUSE, base * growth ** min(tried.calls, 10))
     if error.retry_after is None:
         return backoff
     if throttled:
