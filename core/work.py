@@ -180,7 +180,8 @@ class Move:
 @dataclass(slots=True, eq=False)
 class Settled:
     """One call's end: the attempt's row, and either its result or where it goes next. `kept` is
-    its answer, where that is not the result (yet): the request escalates."""
+    its answer, where that is not the result (yet): the request escalates. `unbooked_nusd` is what
+    its provider reported beyond the cost, where that was above the bound."""
 
     entry: Entry
     status: AttemptStatus
@@ -193,6 +194,7 @@ class Settled:
     result: Result | None = None
     move: Move | None = None
     kept: Kept | None = None
+    unbooked_nusd: int | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -82,7 +82,8 @@ class AuditReport:
     """What was looked at and what was found.
 
     `facts` counts over all jobs: requests, open and each outcome; attempts, of them unknown
-    (in doubt, booked at bounds of `unknown_nusd`), late and unpriced; `spent_nusd` and
+    (in doubt, booked at bounds of `unknown_nusd`), late and unpriced, and those
+    reported `above_bound`, of which `unbooked_nusd` were not booked; `spent_nusd` and
     `reserved_nusd`.
     """
 

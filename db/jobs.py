@@ -52,7 +52,8 @@ class JobLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one deployment did for a job; `latency_ms` is the sum over its good calls.
+    """What one deployment did for a job; `latency_ms` is the sum over its good calls,
+    `unbooked_nusd` what it reported beyond the bounds of its calls.
     The deployment without a name stands for requests that failed without a call."""
 
     deployment: str
@@ -72,6 +73,7 @@ class Share:
     output_tokens: int
     cost_nusd: int
     latency_ms: int
+    unbooked_nusd: int
     updated_at: datetime
 
     @property
@@ -161,6 +163,11 @@ class JobView(_JobRow):
     def unpriced(self) -> int:
         """Calls whose cost nobody knows."""
         return self._sum("unpriced")
+
+    @property
+    def unbooked_nusd(self) -> int:
+        """What providers reported beyond the bounds of their calls, and was not booked."""
+        return self._sum("unbooked_nusd")
 
     @property
     def cost_nusd(self) -> int:

@@ -123,6 +123,7 @@ job_counters = Table(
     Column("escalations", Integer, nullable=False, server_default=ZERO),
     Column("out_of_scope", Integer, nullable=False, server_default=ZERO),
     Column("needs_clarification", Integer, nullable=False, server_default=ZERO),
+    Column("unbooked_nusd", BigInteger, nullable=False, server_default=ZERO),
     PrimaryKeyConstraint("job_id", "deployment", "writer"),
     postgresql_with={"fillfactor": "50"},
 )
@@ -294,6 +295,7 @@ attempts = Table(
     Column("chunk_id", BigInteger, nullable=False, server_default=ZERO),
     Column("commit_id", BigInteger, nullable=False),
     time_column("at", now=True),
+    Column("unbooked_nusd", BigInteger),
     PrimaryKeyConstraint("part", "job_id", "seq", "n"),
     CheckConstraint("status in ('ok', 'error', 'unknown', 'late', 'resolved')", name="status"),
     postgresql_partition_by="LIST (part)",

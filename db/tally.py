@@ -9,7 +9,7 @@ from core.work import Move, Result, Settled
 
 COUNTS = (
     "attempts errors throttled unknown retries fallbacks escalations completed failed unpriced "
-    "input_tokens output_tokens cost_nusd latency_ms"
+    "input_tokens output_tokens cost_nusd latency_ms unbooked_nusd"
 ).split()
 
 THROTTLED = "throttled"
@@ -51,6 +51,7 @@ def _count(into: dict[str, int], settled: Settled) -> None:
         into["unknown"] += settled.status == AttemptStatus.UNKNOWN
     into["unpriced"] += settled.cost_nusd is None
     into["cost_nusd"] += settled.cost_nusd or 0
+    into["unbooked_nusd"] += settled.unbooked_nusd or 0
     _count_tokens(into, settled)
 
 
@@ -62,6 +63,7 @@ def _count_result(into: dict[str, int], result: Result) -> None:
 def _count_late(into: dict[str, int], settled: Settled, before: int | None) -> None:
     into["unpriced"] += (settled.cost_nusd is None) - (before is None)
     into["cost_nusd"] += (settled.cost_nusd or 0) - (before or 0)
+    into["unbooked_nusd"] += settled.unbooked_nusd or 0
     _count_tokens(into, settled)
 
 

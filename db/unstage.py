@@ -33,6 +33,7 @@ def attempt_row(settled: Settled, commit_id: int) -> str:
             str(settled.latency_ms),
             str(chunk.id),
             str(commit_id),
+            number(settled.unbooked_nusd),
         )
     )
 
@@ -94,6 +95,7 @@ def late_params(settled: Settled) -> dict[str, Any]:
         "output_tokens": usage.output_tokens if usage else None,
         "reasoning_tokens": usage.reasoning_tokens if usage else None,
         "latency": settled.latency_ms,
+        "unbooked": settled.unbooked_nusd,
     }
 
 

@@ -59,12 +59,13 @@ class Histogram:
 class DeploymentMeters:
     """What became of the calls to one deployment. Costs in nano-dollars: `cost` is what
     providers reported usage for, `cost_bound` what was booked at its bound because nobody
-    knows better. `failed` counts by (status, error class)."""
+    knows better, `unbooked` what was reported beyond the bound of the calls `above_bound`.
+    `failed` counts by (status, error class)."""
 
     __slots__ = (
-        "cached_tokens", "cost", "cost_bound", "escalations", "failed", "failed_latency",
-        "fallbacks", "input_tokens", "late", "latency", "output_tokens", "reasoning_tokens",
-        "retries", "unpriced", "zero_cost",
+        "above_bound", "cached_tokens", "cost", "cost_bound", "escalations", "failed",
+        "failed_latency", "fallbacks", "input_tokens", "late", "latency", "output_tokens",
+        "reasoning_tokens", "retries", "unbooked", "unpriced", "zero_cost",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -77,6 +78,7 @@ class DeploymentMeters:
         self.output_tokens = Histogram(TOKENS)
         self.cached_tokens = self.reasoning_tokens = 0
         self.cost = self.cost_bound = self.unpriced = self.zero_cost = 0
+        self.above_bound = self.unbooked = 0
         self.retries = self.fallbacks = self.escalations = self.late = 0
 
     def add(self, settled: Settled) -> None:
@@ -92,6 +94,9 @@ class DeploymentMeters:
             self.output_tokens.add(usage.output_tokens)
             self.cached_tokens += usage.cached_tokens
             self.reasoning_tokens += usage.reasoning_tokens
+        if settled.unbooked_nusd is not None:
+            self.above_bound += 1
+            self.unbooked += settled.unbooked_nusd
         if cost is None:
             self.unpriced += 1
         elif usage is None:

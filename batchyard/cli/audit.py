@@ -77,6 +77,10 @@ def _show(report: AuditReport) -> None:
     counted += [f"{plain(facts[name])} {name}" for name in COUNTED if facts.get(name)]
     spent = usd_text(facts.get("spent_nusd", 0))
     console.print(f"{', '.join(counted)}; ${spent} spent")
+    if above := facts.get("above_bound"):
+        unbooked = usd_text(facts["unbooked_nusd"])
+        told = f"{count(above, 'call')} reported above the bound, ${unbooked} of it not booked"
+        console.print(f"[yellow]{told}[/]")
     if report.ok:
         console.print(
             "[green]✓[/] every request has its one result or place, and the ledger adds up"

@@ -11,7 +11,7 @@ from rich.text import Text
 from batchyard.cli.show import ago, plain, table
 from batchyard.cli.waveview import wave_json, wave_line
 from core.ids import DEFAULT_PROJECT, job_name
-from core.money import usd_text
+from core.money import usd_about, usd_text
 from core.status import JobStatus
 from db.jobs import JobLine, JobView, Share
 
@@ -49,7 +49,8 @@ def line_json(line: JobLine) -> dict[str, Any]:
 
 def job_json(view: JobView) -> dict[str, Any]:
     """A job with all its parts. Money as decimal strings of dollars; `cost_usd` is None where
-    `unpriced` calls have a cost nobody knows, and `known_cost_usd` leaves those out. `spent_usd`
+    `unpriced` calls have a cost nobody knows, and `known_cost_usd` leaves those out;
+    `unbooked_usd` is what providers reported beyond what their calls could have cost. `spent_usd`
     is what the budget has been spent on, by the job and those linked to it."""
     return {
         "id": job_name(view.id),
@@ -72,6 +73,7 @@ def job_json(view: JobView) -> dict[str, Any]:
         "cost_usd": view.cost_usd,
         "known_cost_usd": usd_text(view.cost_nusd),
         "unpriced": view.unpriced,
+        "unbooked_usd": usd_text(view.unbooked_nusd),
         "budget_usd": usd_text(view.limit_nusd),
         "spent_usd": usd_text(view.spent_nusd),
         "linked": [line_json(line) for line in view.linked],
@@ -105,6 +107,7 @@ def _share_json(share: Share) -> dict[str, Any]:
         "input_tokens": share.input_tokens,
         "output_tokens": share.output_tokens,
         "cost_usd": share.cost_usd,
+        "unbooked_usd": usd_text(share.unbooked_nusd),
         "mean_latency_ms": _rounded(share.mean_latency_ms),
     }
 
@@ -177,6 +180,9 @@ class JobPanel:
             yield Text.assemble("\n", ("pilot: ", "yellow"), view.lesson)
         if view.wave:
             yield Text.assemble("\n", ("plan: ", "cyan"), wave_line(view.wave))
+        for share in shares:
+            if share.unbooked_nusd:
+                yield Text.assemble("\n", ("not booked: ", "yellow"), _unbooked(share))
         if view.why:
             yield Text.assemble("\n", ("waits: ", "yellow"), view.why)
 
@@ -221,6 +227,14 @@ def _money(view: JobView) -> str:
     if view.linked or view.parent_id is not None:
         cost += f", ${usd_text(view.spent_nusd)} with linked jobs"
     return f"{cost} of ${usd_text(view.limit_nusd)}" if view.limit_nusd else cost
+
+
+def _unbooked(share: Share) -> str:
+    """What to do about a provider that reports more than was reserved."""
+    return (
+        f"{share.deployment} reports ${usd_about(share.unbooked_nusd)} more than its calls were "
+        f"reserved for. Compare its bill; where it is right, raise the route's max_output"
+    )
 
 
 def _linked_line(line: JobLine) -> Text:

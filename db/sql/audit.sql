@@ -171,6 +171,7 @@ select a.job_id, 'bill_above_bound',
     a.deployment, a.cost_nusd, a.bound_nusd)
 from attempts a
 where a.part = %(part)s and a.job_id = any(%(ids)s::bigint[]) and a.cost_nusd > a.bound_nusd
+  and (a.unbooked_nusd is distinct from 0)
 union all
 select a.job_id, 'cost_wrong',
   format('call %%s of request %%s is %%s: it cost %%s nano-dollars, its bound was %%s', a.n, a.seq,
@@ -310,7 +311,7 @@ with counted as (
     array[sum(attempts), sum(errors), sum(throttled), sum(unknown), sum(retries), sum(fallbacks),
       sum(escalations), sum(completed), sum(failed), sum(unpriced), sum(input_tokens),
       sum(output_tokens), sum(cost_nusd), sum(latency_ms), sum(out_of_scope),
-      sum(needs_clarification)]::numeric[] as counts
+      sum(needs_clarification), sum(unbooked_nusd)]::numeric[] as counts
   from job_counters where job_id = any(%(ids)s::bigint[]) group by 1, 2
 ), called as (
   select job_id, deployment, count(*) as attempts, count(*) filter (where status <> 'ok') as errors,
@@ -320,7 +321,8 @@ with counted as (
     coalesce(sum(input_tokens), 0) as input_tokens,
     coalesce(sum(output_tokens), 0) as output_tokens,
     coalesce(sum(cost_nusd), 0) as cost_nusd,
-    coalesce(sum(latency_ms) filter (where status = 'ok'), 0) as latency_ms
+    coalesce(sum(latency_ms) filter (where status = 'ok'), 0) as latency_ms,
+    coalesce(sum(unbooked_nusd), 0) as unbooked_nusd
   from attempts where part = %(part)s and job_id = any(%(ids)s::bigint[]) group by 1, 2
 ), followed as (
   select a.job_id, a.deployment, count(*) filter (where a.status = 'ok') as escalations,
@@ -343,7 +345,7 @@ with counted as (
       coalesce(r.completed, 0), coalesce(r.failed, 0), coalesce(a.unpriced, 0),
       coalesce(a.input_tokens, 0), coalesce(a.output_tokens, 0), coalesce(a.cost_nusd, 0),
       coalesce(a.latency_ms, 0), coalesce(r.out_of_scope, 0),
-      coalesce(r.needs_clarification, 0)]::numeric[] as counts
+      coalesce(r.needs_clarification, 0), coalesce(a.unbooked_nusd, 0)]::numeric[] as counts
   from called a full join ended r using (job_id, deployment)
   left join followed f using (job_id, deployment)
 ), compared as (
@@ -352,7 +354,7 @@ with counted as (
   from counted c full join rows r using (job_id, deployment)
   cross join unnest(array['attempts', 'errors', 'throttled', 'unknown', 'retries', 'fallbacks',
     'escalations', 'completed', 'failed', 'unpriced', 'input_tokens', 'output_tokens', 'cost_nusd',
-    'latency_ms', 'out_of_scope', 'needs_clarification'])
+    'latency_ms', 'out_of_scope', 'needs_clarification', 'unbooked_nusd'])
     with ordinality as k (name, i)
 )
 select job_id, 'counter_drift' as law,
@@ -403,6 +405,8 @@ select
   coalesce(sum(bound_nusd) filter (where status = 'unknown'), 0)::bigint as unknown_nusd,
   count(*) filter (where status in ('late', 'resolved')) as late,
   count(*) filter (where cost_nusd is null) as unpriced,
+  count(unbooked_nusd) as above_bound,
+  coalesce(sum(unbooked_nusd), 0)::bigint as unbooked_nusd,
   (select coalesce(sum(spent_nusd), 0) from accounts where id in (
     select account_id from jobs where id = any(%(ids)s::bigint[])))::bigint as spent_nusd,
   (select coalesce(sum(reserved_nusd), 0) from accounts where id in (

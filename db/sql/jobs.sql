@@ -51,7 +51,7 @@ select deployment, sum(attempts)::bigint as attempts, sum(errors)::bigint as err
   sum(out_of_scope)::bigint as out_of_scope,
   sum(needs_clarification)::bigint as needs_clarification, sum(unpriced)::bigint as unpriced, sum(input_tokens)::bigint as input_tokens,
   sum(output_tokens)::bigint as output_tokens, sum(cost_nusd)::bigint as cost_nusd,
-  sum(latency_ms)::bigint as latency_ms, max(updated_at) as updated_at
+  sum(latency_ms)::bigint as latency_ms, sum(unbooked_nusd)::bigint as unbooked_nusd, max(updated_at) as updated_at
 from job_counters where job_id = %(job_id)s group by deployment order by deployment;
 
 -- name: events

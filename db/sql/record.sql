@@ -15,7 +15,7 @@ for no key update of c;
 -- name: copy_attempts
 copy attempts (part, job_id, seq, n, round, deployment, status, error_class, error, http_status,
   input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_nusd, bound_nusd,
-  latency_ms, chunk_id, commit_id) from stdin;
+  latency_ms, chunk_id, commit_id, unbooked_nusd) from stdin;
 
 -- name: copy_results
 copy results (part, job_id, seq, round, status, deployment, n, http_status, request_id, body,
@@ -42,10 +42,11 @@ returning job_id, seq, n;
 -- name: count
 insert into job_counters as c (job_id, deployment, writer, attempts, errors, throttled, unknown,
   retries, fallbacks, escalations, completed, failed, unpriced, input_tokens, output_tokens,
-  cost_nusd, latency_ms)
+  cost_nusd, latency_ms, unbooked_nusd)
 values (%(job_id)s, %(deployment)s, %(writer)s, %(attempts)s, %(errors)s, %(throttled)s,
   %(unknown)s, %(retries)s, %(fallbacks)s, %(escalations)s, %(completed)s, %(failed)s,
-  %(unpriced)s, %(input_tokens)s, %(output_tokens)s, %(cost_nusd)s, %(latency_ms)s)
+  %(unpriced)s, %(input_tokens)s, %(output_tokens)s, %(cost_nusd)s, %(latency_ms)s,
+  %(unbooked_nusd)s)
 on conflict (job_id, deployment, writer) do update set
   attempts = c.attempts + excluded.attempts,
   errors = c.errors + excluded.errors,
@@ -61,6 +62,7 @@ on conflict (job_id, deployment, writer) do update set
   output_tokens = c.output_tokens + excluded.output_tokens,
   cost_nusd = c.cost_nusd + excluded.cost_nusd,
   latency_ms = c.latency_ms + excluded.latency_ms,
+  unbooked_nusd = c.unbooked_nusd + excluded.unbooked_nusd,
   updated_at = now();
 
 -- name: move
@@ -172,7 +174,7 @@ select exists (select from ledger where commit_id = %(commit_id)s);
 update attempts a set status = 'late', cost_nusd = %(cost)s, http_status = %(http_status)s,
   input_tokens = %(input_tokens)s, cached_tokens = %(cached_tokens)s,
   output_tokens = %(output_tokens)s, reasoning_tokens = %(reasoning_tokens)s,
-  latency_ms = %(latency)s
+  latency_ms = %(latency)s, unbooked_nusd = %(unbooked)s
 from attempts before
 where a.part = %(part)s and a.job_id = %(job_id)s and a.seq = %(seq)s and a.n = %(n)s
   and a.status = 'unknown'

@@ -186,9 +186,11 @@ class Answerer:
         return Completion(token, ask.model, self._seed, answers, prompt, total, nusd, stated)
 
 
-def spoiled(reply: Completion, fault: str) -> Completion:
-    """The reply with the fault `empty`, `truncated`, `garbled` or `declined` in all of its answers;
-    as it is for any other."""
+def spoiled(reply: Completion, fault: str, overstated_by: int) -> Completion:
+    """The reply with the fault `empty`, `truncated`, `garbled` or `declined` in all of its answers,
+    or `overstated` in its usage; as it is for any other."""
+    if fault == "overstated":
+        return msgspec.structs.replace(reply, overstated=overstated_by)
     if fault not in ("empty", "truncated", "garbled", "declined"):
         return reply
     answers = tuple(_spoil(answer, fault) for answer in reply.answers)

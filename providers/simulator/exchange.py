@@ -81,7 +81,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 class Completion(msgspec.Struct, frozen=True, gc=False):
     """A whole reply with its usage and its bill in nano-dollars.
 
-    `stated_cost` is in dollars and present only where a recorded answer names its cost."""
+    `stated_cost` is in dollars and present only where a recorded answer names its cost;
+    `overstated` tokens of output are reported, but were not written."""
 
     token: str
     model: str
@@ -91,6 +92,7 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     completion_tokens: int
     nusd: int
     stated_cost: str | None = None
+    overstated: int = 0
 
 
 class Levels(msgspec.Struct, frozen=True, gc=False):

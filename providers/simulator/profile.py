@@ -76,6 +76,8 @@ class Faults(Spec, frozen=True):
     `p_empty`, `p_truncated` and `p_garbled` are whole answers that are no good: without text,
     ended in the middle by the output limit, or with their last quarter missing although they
     claim to be whole (JSON that does not parse). They are billed like the answer they spoil.
+    `p_overstated` answers are good, but `overstated_by` output tokens more are reported than
+    were written and billed.
     `retry_after_ms` is sent with injected 429s and 503s (None: no such header).
     `p_refused` are calls that the provider's content filter turns away with a 400, unbilled;
     `p_declined` are answers in which the model refuses, billed like any other.
@@ -95,6 +97,8 @@ class Faults(Spec, frozen=True):
     p_garbled: Share = 0.0
     p_refused: Share = 0.0
     p_declined: Share = 0.0
+    p_overstated: Share = 0.0
+    overstated_by: Count = 2_000_000_000
     retry_after_ms: Count | None = 500
     reset_billed: Share = 0.5
     hang_billed: Share = 0.0
@@ -121,6 +125,7 @@ class Faults(Spec, frozen=True):
             ("garbled", self.p_garbled),
             ("refused", self.p_refused),
             ("declined", self.p_declined),
+            ("overstated", self.p_overstated),
         )
 
 

@@ -197,7 +197,8 @@ class Provider:
             unseen = draw.billed and outcome.ending in (Ending.RESET, Ending.HANG)
             self.stats.faults[f"{draw.kind}_billed" if unseen else draw.kind] += 1
         if outcome.problem is None and draw.billed:
-            reply = spoiled(self._answerer.complete(ask, model, prompt, draw.token), draw.kind)
+            reply = self._answerer.complete(ask, model, prompt, draw.token)
+            reply = spoiled(reply, draw.kind, self.profile.faults.overstated_by)
             outcome.completion = reply
             outcome.delay_s = self._dice.latency_s(draw, reply.completion_tokens)
 

@@ -211,13 +211,14 @@ def write_completion(reply: Completion) -> bytes:
     else:
         choices = ",".join(_choice(number, one) for number, one in enumerate(reply.answers))
         thought = sum(one.reasoning_tokens for one in reply.answers)
+    written = reply.completion_tokens + reply.overstated
     stated = "" if reply.stated_cost is None else f',"cost":{reply.stated_cost}'
     return (
         f'{{"id":"chatcmpl-{reply.token}","object":"chat.completion",'
         f'"created":{int(time.time())},"model":{model},"choices":[{choices}],'
         f'"usage":{{"prompt_tokens":{reply.prompt_tokens},'
-        f'"completion_tokens":{reply.completion_tokens},'
-        f'"total_tokens":{reply.prompt_tokens + reply.completion_tokens},'
+        f'"completion_tokens":{written},'
+        f'"total_tokens":{reply.prompt_tokens + written},'
         f'"prompt_tokens_details":{{"cached_tokens":0,"audio_tokens":0}},'
         f'"completion_tokens_details":{{"reasoning_tokens":{thought},"audio_tokens":0,'
         f'"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}{stated}}},'

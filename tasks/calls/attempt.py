@@ -13,17 +13,17 @@ import msgspec
 import structlog
 
 from core.checks import NO_CHECKS
-from core.deployment import Deployment, Reply, Usage
+from core.deployment import Deployment, Reply
 from core.errors import ConfigError
 from core.ports import Buckets, HttpCall, Keys, Limiter, Scorer, Transport
 from core.status import AttemptStatus, ResultStatus
 from core.work import Entry, Move, Result, Settled
 from providers.adapters import adapter_for
 from providers.errors import ErrorClass, ProviderError, TransportError, from_transport
-from providers.prices import cost_nusd
 from tasks.bounds import bound_nusd
 from tasks.calls.answers import checked
 from tasks.calls.cascade import cascade_of, instead, is_step, step
+from tasks.calls.charge import Charge, charge
 from tasks.calls.decide import Again, Tried, decide
 from tasks.calls.trace import traced
 from tasks.health import Health
@@ -123,7 +123,7 @@ async def _landed(
         # With nobody left to ask, a refusal is an answer as elsewhere.
         if settled.result is None or rejected.error_class is not ErrorClass.REFUSED:
             return _with_answer(settled, reply)
-    settled = _answered(entry, deployment, reply, latency_ms)
+    settled = _answered(caller, entry, deployment, reply, latency_ms)
     cascade = cascade_of(entry)
     if cascade is None:
         return settled
@@ -203,15 +203,20 @@ async def _exchange(
     return adapter_for(deployment.kind).parse(answer.status, answer.headers, answer.body)
 
 
-def _answered(entry: Entry, deployment: Deployment, reply: Reply, latency_ms: int) -> Settled:
+def _answered(
+    caller: Caller, entry: Entry, deployment: Deployment, reply: Reply, latency_ms: int
+) -> Settled:
+    charged = charge(entry, deployment, reply.usage, billed=True)
+    _warn(caller, deployment, charged)
     return Settled(
         entry=entry,
         status=AttemptStatus.OK,
         latency_ms=latency_ms,
-        cost_nusd=_cost(entry, deployment, reply.usage, billed=True),
-        usage=reply.usage,
+        cost_nusd=charged.cost_nusd,
+        unbooked_nusd=charged.unbooked_nusd,
+        usage=charged.usage,
         http_status=reply.status,
-        error=None if reply.usage else "no usage reported: booked at its bound",
+        error=charged.note if reply.usage else "no usage reported: booked at its bound",
         result=Result(
             ResultStatus.COMPLETED,
             http_status=reply.status,
@@ -219,6 +224,17 @@ def _answered(entry: Entry, deployment: Deployment, reply: Reply, latency_ms: in
             body=reply.body.decode("utf-8", "replace"),
         ),
     )
+
+
+def _warn(caller: Caller, deployment: Deployment, charged: Charge) -> None:
+    """Of the first such call of each deployment; how many they are is counted as they are
+    recorded."""
+    if charged.note is not None and caller.meters.of(deployment.name).above_bound == 0:
+        log.warning(
+            "provider reports more than was reserved",
+            deployment=deployment.name,
+            reason=charged.note,
+        )
 
 
 def _with_answer(settled: Settled, reply: Reply) -> Settled:
@@ -243,6 +259,8 @@ def _failed(
         jitter=random.random(),
         down=caller.health.condition(deployment.name).down,
     )
+    charged = charge(entry, deployment, error.usage, billed=error.billed)
+    _warn(caller, deployment, charged)
     return Settled(
         entry=entry,
         status=(
@@ -251,11 +269,12 @@ def _failed(
             else AttemptStatus.ERROR
         ),
         latency_ms=latency_ms,
-        cost_nusd=_cost(entry, deployment, error.usage, billed=error.billed),
-        usage=error.usage,
+        cost_nusd=charged.cost_nusd,
+        unbooked_nusd=charged.unbooked_nusd,
+        usage=charged.usage,
         http_status=error.status,
         error_class=error.error_class,
-        error=error.message,
+        error=f"{error.message} ({charged.note})" if charged.note else error.message,
         result=onward if isinstance(onward, Result) else None,
         move=onward if isinstance(onward, Move) else None,
     )
@@ -331,13 +350,3 @@ def _open_to(entry: Entry, deployments: Mapping[str, Deployment], *, wider: bool
         if bound is not None and (deployment.context is None or deployment.context >= needed):
             bounds[index] = bound
     return bounds
-
-
-def _cost(entry: Entry, deployment: Deployment, usage: Usage | None, *, billed: bool) -> int | None:
-    """Nano-dollars; the bound where money may be gone and nobody counted, or the price was lost
-    since it was planned; None when there was no price then either."""
-    if usage is None and not billed:
-        return 0
-    if deployment.price is None:
-        return entry.bound or None
-    return entry.bound if usage is None else cost_nusd(deployment.price, usage)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
+from core.ports import HttpReply
 from tests.faults.lanes import BOUND, MOST_OUTPUT, Lanes, Permits, Provider, completion, open_lanes
 
 LANES = 64
@@ -28,11 +29,21 @@ def spender() -> Provider:
     return Provider(lambda _: completion(random.randint(MOST_OUTPUT // 5, MOST_OUTPUT)))
 
 
-async def play(database_url: str, rounds: int) -> list[Round]:
+def liar() -> Provider:
+    """A provider of which every other bill is above the bound: by a little, or absurdly."""
+    random = Random(12)
+    absurd = (MOST_OUTPUT + 1, 50 * MOST_OUTPUT, 2_000_000_000, 2**31 - 1, 2**70, -5)
+
+    def answer(_: int) -> HttpReply:
+        honest = random.randint(MOST_OUTPUT // 5, MOST_OUTPUT)
+        return completion(random.choice((honest, random.choice(absurd))))
+
+    return Provider(answer)
+
+
+async def play(database_url: str, rounds: int, provider: Provider) -> list[Round]:
     """Rounds of `LANES` lanes, each on a new job with far more requests than it can pay."""
-    async with open_lanes(
-        database_url, spender(), Permits(), workers=WORKERS, claim=CHUNK
-    ) as lanes:
+    async with open_lanes(database_url, provider, Permits(), workers=WORKERS, claim=CHUNK) as lanes:
         played = [await _play(lanes) for _ in range(rounds)]
         report = await lanes.audit()
         assert report.violations == ()

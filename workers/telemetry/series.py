@@ -208,6 +208,10 @@ class ProcessSeries(Collector):
         )
         yield self._count("batchyard_unpriced_calls", "Calls whose price nobody knows.",
                           lambda one: one.unpriced)  # fmt: skip
+        yield self._count("batchyard_calls_above_bound", "Calls whose provider reported more than "
+                          "was reserved for them.", lambda one: one.above_bound)  # fmt: skip
+        yield self._count("batchyard_unbooked_usd", "Dollars reported beyond what was reserved, "
+                          "and not booked.", lambda one: one.unbooked / NANO)  # fmt: skip
         yield self._count("batchyard_zero_cost_calls", "Answers that cost nothing.",
                           lambda one: one.zero_cost)  # fmt: skip
 

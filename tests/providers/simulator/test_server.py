@@ -136,6 +136,18 @@ def test_an_answer_that_is_no_good_is_whole_and_billed(start, fault: str, reason
     assert sim.stats()["faults"] == {fault.removeprefix("p_"): 1}
 
 
+def test_an_overstated_usage_is_reported_and_not_billed(start) -> None:
+    sim = start({"answers": {"q1": "billing"}})
+    good = sim.call(request_id="q1").json()
+    billed = sim.stats()["billed_nusd"]
+    sim.config(faults={"p_overstated": 1.0, "overstated_by": 2_000_000})
+    told = sim.call(request_id="q1").json()
+    assert told["choices"] == good["choices"]
+    more = told["usage"]["completion_tokens"] - good["usage"]["completion_tokens"]
+    assert more == told["usage"]["total_tokens"] - good["usage"]["total_tokens"] == 2_000_000
+    assert sim.stats()["billed_nusd"] == 2 * billed
+
+
 def test_faults_do_not_depend_on_the_order_of_calls(start):
     profile = {"seed": 9, "faults": {"p_429": 0.2, "p_500": 0.2, "p_malformed": 0.1}}
 

@@ -1,0 +1,3 @@
+-- A call whose provider reported more than its bound: how much of that was not booked.
+ALTER TABLE attempts ADD COLUMN unbooked_nusd BIGINT;
+ALTER TABLE job_counters ADD COLUMN unbooked_nusd BIGINT DEFAULT 0 NOT NULL;
