@@ -93,6 +93,7 @@ class Back(StrEnum):
     BUDGET = "budget"
     LIMITS = "limits"
     CLOSED = "closed"
+    OPENED = "opened"
     SLOW = "slow"
     GONE = "gone"
     SLICE = "slice"

@@ -18,7 +18,8 @@ PAUSED: Final = "by an operator"
 
 async def conditions(conn: Connection) -> dict[str, Condition]:
     """What is not open, by deployment. Cooling that is over has been ended before."""
-    await conn.execute(SQL["turn"])
+    turned = await (await conn.execute(SQL["turn"])).fetchall()
+    await _call_back(conn, [name for name, open_ in turned if open_])
     rows = await (await conn.execute(SQL["conditions"])).fetchall()
     return {
         name: Condition(
@@ -62,7 +63,7 @@ async def disable(
 
 async def heal(conn: Connection, deployments: Sequence[str]) -> list[str]:
     """A call to them went well: those that were probed are open."""
-    return await _changed(conn, "heal", deployments)
+    return await _opened(conn, "heal", deployments)
 
 
 async def probe(conn: Connection, deployments: Sequence[str]) -> list[str]:
@@ -85,7 +86,7 @@ async def drain(conn: Connection, deployments: Sequence[str]) -> None:
 
 async def resume(conn: Connection, deployments: Sequence[str]) -> list[str]:
     """An operator opens them, whatever closed them; those that were not open."""
-    return await _changed(conn, "resume", deployments)
+    return await _opened(conn, "resume", deployments)
 
 
 async def due_check(conn: Connection, provider: str, every: float) -> bool:
@@ -97,6 +98,19 @@ async def due_check(conn: Connection, provider: str, every: float) -> bool:
 async def checked(conn: Connection, provider: str, *, ok: bool) -> int:
     """Keeps a check's outcome; how many have failed in a row by now."""
     return int((await only_row(conn, SQL["checked"], {"provider": provider, "ok": ok}))[0])
+
+
+async def _opened(conn: Connection, statement: str, deployments: Sequence[str]) -> list[str]:
+    opened = await _changed(conn, statement, deployments)
+    await _call_back(conn, opened)
+    return opened
+
+
+async def _call_back(conn: Connection, opened: Sequence[str]) -> None:
+    """A short outage does not cost half a minute at the next candidate, which may be dearer: what
+    is bound there and unsent is open to choice again."""
+    if opened:
+        await conn.execute(SQL["call_back"], {"deployments": list(opened), "back": Back.OPENED})
 
 
 async def _changed(

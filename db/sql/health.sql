@@ -17,7 +17,8 @@ update deployment_state s set
   reason = case when cause = 'limits' then '' else reason end,
   cause = case when cause = 'limits' then null else cause end,
   until = null, updated_at = now()
-from over where s.deployment = over.deployment;
+from over where s.deployment = over.deployment
+returning s.deployment, s.status = 'open';
 
 -- name: trip
 -- Twice as long each time, until it has been open for a while. Of several processes that find
@@ -88,6 +89,26 @@ update deployment_state set status = 'open', cause = null, reason = '', until = 
   drained = false, updated_at = now()
 where deployment = any(%(deployments)s::text[]) and (status <> 'open' or drained)
 returning deployment;
+
+-- name: call_back
+-- What others have got because these were closed, and have not sent, stands at the first of these
+-- that it may go to, and where it goes is chosen again.
+with passed as (
+  select c.id, home.name
+  from chunks c
+  join plans p on p.id = c.plan_id
+  cross join lateral (
+    select k.name from jsonb_array_elements_text(p.body -> 'candidates')
+      with ordinality as k (name, place)
+    where k.name = any(%(deployments)s::text[])
+      and nullif(c.choice, '')::jsonb -> 'closed' ? k.name
+    order by k.place limit 1
+  ) home
+  where c.status = 'ready' and c.kind = 'call'
+  order by c.id for update of c skip locked
+)
+update chunks c set status = 'planned', deployment = passed.name, reason = %(back)s
+from passed where c.id = passed.id;
 
 -- name: unbind
 -- Bound and not held by a lane: back to where dispatch finds it. Lanes give back the rest.

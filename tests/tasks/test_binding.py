@@ -95,6 +95,13 @@ class Yard:
 
         self.run(work)
 
+    def open(self, name: str) -> None:
+        async def work(ctx: Context) -> None:
+            async with ctx.pool.connection() as conn:
+                await resume(conn, [name])
+
+        self.run(work)
+
     def bound(self) -> dict[str, int]:
         return dict(
             self.rows(
@@ -133,14 +140,33 @@ def test_a_closed_first_choice_is_passed_over_and_what_it_held_goes_on(yard: Yar
     rows = yard.rows("select choice from chunks where status = 'ready'")
     assert all("its key was refused" in json.loads(row[0])["closed"]["first"] for row in rows)
     assert yard.rows("select sum(excluded)::int from chunks") == [(0,)]
-
-    async def open_(ctx: Context) -> None:
-        async with ctx.pool.connection() as conn:
-            await resume(conn, ["first"])
-
-    yard.run(open_)
+    yard.open("first")
     yard.dispatch()
-    assert yard.bound() == {"dear": 400, "first": 200}
+    assert yard.bound() == {"first": 400}
+    rows = yard.rows("select choice from chunks where status = 'ready'")
+    assert all("closed" not in json.loads(row[0]) for row in rows)
+
+
+def test_what_was_bound_elsewhere_for_other_reasons_stays_when_one_opens(yard: Yard) -> None:
+    yard.plan(600, candidates=["dear"])
+    yard.dispatch()
+    yard.close("first")
+    yard.plan(300, candidates=["first", "twin"])
+    yard.dispatch()
+    assert yard.bound() == {"dear": 400, "twin": 300}
+    yard.open("first")
+    yard.dispatch()
+    assert yard.bound() == {"dear": 400, "first": 300}
+
+
+def test_a_pause_that_has_passed_gives_back_what_others_have_not_sent(yard: Yard) -> None:
+    yard.plan(300, candidates=["first", "dear"])
+    yard.close("first", seconds=30.0)
+    yard.dispatch()
+    assert yard.bound() == {"dear": 300}
+    yard.rows("update deployment_state set until = now() returning 1")
+    yard.dispatch()
+    assert yard.bound() == {"first": 300}
 
 
 def test_a_pause_of_a_moment_moves_nothing(yard: Yard) -> None:
