@@ -17,6 +17,7 @@ from typing import Final, Literal
 import msgspec
 
 _TEXT_CAP: Final = 2000
+"""Characters of a message that are read: enough to classify it, and patterns cost little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,12 @@ def read_error_body(body: bytes) -> ErrorBody:
     if isinstance(decoded, list) and decoded:
         decoded = decoded[0]
     if not isinstance(decoded, Mapping):
-        return ErrorBody(message=decoded if isinstance(decoded, str) else "")
+        return ErrorBody(message=decoded[:_TEXT_CAP] if isinstance(decoded, str) else "")
     inner = decoded.get("error")
     if isinstance(inner, Mapping):
         return _from_fields(inner)
     if isinstance(inner, str):
-        return ErrorBody(inner, _word(decoded.get("code")), _word(decoded.get("type")))
+        return ErrorBody(inner[:_TEXT_CAP], _word(decoded.get("code")), _word(decoded.get("type")))
     return _from_fields(decoded)
 
 
@@ -63,7 +64,7 @@ def _from_fields(fields: Mapping[str, object]) -> ErrorBody:
         message = _detail(inside.get("detail"))
     deeper = fields.get("innererror")
     return ErrorBody(
-        message,
+        message[:_TEXT_CAP],
         _word(fields.get("code")),
         _word(fields.get("type")) or _word(fields.get("status")),
         _word(deeper.get("code")) if isinstance(deeper, Mapping) else "",
@@ -74,7 +75,7 @@ def _from_fields(fields: Mapping[str, object]) -> ErrorBody:
 
 
 def _word(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return value[:_TEXT_CAP] if isinstance(value, str) else ""
 
 
 def _detail(detail: object) -> str:

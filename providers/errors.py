@@ -64,7 +64,7 @@ from providers.error_words import (
     TOO_LONG_TEXT,
     WRITTEN_CODES,
 )
-from providers.redact import redact
+from providers.redact import ID_CAP, redact
 from providers.retry_after import believed, retry_after
 
 
@@ -174,7 +174,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> ProviderEr
     return ProviderError(
         leaf,
         status,
-        redact(error.code or error.type or f"http_{status}"),
+        redact(error.code or error.type or f"http_{status}", ID_CAP),
         message,
         wait,
         leaf.may_be_billed,

@@ -18,10 +18,10 @@ LONGEST_WINDOW: Final = 61.0
 """Seconds. What needs longer to be there again is not a minute's limit."""
 
 _DURATION: Final = re.compile(
-    r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII
+    r"(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9}(?:\.\d{1,40})?)s)?(?:(\d{1,12})ms)?", re.ASCII
 )
 _COUNT: Final = re.compile(r"[0-9]{1,15}")
-_SECONDS: Final = re.compile(r"[0-9]{1,15}(\.[0-9]+)?")
+_SECONDS: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,40})?")
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):

@@ -4,6 +4,8 @@ import re
 from typing import Final
 
 MESSAGE_CAP: Final = 500
+ID_CAP: Final = 200
+"""Characters of a name or an id that a provider gives: theirs have about forty."""
 
 _SECRETS: Final = (
     # A named secret: Authorization: ..., api_key=..., "x-api-key": "..."
@@ -27,13 +29,19 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 MASK: Final = "[redacted]"
 
 
-def redact(text: str) -> str:
-    """`text` without keys and control characters, at most 500 characters long."""
+def redact(text: str, most: int = MESSAGE_CAP) -> str:
+    """`text` without keys and control characters, at most so many characters long."""
     # Cut first with a margin: the patterns then cost little on a megabyte of HTML, and a key
     # that is cut in two at the margin falls away with the final cut.
-    text = _CONTROL.sub(" ", text[: MESSAGE_CAP * 4]).strip()
+    text = _CONTROL.sub(" ", text[: most * 4]).strip()
     text = mask(text)
-    return text if len(text) <= MESSAGE_CAP else text[: MESSAGE_CAP - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def clipped(text: str, most: int = MESSAGE_CAP) -> str:
+    """`text` without control characters, at most so many characters long."""
+    text = _CONTROL.sub(" ", text[: most + 1]).strip()
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def mask(text: str) -> str:

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
+from providers.redact import ID_CAP, clipped
+
 PATIENCE: Final = 5.0
 _AGENT: Final = {"user-agent": "batchyard"}
 _SERVER_ERROR: Final = 500
@@ -37,4 +39,4 @@ def look(url: str) -> tuple[bool, str]:
         with error:
             return error.code < _SERVER_ERROR, f"answers {error.code}"
     except (OSError, HTTPException, ValueError) as error:
-        return False, (str(error).strip() or type(error).__name__).splitlines()[0]
+        return False, clipped(str(error).strip() or type(error).__name__, ID_CAP)

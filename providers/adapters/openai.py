@@ -16,6 +16,7 @@ from core.deployment import Deployment, Reply, Usage
 from core.ports import HttpCall
 from providers.adapters.completion import Completion, decode_completion, usage_of
 from providers.errors import ProviderError, classify, malformed
+from providers.redact import ID_CAP, clipped
 
 OPENAI_HOST: Final = "api.openai.com"
 REQUEST_ID_HEADER: Final = "x-batchyard-request-id"
@@ -100,10 +101,10 @@ class OpenAIAdapter:
         return Reply(
             status=status,
             body=body,
-            request_id=headers.get("x-request-id") or completion.id or "",
-            model=completion.model or "",
+            request_id=clipped(headers.get("x-request-id") or completion.id or "", ID_CAP),
+            model=clipped(completion.model or "", ID_CAP),
             usage=usage,
-            finish_reason=first.finish_reason or "",
+            finish_reason=clipped(first.finish_reason or "", ID_CAP),
             refused=all(choice.refused for choice in completion.choices),
         )
 

@@ -11,6 +11,7 @@ from core.errors import InputError
 from core.work import Entry
 from providers.adapters.completion import read_answers
 from providers.errors import ErrorClass, ProviderError, malformed
+from providers.redact import clipped
 from routing.checks import Choice, Rejection, judge
 
 
@@ -47,7 +48,7 @@ def checked(entry: Entry, reply: Reply) -> ProviderError | None:
         ErrorClass.REJECTED,
         reply.status,
         found.code,
-        found.message,
+        clipped(found.message),
         billed=True,
         usage=reply.usage,
         hopeless=found.policy == "next",

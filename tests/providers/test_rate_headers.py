@@ -27,7 +27,7 @@ def test_a_days_limit_is_no_minutes_limit() -> None:
     assert read_limits(headers("14400", "14370", "2m59.56s")) == Told()
 
 
-@pytest.mark.parametrize("odd", ["", "many", "-1", "1e9", "٣", "9" * 40])
+@pytest.mark.parametrize("odd", ["", "many", "-1", "1e9", "٣", "9" * 40, "9" * 5000 + "h"])
 def test_what_cannot_be_read_is_not_said(odd: str) -> None:
     assert read_limits(headers(odd, odd, odd)) == Told()
 

@@ -299,3 +299,38 @@ def test_any_bytes_are_read(body: bytes) -> None:
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(ConfigError, match="cohere"):
         adapter_for("cohere")
+
+
+LONG = "a\n\x00b" * 1_000_000
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-request-id": LONG}])
+def test_whatever_a_provider_says_beside_its_answer_is_short(headers: dict[str, str]) -> None:
+    choice = {"message": {"content": LONG}, "finish_reason": LONG}
+    body = json.dumps({"id": LONG, "model": LONG, "choices": [choice]}).encode()
+    reply = adapter_for("openai").parse(200, headers, body)
+    assert isinstance(reply, Reply)
+    assert reply.body == body
+    for text in (reply.request_id, reply.model, reply.finish_reason):
+        assert 0 < len(text) <= 200
+        assert text.isprintable()
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 429, 503])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": LONG, "code": LONG, "type": LONG, "innererror": {"code": LONG}}},
+        {"error": LONG, "code": LONG, "type": LONG},
+        {"detail": [{"msg": LONG}] * 3},
+        LONG,
+        {"error": {"code": 503, "message": LONG}},
+    ],
+)
+def test_whatever_a_provider_says_of_its_error_is_short(status: int, body: object) -> None:
+    headers = {"retry-after": "9" * 10_000, "location": LONG, "x-should-retry": LONG}
+    error = adapter_for("openai").parse(status, headers, json.dumps(body).encode())
+    assert isinstance(error, ProviderError)
+    assert 0 < len(error.message) <= 500
+    assert 0 < len(error.code) <= 200
+    assert error.retry_after is None

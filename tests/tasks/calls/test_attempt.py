@@ -346,6 +346,17 @@ def test_a_request_is_held_to_the_schema_it_asks_for_itself() -> None:
         assert (settled.error_class or "ok") == end
 
 
+def test_what_is_wrong_with_an_answer_is_told_in_short() -> None:
+    told = json.dumps({"k" * 1_000_000: 5})
+    schema = '{"additionalProperties": {"type": "string"}}'
+    answer = {"choices": [{"message": {"content": told}, "finish_reason": "stop"}]}
+    one = entry("small", checks=Checks(schema=schema, invalid="fail"))
+    settled = call(Wire(reply(200, json.dumps(answer).encode())), one, deployment("small"))
+    assert settled.error is not None
+    assert "does not fit its schema" in settled.error
+    assert len(settled.error) <= 500
+
+
 def test_a_request_may_have_less_patience_than_its_provider() -> None:
     for timeout, sent in [(None, 10), (2.5, 2.5), (60.0, 10)]:
         wire = Wire(said("red"))
