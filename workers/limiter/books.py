@@ -155,10 +155,8 @@ class Book:
             "answered": self.answered,
             "answered_ms": self.answered_ms,
             "refused": self.refused,
-            "told_requests": told.requests or 0,
-            "told_tokens": told.tokens or 0,
-            "left_requests": -1 if told.requests_left is None else told.requests_left,
-            "left_tokens": -1 if told.tokens_left is None else told.tokens_left,
+            "told": [limit or 0 for limit in told.limits],
+            "left": [-1 if left is None else left for left in told.left],
         }
         self.back_requests = self.back_input = self.back_output = 0
         self.answered = self.answered_ms = self.refused = 0
@@ -201,8 +199,8 @@ def question(
 
     `scopes`: declared limits (0: none), whether it `adapts`, the holder's own calls in flight
     (`mine`), permits and tokens to put back, answers since the last time, their
-    milliseconds, 429s, and what the provider's headers told (0 and -1: nothing). `asks`: pairs of
-    input and output tokens.
+    milliseconds, 429s, and what the provider's headers `told` and said is `left` (requests, tokens,
+    input, output; 0 and -1: nothing). `asks`: pairs of input and output tokens.
     """
     return msgspec.json.encode(
         {

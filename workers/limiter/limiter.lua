@@ -339,16 +339,17 @@ end
 -- What the headers of the latest answer said: a limit to keep, and that less is left than we
 -- believe. They never raise what was declared.
 local function hear(state, scope)
-  if scope.told_requests > 0 then state.told_requests = scope.told_requests end
-  if scope.told_tokens > 0 then state.told_tokens = scope.told_tokens end
+  for d, name in ipairs(DIMENSIONS) do
+    if scope.told[d] > 0 then state["told_" .. name] = scope.told[d] end
+  end
 end
 
 local function fill(state, scope)
   local declared = {scope.rpm, scope.tpm, scope.input_tpm, scope.output_tpm}
-  local told = {state.told_requests or 0, state.told_tokens or 0, 0, 0}
+  local told = {}
+  for d, name in ipairs(DIMENSIONS) do told[d] = state["told_" .. name] or 0 end
   local back = {scope.back_requests, scope.back_input + scope.back_output, scope.back_input,
     scope.back_output}
-  local left = {scope.left_requests, scope.left_tokens, -1, -1}
   local rated = false
   for d = 1, 4 do rated = rated or declared[d] > 0 or told[d] > 0 end
   if scope.adapts then adapt(state, scope, rated or scope.in_flight > 0) end
@@ -360,7 +361,7 @@ local function fill(state, scope)
     local holds = rate * SPAN / 60
     if d == 1 then holds = math.max(1.5, holds) end
     local level = math.min(holds, (state[name] or 0) + rate * passed + back[d])
-    if left[d] >= 0 then level = math.min(level, left[d]) end
+    if scope.left[d] >= 0 then level = math.min(level, scope.left[d]) end
     local kept = ask.express and 0 or ask.share * (d == 1 and holds - 1 or holds)
     buckets[d] = {rate = rate, holds = holds, level = level, kept = kept}
   end

@@ -175,6 +175,26 @@ def test_what_the_provider_tells_becomes_a_limit(broker_url: str) -> None:
     with_limiters(broker_url, test)
 
 
+def test_what_is_written_has_a_limit_of_its_own_where_the_provider_tells_one(
+    broker_url: str,
+) -> None:
+    limit = limits()
+    headers = {
+        "x-ratelimit-limit-tokens-generated": "6000",
+        "x-ratelimit-remaining-tokens-generated": "5900",
+    }
+
+    async def test(one: RedisLimiter, two: RedisLimiter) -> None:
+        await one.acquire([limit], calls(1))
+        one.hear(limit.key, headers)
+        await one.acquire([limit], calls(1))
+        await asyncio.sleep(1.3)
+        grant = await two.acquire([limit], [Ask(1000, 20)] * 20)
+        assert 1 <= grant.granted <= 5
+
+    with_limiters(broker_url, test)
+
+
 def test_what_the_provider_tells_never_raises_what_was_declared(broker_url: str) -> None:
     limit = limits(rpm=60)
     generous = {"x-ratelimit-limit-requests": "60000", "x-ratelimit-remaining-requests": "60000"}
