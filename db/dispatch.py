@@ -1,8 +1,9 @@
 """The dispatch step's reads and writes, and the tickets' rows."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,8 @@ from db.connect import Connection, statements
 from db.copytext import array
 
 SQL = statements("dispatch")
+MOST_STUCK: Final = 2_000
+"""Chunks that are planned again in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +30,18 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """A chunk that is bound and unsent: `waited` are the seconds for which it has been due."""
+    """A chunk that is bound and unsent, or (`id` 0) all of a kind: `waited` are the seconds for
+    which the first has been due, `size` that of the smallest."""
 
     plan: Plan
-    id: int
+    plan_id: int
     candidate: int
     excluded: int
     among: str
     limited: bool
     waited: float
     size: int
+    id: int = 0
 
 
 class Binding(msgspec.Struct, frozen=True, gc=False):
@@ -144,12 +149,35 @@ async def split(conn: Connection, pieces: list[Piece]) -> list[int]:
 
 
 async def stuck_chunks(
-    conn: Connection, deployments: list[str], *, seconds: float = 0.0
+    conn: Connection,
+    deployments: list[str],
+    goes: Callable[[Stuck], bool],
+    *,
+    seconds: float = 0.0,
 ) -> list[Stuck]:
-    """Locks chunks that are bound to the deployments and unsent, for so long or longer."""
-    params = {"deployments": deployments, "seconds": seconds}
-    cursor = await conn.execute(SQL["stuck"], params)
-    return [Stuck(Plan.from_body(row[0]), *row[1:]) for row in await cursor.fetchall()]
+    """Locks chunks that are bound to the deployments and unsent, for so long or longer, and that
+    go elsewhere: those that have waited for longest, up to `MOST_STUCK`. What does not go keeps
+    nobody from being found, for only kinds that go are looked for."""
+    where = {"deployments": deployments, "seconds": seconds}
+    rows = await (await conn.execute(SQL["stuck"], where)).fetchall()
+    kinds = [kind for row in rows if goes(kind := Stuck(Plan.from_body(row[0]), *row[1:]))]
+    if not kinds:
+        return []
+    params = {
+        "places": array(range(len(kinds))),
+        "plans": array(kind.plan_id for kind in kinds),
+        "candidates": array(kind.candidate for kind in kinds),
+        "excluded": array(kind.excluded for kind in kinds),
+        "among": [kind.among for kind in kinds],
+        "limited": [kind.limited for kind in kinds],
+        "most": MOST_STUCK,
+    }
+    found = await (await conn.execute(SQL["lock_stuck"], where | params)).fetchall()
+    chunks = [
+        replace(kinds[place], id=id_, waited=waited, size=size)
+        for place, id_, waited, size in found
+    ]
+    return [chunk for chunk in chunks if goes(chunk)]
 
 
 async def unbind(conn: Connection, ids: Iterable[int], reason: Back) -> None:

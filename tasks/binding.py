@@ -114,9 +114,9 @@ class Binder:
         away = [name for name in silent if name in self._lines and self._lines[name].away]
         if not away or all(line.closed for line in self._lines.values()):
             return
-        ids = [chunk.id for chunk in await stuck_chunks(self._conn, away) if self._can_go(chunk)]
-        if ids:
-            await unbind(self._conn, ids, Back.CLOSED)
+        going = await stuck_chunks(self._conn, away, self._can_go)
+        if going:
+            await unbind(self._conn, [chunk.id for chunk in going], Back.CLOSED)
 
     def _can_go(self, chunk: Stuck) -> bool:
         may = self._allowed(chunk.plan, chunk, limited=chunk.limited)
@@ -129,8 +129,7 @@ class Binder:
         names = [name for name, line in self._lines.items() if not line.closed]
         if not any(self._lines[name].room > 0 for name in names):
             return
-        bound = await stuck_chunks(self._conn, names, seconds=OVERDUE)
-        going = [chunk for chunk in bound if self._goes_elsewhere(chunk)]
+        going = await stuck_chunks(self._conn, names, self._goes_elsewhere, seconds=OVERDUE)
         if not going:
             return
         await unbind(self._conn, [chunk.id for chunk in going], Back.SLOW)

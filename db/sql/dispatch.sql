@@ -118,19 +118,41 @@ from (select parent, max(last) as cut
 where c.id = u.parent and c.status = 'planned';
 
 -- name: stuck
--- What is bound to some deployments for so many seconds or longer, and unsent.
-select plans.body, c.id, c.candidate, c.excluded, c.among,
-  a.limit_nusd is not null or p.limit_nusd is not null,
-  extract(epoch from now() - c.not_before)::float8, c.size
-from chunks c
+-- What is bound to some deployments for so many seconds or longer, and unsent: of each kind (what
+-- decides where a chunk may go) how long the first has been due, and the smallest.
+with bound as (
+  select c.plan_id, c.candidate, c.excluded, c.among,
+    a.limit_nusd is not null or p.limit_nusd is not null as limited,
+    min(c.not_before) as since, min(c.size) as size
+  from chunks c
+  join jobs j on j.id = c.job_id
+  join accounts a on a.id = j.account_id
+  join accounts p on p.id = j.project_account_id
+  where c.deployment = any(%(deployments)s::text[]) and c.status in ('ready', 'waiting')
+    and c.kind = 'call' and j.stop is null
+    and (%(seconds)s::float8 = 0 or c.not_before < now() - %(seconds)s * interval '1 second')
+  group by 1, 2, 3, 4, 5
+)
+select plans.body, b.plan_id, b.candidate, b.excluded, b.among, b.limited,
+  extract(epoch from now() - b.since)::float8, b.size
+from bound b join plans on plans.id = b.plan_id;
+
+-- name: lock_stuck
+-- Of the kinds that can go elsewhere those that have waited for longest.
+select k.place, c.id, extract(epoch from now() - c.not_before)::float8, c.size
+from unnest(%(places)s::int[], %(plans)s::bigint[], %(candidates)s::smallint[],
+  %(excluded)s::bigint[], %(among)s::text[], %(limited)s::bool[])
+  as k (place, plan_id, candidate, excluded, among, limited)
+join chunks c on c.plan_id = k.plan_id and c.candidate = k.candidate
+  and c.excluded = k.excluded and c.among = k.among
 join jobs j on j.id = c.job_id
 join accounts a on a.id = j.account_id
 join accounts p on p.id = j.project_account_id
-join plans on plans.id = c.plan_id
 where c.deployment = any(%(deployments)s::text[]) and c.status in ('ready', 'waiting')
   and c.kind = 'call' and j.stop is null
+  and (a.limit_nusd is not null or p.limit_nusd is not null) = k.limited
   and (%(seconds)s::float8 = 0 or c.not_before < now() - %(seconds)s * interval '1 second')
-limit 2000
+order by c.not_before, c.id limit %(most)s
 for update of c skip locked;
 
 -- name: unbind

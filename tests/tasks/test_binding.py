@@ -204,6 +204,24 @@ def test_what_waits_for_a_closed_deployment_does_not_stand_in_the_way(yard: Yard
     assert yard.bound() == {"dear": 400}
 
 
+def test_thousands_that_cannot_go_elsewhere_hide_nothing_that_can(yard: Yard) -> None:
+    columns = yard.rows(
+        "select string_agg(quote_ident(column_name), ', ') from information_schema.columns"
+        " where table_name = 'chunks' and column_name <> 'id'"
+    )[0][0]
+    yard.plan(1, candidates=["first"])
+    yard.dispatch()
+    yard.rows(
+        f"insert into chunks ({columns}) select {columns} from chunks, generate_series(1, 2100)"
+        " where status = 'ready' and kind = 'call' returning 1"
+    )
+    yard.plan(1, candidates=["first", "dear"])
+    yard.rows("update chunks set status = 'ready' where status = 'planned' returning 1")
+    yard.close("first")
+    yard.dispatch()
+    assert yard.bound() == {"first": 2101, "dear": 1}
+
+
 def test_bounds_are_those_of_the_deployment_it_goes_to(yard: Yard) -> None:
     job = yard.plan(40, candidates=["first", "openai"], budget=10**9)
     yard.close("first")

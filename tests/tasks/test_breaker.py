@@ -134,6 +134,19 @@ def test_the_first_answer_to_a_probe_opens(answer: ErrorClass | None) -> None:
     assert verdict == Verdict(DeploymentStatus.OPEN)
 
 
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+def test_a_probe_that_is_itself_at_fault_shows_that_the_server_lives(status: int) -> None:
+    told = classify(status, {}, b'{"error": {"message": "no such field: colour"}}')
+    assert Breaker().probed(told, Cause.FAILURES) == Verdict(DeploymentStatus.OPEN)
+
+
+@pytest.mark.parametrize("status", [301, 401, 402, 403, 405])
+def test_a_probe_whose_key_or_address_is_refused_opens_nothing(status: int) -> None:
+    verdict = Breaker().probed(classify(status, {}, b"{}"), Cause.FAILURES)
+    assert verdict is not None
+    assert (verdict.status, verdict.cause) == (DeploymentStatus.DISABLED, Cause.KEY)
+
+
 @pytest.mark.parametrize("leaf", FAILURES)
 def test_a_failed_probe_cools_again(leaf: ErrorClass) -> None:
     verdict = Breaker().probed(error(leaf), Cause.QUOTA)
