@@ -4,6 +4,7 @@ A schema may come with a request, so nothing is fetched for it, its patterns can
 what is said of a bad answer does not quote it.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +28,10 @@ def compiled(schema: str) -> Any:
         return jsonschema_rs.validator_for(
             schema, mask=MASK, pattern_options=_PATTERNS, offline=True
         )
+    except jsonschema_rs.ValidationError as error:
+        text = str(error).partition("\n")[0]
+        place = _place(error.instance_path)
+        raise SchemaError(f"at {place}: {text}" if error.instance_path else text) from error
     except ValueError as error:
         raise SchemaError(str(error).partition("\n")[0]) from error
 
@@ -43,6 +48,10 @@ def misfit(text: str, schema: str | None) -> tuple[str, str] | None:
     found = next(iter(compiled(schema).iter_errors(value)), None)
     if found is None:
         return None
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in found.instance_path)
-    where = "".join(steps)
-    return "schema_mismatch", f"the answer does not fit its schema at ${where}: {found.message}"
+    place = _place(found.instance_path)
+    return "schema_mismatch", f"the answer does not fit its schema at {place}: {found.message}"
+
+
+def _place(path: Iterable[str | int]) -> str:
+    """A place in a JSON value: `$.labels[2].name`."""
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)

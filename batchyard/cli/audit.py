@@ -82,9 +82,8 @@ def _show(report: AuditReport) -> None:
         told = f"{count(above, 'call')} reported above the bound, ${unbooked} of it not booked"
         console.print(f"[yellow]{told}[/]")
     if report.ok:
-        console.print(
-            "[green]✓[/] every request has its one result or place, and the ledger adds up"
-        )
+        fine = " every request has its one result or place, and the ledger adds up"
+        console.print(Text.assemble(("✓", "green"), fine))
     for one in report.violations:
         where = f"{job_name(one.job_id)}: " if one.job_id is not None else ""
         console.print(Text.assemble(("✗ ", "red"), where, one.detail), soft_wrap=True)

@@ -52,7 +52,7 @@ def show(*, config: ConfigOption = None, as_json: JsonFlag = False) -> None:
     if as_json:
         put_json(told)
     else:
-        out().print(yaml.safe_dump(told, sort_keys=False), markup=False, end="", soft_wrap=True)
+        out().print(yaml.safe_dump(told, sort_keys=False), end="", soft_wrap=True)
 
 
 @app.command()

@@ -146,9 +146,9 @@ def resume(name: Name, *, as_json: JsonFlag = False) -> None:
     if as_json:
         put_json({"deployments": named, "state": DeploymentStatus.OPEN, "opened": opened})
     elif opened:
-        notes().print(f"{', '.join(sorted(opened))}: open", markup=False)
+        notes().print(f"{', '.join(sorted(opened))}: open")
     else:
-        notes().print(f"{', '.join(named)}: was open already", markup=False)
+        notes().print(f"{', '.join(named)}: was open already")
 
 
 def _close(name: str, status: DeploymentStatus, closing: Closing, *, as_json: bool) -> None:
@@ -157,7 +157,7 @@ def _close(name: str, status: DeploymentStatus, closing: Closing, *, as_json: bo
     if as_json:
         put_json({"deployments": named, "state": status})
     else:
-        notes().print(f"{', '.join(named)}: {status}", markup=False)
+        notes().print(f"{', '.join(named)}: {status}")
 
 
 def _named(name: str) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import typer
+from rich.text import Text
 
 from batchyard import checks
 from batchyard.checks import Check
@@ -109,11 +110,10 @@ def _yard(home: Home, running: YardRecord | None) -> Check:
 def _show(found: list[Check]) -> None:
     console = out()
     for one in found:
-        mark = "[green]✓[/]" if one.ok else "[red]✗[/]"
-        console.print(f"{mark} {one.name:<22} ", end="")
-        console.print(one.detail, markup=False, soft_wrap=True)
+        mark = ("✓", "green") if one.ok else ("✗", "red")
+        console.print(Text.assemble(mark, f" {one.name:<22} {one.detail}"), soft_wrap=True)
         if one.fix:
-            console.print(f"  {'':<22} {one.fix}", markup=False, soft_wrap=True)
+            console.print(f"  {'':<22} {one.fix}", soft_wrap=True)
 
 
 def _code(found: list[Check]) -> int:

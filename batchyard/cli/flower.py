@@ -31,4 +31,4 @@ def flower(*, as_json: JsonFlag = False) -> None:
     console = out()
     console.print(f"URL       {running.flower_url}")
     console.print(f"user      {FLOWER_USER}")
-    console.print(f'password  "flower" in {relative(secret)}', markup=False)
+    console.print(f'password  "flower" in {relative(secret)}')

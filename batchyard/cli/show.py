@@ -13,7 +13,9 @@ WIDE = 200
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDE)
+    width = None if stream.isatty() else WIDE
+    # What providers say and what jobs are called may hold brackets, which are no markup here.
+    return Console(stderr=stderr, highlight=False, markup=False, width=width)
 
 
 def out() -> Console:
@@ -38,7 +40,7 @@ def count(number: int, what: str) -> str:
 
 def warn_of(text: str) -> None:
     """One line on stderr about something that will be in the way later."""
-    notes().print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+    notes().print(f"warning: {text}", style="yellow", soft_wrap=True)
 
 
 def ago(seconds: float) -> str:

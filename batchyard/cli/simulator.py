@@ -61,7 +61,7 @@ def _say_checked(models: dict[str, list[str]], *, as_json: bool) -> None:
         put_json({"models": models})
         return
     for name, served in models.items():
-        out().print(f"{name}: fine; serves {', '.join(served)}", markup=False)
+        out().print(f"{name}: fine; serves {', '.join(served)}")
 
 
 def _url(host: str, port: int, name: str) -> str:

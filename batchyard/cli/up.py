@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from batchyard.checks import check_keys, require_outside
 from batchyard.cli.output import JsonFlag, put_json
@@ -62,7 +63,7 @@ def up(
         ticks.say_running(running)
     else:
         require_outside(os.environ)
-        ticks.console.print(f"configuration: {_source(start, settings)}", markup=False)
+        ticks.console.print(f"configuration: {_source(start, settings)}")
         _warn_of_keys(settings)
     if running is None and not detach:
         _run_here(settings, start, ticks, as_json=as_json)
@@ -147,7 +148,10 @@ class Ticks:
     def _tick(self, service: ServiceRecord) -> None:
         where = f"127.0.0.1:{service.port}" if service.port else ""
         after = time.monotonic() - self.began
-        self.console.print(f"  [green]✓[/] {service.name:<16}[dim]{after:5.1f} s  {where}[/]")
+        told = f"{after:5.1f} s  {where}"
+        self.console.print(
+            Text.assemble("  ", ("✓", "green"), f" {service.name:<16}", (told, "dim"))
+        )
 
     @contextmanager
     def watching(self) -> Iterator[None]:

@@ -35,8 +35,9 @@ ATTEMPTS_PER_CANDIDATE = 3
 THROTTLES_PER_CANDIDATE = 8
 # Six attempts take half a minute on average: short troubles are over by then.
 BASE_PAUSE, GROWTH = 0.5, 3.0
-# Of 429s the limiter sees that they become few: a request that had some needs less patience.
-THROTTLED_PAUSE, THROTTLED_GROWTH = 0.25, 2.0
+# Of 429s the limiter sees that they become few: a request that had some needs less patience. Who
+# has answered is well: that the answer is no good is no reason to spare the server.
+_PACES = {ErrorClass.THROTTLED: (0.25, 2.0), ErrorClass.REJECTED: (0.5, 1.0)}
 LONGEST_PAUSE = 30.0
 # What parks a deployment for longer is kept with the deployment, where an operator can end it.
 LONGEST_DELAY = 60.0
@@ -157,7 +158,7 @@ def _pause(error: ProviderError, tried: Tried, jitter: float) -> float:
     the provider asks for. What a 429 names is its line's wait and not its request's: the limiter
     keeps it, or finds that nobody need wait."""
     throttled = error.error_class is ErrorClass.THROTTLED
-    base, growth = (THROTTLED_PAUSE, THROTTLED_GROWTH) if throttled else (BASE_PAUSE, GROWTH)
+    base, growth = _PACES.get(error.error_class, (BASE_PAUSE, GROWTH))
     backoff = jitter * min(LONGEST_PAUSE, base * growth ** min(tried.calls, 10))
     if error.retry_after is None:
         return backoff

@@ -397,7 +397,7 @@ def test_a_schema_that_is_none_is_refused_with_its_place(file: Path) -> None:
     for written, words in [
         ("nowhere.json", "cannot be read"),
         ("bad.json", "is not JSON"),
-        ("{type: nonsense}", "is no usable JSON schema"),
+        ("{properties: {a: {type: nonsense}}}", "is no usable JSON schema: at $.properties.a.type"),
         ('{$ref: "http://127.0.0.1:1/x"}', "is no usable JSON schema"),
     ]:
         said = _refused(file, CHECKED % written)

@@ -26,7 +26,7 @@ def list_(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonFlag = False
     if as_json:
         put_json([model_json(line) for line in lines])
     elif not lines:
-        notes().print("no models; train one with `batchyard router train`", markup=False)
+        notes().print("no models; train one with `batchyard router train`")
     else:
         out().print(table(COLUMNS, [_row(line) for line in lines]))
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from batchyard.cli.failure import USAGE, report_failure
 from batchyard.cli.reasons import uncalled_for
-from batchyard.cli.show import table
+from batchyard.cli.show import out, table
 from core.errors import InputError, LineProblem
 from core.intents import IntentFile, IntentSettings
 from routing.asked_intents import clarification, rejection
@@ -23,6 +23,11 @@ def test_brackets_in_a_cell_are_shown_and_mean_nothing() -> None:
     assert "refused: [redacted]" in shown.getvalue()
     assert "[/closes] nothing" in shown.getvalue()
     assert "[b]" in shown.getvalue()
+
+
+def test_brackets_in_a_line_are_shown_and_mean_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    out().print("waits: its key was refused: [redacted] [/b]", soft_wrap=True)
+    assert capsys.readouterr().out == "waits: its key was refused: [redacted] [/b]\n"
 
 
 def test_a_problem_that_many_lines_share_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

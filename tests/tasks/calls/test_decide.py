@@ -193,6 +193,14 @@ def test_pauses_grow_and_are_no_shorter_than_the_provider_asks() -> None:
     assert pause(3, retry_after=1.0) == pause(3)
 
 
+def test_a_rejected_answer_is_asked_for_again_without_sparing_who_gave_it() -> None:
+    rejected = error(ErrorClass.REJECTED)
+    for calls in range(6):
+        again = decide(rejected, replace(FRESH, calls=calls), plan(1), jitter=0.999)
+        assert isinstance(again, Again)
+        assert again.delay < 1
+
+
 def test_candidates_that_the_configuration_has_lost_are_passed_over() -> None:
     dead = error(ErrorClass.TOO_LONG)
     three = plan(3)
