@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from batchyard.judged.prices import CallPrice, assumed_prices, call_costs
-from batchyard.judged.tables import Table, rows_of
+from batchyard.judged.tables import Table, name_rows, rows_of
 from core.errors import InputError
 from routing.labelled import Labelled
 from routing.models.state import Array, Floats
@@ -219,12 +219,18 @@ def _costs(
         return cost, "prices", "costs: from the prices given"
     if all(name in columns for name in names):
         cost = np.column_stack([_money(table, columns[name]) for name in names])
-        return cost, "measured", "costs: measured, in US dollars"
+        return cost, "measured", f"costs: measured, in US dollars{_unknown(names, cost)}"
+    some = [name for name in names if name in columns]
+    ignored = f" ({columns[some[0]]} is not used: not every candidate has one)" if some else ""
     if len(names) == 2:
         strong = np.nanmean(quality, axis=0).argmax()
         cost = np.zeros(quality.shape)
         cost[:, strong] = 1
-        return cost, "calls", f"costs: unknown; calls to {names[strong]} are counted instead"
+        return (
+            cost,
+            "calls",
+            f"costs: unknown; calls to {names[strong]} are counted instead{ignored}",
+        )
     prices = assumed_prices(names)
     cost = call_costs(names, prices, prompts, answers)
     return (
@@ -232,9 +238,18 @@ def _costs(
         "assumed",
         (
             "costs: ASSUMED from the sizes in the candidates' names; give --prices, or a column "
-            "`<candidate>|total_cost` for each"
+            f"`<candidate>|total_cost` for each{ignored}"
         ),
     )
+
+
+def _unknown(names: Sequence[str], cost: Array) -> str:
+    """Whose costs are missing, and where; what they are is learned from the other rows."""
+    missing = {
+        name: np.flatnonzero(np.isnan(cost[:, at])).tolist() for at, name in enumerate(names)
+    }
+    told = [f"none of {name} in {name_rows(rows)}" for name, rows in missing.items() if rows]
+    return f"; {'; '.join(told)}: learned from the others" if told else ""
 
 
 def _money(table: Table, column: str) -> Array:

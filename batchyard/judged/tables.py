@@ -14,6 +14,7 @@ from core.errors import InputError
 # Column by column, all of one length; what is missing is None.
 Table: TypeAlias = Mapping[str, Sequence[Any]]
 
+NAMED_ROWS: Final = 5
 ENDINGS: Final = ("parquet", "csv", "tsv", "jsonl", "ndjson", "json")
 
 
@@ -34,6 +35,13 @@ def read_table(path: Path) -> Table:
 def rows_of(table: Table) -> int:
     """How many rows a table has."""
     return len(next(iter(table.values()), ()))
+
+
+def name_rows(rows: Sequence[int]) -> str:
+    """Rows (from 0) as people count them: `row 3`, `rows 1, 2, 3 and 9 more`."""
+    few = ", ".join(str(row + 1) for row in rows[:NAMED_ROWS])
+    more = f" and {len(rows) - NAMED_ROWS:,} more" if len(rows) > NAMED_ROWS else ""
+    return f"row{'s' if len(rows) > 1 else ''} {few}{more}"
 
 
 def take_rows(table: Table, rows: Sequence[int]) -> Table:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from batchyard.judged.recognise import TEXTS
-from batchyard.judged.tables import Table, read_table, take_rows
+from batchyard.judged.tables import Table, name_rows, read_table, rows_of, take_rows
 from core.errors import InputError
 from core.intents import IntentFile
 from providers.config_problems import problems_of
@@ -24,7 +24,7 @@ from routing.training.intent import train_intents
 from tasks.encoders.find import find_encoder
 
 LABELS: Final = ("label", "intent", "category", "class")
-OUTSIDE: Final = ("oos", "out_of_scope", "out-of-scope", "none", "")
+OUTSIDE: Final = ("oos", "out_of_scope", "out-of-scope", "none")
 """Labels of prompts without an intent."""
 HELD_BACK: Final = ("val", "valid", "validation", "dev", "calibration")
 LEFT_OUT: Final = ("test", "held_out", "held-out", "heldout")
@@ -60,12 +60,15 @@ def train_from(sources: Sources) -> tuple[IntentModel, tuple[str, ...]]:
     file = None if sources.file is None else read_intents(sources.file)
     found = _Found(_of_file(file))
     if sources.data is not None:
-        table = _sampled(read_table(sources.data), sources)
+        table = read_table(sources.data)
+        _all_labelled(table, sources.data, _used(table))
+        table = _sampled(table, sources)
         found = _parts(table, sources.text, found.train)
     if sources.labels:
         found = _Found(found.train)
     if sources.calibration is not None:
         table = read_table(sources.calibration)
+        _all_labelled(table, sources.calibration, range(rows_of(table)))
         found = replace(found, held=_examples(table, sources.text))
     began = time.process_time()
     encoder = find_encoder(sources.encoder)
@@ -108,6 +111,7 @@ def _found(info: Mapping[str, Any]) -> str:
 
 def examine(model: IntentModel, table: Table, text: str, level: float) -> dict[str, Any]:
     """How well the model does on a table of prompts, as one JSON object. Raises InputError."""
+    _all_labelled(table, "the data", range(rows_of(table)))
     rows = _rows(table, text)
     texts = [prompt for prompt, _ in rows]
     began = time.process_time()
@@ -182,7 +186,7 @@ def _examples(table: Table, text: str) -> Examples:
 def _rows(table: Table, text: str) -> list[tuple[str, str | None]]:
     """Each prompt with its intent, None where it has none."""
     prompts = table[_column(table, (text,) if text else TEXTS, "prompts", "--text NAME")]
-    labels = table[_column(table, LABELS, "intents", f"Call it {LABELS[0]}")]
+    labels = table[_labels(table)]
     return [
         ("" if prompt is None else str(prompt), _label(label))
         for prompt, label in zip(prompts, labels, strict=True)
@@ -190,8 +194,31 @@ def _rows(table: Table, text: str) -> list[tuple[str, str | None]]:
 
 
 def _label(value: object) -> str | None:
-    name = "" if value is None else str(value).strip()
+    name = str(value).strip()
     return None if name.lower() in OUTSIDE else name
+
+
+def _used(table: Table) -> Sequence[int]:
+    """The rows that are not left for a test."""
+    splits = [str(value).lower() for value in table.get("split", ())]
+    return [row for row in range(rows_of(table)) if not (splits and splits[row] in LEFT_OUT)]
+
+
+def _all_labelled(table: Table, where: object, rows: Sequence[int]) -> None:
+    """A label that is missing is a mistake more often than a prompt without an intent. Raises
+    InputError."""
+    column = _labels(table)
+    values = table[column]
+    bare = [row for row in rows if values[row] is None or not str(values[row]).strip()]
+    if bare:
+        raise InputError(
+            f"{where}: {column} is empty in {name_rows(bare)}. Write {OUTSIDE[0]} where a prompt "
+            "has none of the intents, and leave out rows that nobody has labelled."
+        )
+
+
+def _labels(table: Table) -> str:
+    return _column(table, LABELS, "intents", f"Call it {LABELS[0]}")
 
 
 def _column(table: Table, names: Sequence[str], what: str, remedy: str) -> str:
