@@ -1,19 +1,48 @@
-"""From the environment to a yard in use: its configuration, database and broker."""
+"""From the environment to a yard in use: its configuration, database and broker.
+
+Celery and the price tables take half a second to import, and most calls need neither: they are
+loaded when somebody rings, or looks at a price.
+"""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchyard.environment import find_yard, how_to_postgres, settings_in_force
 from batchyard.files import base_urls
+from batchyard.producer import Catalog
+from core.lazy import lazy
 from db.connect import open_pool
-from providers.catalog import resolve_deployments
 from tasks.context import Context
-from workers.broker import CeleryPublisher, make_app
 from workers.logs import spare_stdout
 
+if TYPE_CHECKING:
+    from workers import broker
+else:
+    broker = lazy("workers.broker")
+
 POOL_SIZE = 4
+
+
+class Bell:
+    """A `core.ports.Publisher` that goes to the broker when it is first rung."""
+
+    def __init__(self, broker_url: str, providers: Iterable[str]) -> None:
+        self._where = broker_url, providers
+        self._rung: broker.CeleryPublisher | None = None
+
+    async def publish(self, step: str, *args: int | str, queue: str | None = None) -> None:
+        """Sends the step's task. When the broker is away the sweep rings again later."""
+        if self._rung is None:
+            self._rung = broker.CeleryPublisher(broker.make_app(*self._where))
+        await self._rung.publish(step, *args, queue=queue)
+
+    def close(self) -> None:
+        """Ends its connections to the broker; harmless where there are none."""
+        if self._rung is not None:
+            self._rung.close()
 
 
 @asynccontextmanager
@@ -27,11 +56,10 @@ async def open_context(
     spare_stdout()
     place = find_yard(environ)
     settings = settings_in_force(place.home, config, environ)
-    deployments = resolve_deployments(settings, base_urls(place.home))
     remedy = how_to_postgres(place.home, environ)
-    app = make_app(place.broker_url, settings.providers)
+    bell = Bell(place.broker_url, settings.providers)
     async with open_pool(place.database_url, POOL_SIZE, remedy=remedy) as pool:
         try:
-            yield Context(settings, deployments, pool, CeleryPublisher(app))
+            yield Context(settings, Catalog(settings, base_urls(place.home)), pool, bell)
         finally:
-            app.close()
+            bell.close()

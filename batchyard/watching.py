@@ -11,13 +11,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from batchyard.embedded.home import Home, State
+from batchyard.embedded.home import SUPERVISOR, Home, State
 from batchyard.embedded.service import Service
 from batchyard.embedded.supervisor import cpu_of
 from workers.telemetry.endpoint import new_registry, serve
 from workers.telemetry.series import counter, gauge
 
-SUPERVISOR = "supervisor"
 SETTLED = (State.READY, State.DONE)
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 

@@ -15,10 +15,10 @@ from psycopg import AsyncConnection, OperationalError
 
 from batchyard.embedded.detached import spawn, wait_ready
 from batchyard.embedded.errors import HomeLockedError, ServiceStartError
-from batchyard.embedded.home import Home, State, YardRecord
+from batchyard.embedded.home import SUPERVISOR, Home, State, YardRecord
 from batchyard.embedded.supervisor import Addresses, Supervisor
 from batchyard.services import compose, import_path
-from batchyard.watching import SUPERVISOR, put_targets, serve_supervisor
+from batchyard.watching import put_targets, serve_supervisor
 from core.settings import Settings
 from db.processes import expire
 from providers.secrets import key_names

@@ -116,3 +116,7 @@ class CeleryPublisher:
             )
         except OperationalError as error:
             log.warning("bell not rung", step=step, reason=type(error).__name__)
+
+    def close(self) -> None:
+        """Ends the app's connections."""
+        self._app.close()

@@ -14,8 +14,7 @@ from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.places import ConfigOption, relative, settings_path
 from batchyard.cli.show import ago, count, out, plain, table
 from batchyard.embedded.detached import cpu_seconds
-from batchyard.embedded.home import Home, ServiceRecord, YardRecord
-from batchyard.watching import SUPERVISOR
+from batchyard.embedded.home import SUPERVISOR, Home, ServiceRecord, YardRecord
 from core.settings import Settings, configured_name
 from db.overview import Overview, Worker, overview
 from providers.configuration import load_settings

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from random import SystemRandom
+from typing import Final
 
 import msgspec
 
@@ -28,6 +29,10 @@ from batchyard.embedded.errors import HomeLockedError, HomeOwnerError
 # Below the ephemeral range of Linux and macOS: a client that keeps reconnecting to an ephemeral
 # port of a dead server can connect to itself, and then the server never gets its port back.
 _PORTS = range(15_000, 32_000)
+
+
+SUPERVISOR: Final = "supervisor"
+"""What the yard's own process is called beside its services."""
 
 
 class State(StrEnum):

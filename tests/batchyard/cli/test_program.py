@@ -46,6 +46,17 @@ def test_the_help_of_the_program_imports_nothing_heavy(program):
         assert f" {heavy}\n" not in said.err, heavy
 
 
+@pytest.mark.parametrize(
+    "line", [("pause", "1"), ("resume", "1"), ("cancel", "1"), ("ps",), ("deployments",), ("jobs",)]
+)
+def test_what_only_asks_postgres_imports_neither_celery_nor_prices(line, program):
+    nowhere = {"BATCHYARD_DATABASE_URL": "postgresql://me@127.0.0.1:9/yard"}
+    said = program.process(*line, PYTHONPROFILEIMPORTTIME="1", **nowhere)
+    assert said.code == 3
+    for heavy in ("celery", "kombu", "genai_prices", "sqlalchemy", "prometheus_client", "numpy"):
+        assert f" {heavy}\n" not in said.err, heavy
+
+
 def test_without_arguments_the_help_is_shown_as_a_usage_error(program):
     said = program()
     assert said.code == 2
