@@ -79,13 +79,6 @@ class ChunkStatus(StrEnum):
     DONE = "done"
 
 
-class ChunkKind(StrEnum):
-    """Whether a chunk waits for its plans or for its calls."""
-
-    ROUTE = "route"
-    CALL = "call"
-
-
 class Back(StrEnum):
     """Why requests that were bound wait again, unsent; beside the classes of errors, which say
     why they are called again."""

@@ -1,7 +1,6 @@
 """What scores add up to: a mean, and how far it can be trusted."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 Z95 = 1.959964
@@ -39,9 +38,3 @@ def mean_of(count: int, total: float, squares: float) -> Mean:
     middle = (mean + z2 / 2) / (1 + z2)
     half = Z95 / (1 + z2) * math.sqrt(bernoulli / worth + z2 / (4 * worth))
     return Mean(count, mean, max(0.0, middle - half), min(1.0, middle + half))
-
-
-def mean_of_values(values: Iterable[float]) -> Mean:
-    """The same from the scores themselves."""
-    known = list(values)
-    return mean_of(len(known), sum(known), sum(value * value for value in known))

@@ -149,11 +149,6 @@ def estimate_input(body: bytes) -> int:
     return count_many([body])[0].tokens
 
 
-def estimate_many(bodies: Sequence[bytes]) -> list[int]:
-    """`estimate_input` of many bodies, in one pass of the tokenizer, in their order."""
-    return [counted.tokens for counted in count_many(bodies)]
-
-
 def _shape(body: Body) -> _Shape:
     texts: list[str] = []
     parts: list[Part] = []

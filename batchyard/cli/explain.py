@@ -238,7 +238,7 @@ def _ending(story: RequestStory) -> Text:
         return Text(f"not run: its job is {story.job_status}")
     now = story.now
     if now.sent:
-        return Text(f"in flight at {now.deployment}")
+        return Text(f"at its turn at {now.deployment}: in flight, or waits for its permit")
     steps = {"route": "to be routed", "plan": "for the next wave of its job's plan"}
     where = f"waits {steps.get(now.kind, f'to be sent to {now.deployment}')}"
     due = f", due in {ago(now.due)}" if now.due > 0 else ""

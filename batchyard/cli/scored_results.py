@@ -13,7 +13,7 @@ from batchyard.judged.tables import read_table
 from core.errors import InputError
 from db.connect import Connection
 from db.lessons import Lesson, read_lessons
-from db.router_models import read_model as read_stored
+from db.router_models import read_model
 from routing.labelled import Labelled
 from routing.measuring.held_back import Judged, completed, held_back
 from routing.models.choice import ChoiceModel
@@ -22,17 +22,25 @@ from tasks.encoders.find import load_ready
 from tasks.router.lessons import labelled
 
 
+def read_model_file(path: Path) -> Model:
+    """The router model in a file. Raises InputError."""
+    try:
+        return load_ready(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
 def find_model(name: str, project: str) -> Model:
     """A model by its file or, where there is no such file, by its name in the project. Raises
     InputError, NotFoundError."""
     path = Path(name)
     if path.is_file():
-        return load_ready(path.read_bytes())
+        return read_model_file(path)
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"{name}: there is no such file.")
 
     async def stored(conn: Connection, project_id: int) -> bytes:
-        return (await read_stored(conn, project_id, name)).body
+        return (await read_model(conn, project_id, name)).body
 
     return load_ready(ask_project(Home.from_env(), project, stored))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from routing.labelled import Labelled
 from routing.models.choice import ChoiceModel, Prediction
 from routing.models.features import Featurizer
-from routing.training.one_thread import one_thread
+from routing.training.thread_limit import on_one_thread
 from routing.training.trials import Trials
 
 LEAST: Final = 20
@@ -26,7 +26,7 @@ class Judged:
     estimated: bool
 
 
-@one_thread
+@on_one_thread
 def held_back(model: ChoiceModel, data: Labelled) -> tuple[Labelled, Prediction]:
     """The data (of many rows some) and predictions of each row by a fit to the other folds, with
     the model's own learners, penalties and trust. These were chosen on all rows, which flatters

@@ -43,6 +43,13 @@ class Encoder(Protocol):
         ...
 
 
+def at_work(spec: EncoderSpec, encoder: Encoder | None) -> Encoder:
+    """The encoder that a model was trained with. Raises InputError where it was given none."""
+    if encoder is None:
+        raise InputError(f"The model needs its encoder {spec.name}, which is not loaded")
+    return encoder
+
+
 @dataclass(frozen=True, slots=True)
 class Vectors:
     """An encoder's vectors as features: each less `middle`, float32[width], the mean of those of
@@ -64,9 +71,7 @@ class Vectors:
 
     def rows(self, prompts: Sequence[str]) -> Floats:
         """float32[n, width]. Raises InputError where the encoder is not at work."""
-        if self.encoder is None:
-            raise InputError(f"The model needs its encoder {self.spec.name}, which is not loaded")
-        apart = self.encoder.encode(looked_at(prompts)) - self.middle
+        apart = at_work(self.spec, self.encoder).encode(looked_at(prompts)) - self.middle
         lengths = np.linalg.norm(apart, axis=1, keepdims=True)
         return np.asarray(apart / np.maximum(lengths, 1e-9), np.float32)
 

@@ -12,9 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import InputError
 from core.intents import IntentFile
-from routing.models.encoder import Encoder, EncoderSpec, looked_at
+from routing.models.encoder import Encoder, EncoderSpec, at_work, looked_at
 from routing.models.features import Featurizer
 from routing.models.state import Floats, State
 from routing.models.strangeness import Surroundings, strangeness
@@ -91,10 +90,8 @@ class IntentModel:
 
     def predict(self, texts: Sequence[str]) -> Intents:
         """What the texts are about. Raises InputError where the encoder is not at work."""
-        if self.spec is not None and self.encoder is None:
-            raise InputError(f"The model needs its encoder {self.spec.name}, which is not loaded")
         texts = looked_at(texts)
-        vectors = None if self.encoder is None else self.encoder.encode(texts)
+        vectors = None if self.spec is None else at_work(self.spec, self.encoder).encode(texts)
         told = self._margins(texts, vectors)
         margins, others = np.split(told, [len(self.intents)], axis=1)
         distance = self._distance(vectors, margins)

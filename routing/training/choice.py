@@ -20,7 +20,7 @@ from routing.models.encoder import Encoder
 from routing.models.features import Featurizer
 from routing.models.state import Floats
 from routing.training.learners import cost_head, product
-from routing.training.one_thread import one_thread
+from routing.training.thread_limit import on_one_thread
 from routing.training.trials import Learner, Trials, weighted
 
 LEAST_ROWS: Final = 20
@@ -83,7 +83,7 @@ class Found:
     worst: float
 
 
-@one_thread
+@on_one_thread
 def train_choice(
     data: Labelled, columns: Sequence[str] = (), seed: int = 0, encoder: Encoder | None = None
 ) -> ChoiceModel:

@@ -14,11 +14,11 @@ from routing.models.intent import IntentModel, softmax
 from routing.training.examples import IntentData
 from routing.training.heads import Heads, weigh
 from routing.training.lesson import lesson_of, unseen
-from routing.training.one_thread import one_thread
 from routing.training.out_of_scope import LOST, Seen, figures, threshold
+from routing.training.thread_limit import on_one_thread
 
 
-@one_thread
+@on_one_thread
 def train_intents(data: IntentData, encoder: Encoder | None = None, seed: int = 0) -> IntentModel:
     """A model of the intents in the data. Raises ValueError where there are fewer than two, or
     too few examples of one."""

@@ -7,8 +7,8 @@ import numpy as np
 import typer
 
 from batchyard.cli.output import JsonFlag, put_json, put_line
-from batchyard.cli.router.eval import read_model
 from batchyard.cli.router.train import DataOption, PricesOption
+from batchyard.cli.scored_results import read_model_file
 from batchyard.cli.show import count, out, plain, table
 from batchyard.judged.choosing import for_model
 from batchyard.judged.prices import read_prices
@@ -53,7 +53,7 @@ def allocate(
     """
     if budget is None and quality is None:
         raise InputError("nothing is aimed at. Give --budget USD, --quality Q, or both")
-    trained = read_model(model)
+    trained = read_model_file(model)
     if not isinstance(trained, ChoiceModel):
         raise InputError(f"{model}: is a model for {trained.kind}. Give one for choice")
     wanted = Wanted(text=text, prices=read_prices(prices) if prices else None)

@@ -29,7 +29,6 @@ from routing.measuring.choice import measure
 from routing.models.choice import ChoiceModel
 from routing.models.intent import IntentModel
 from routing.models.state import Model
-from tasks.encoders.find import load_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +68,6 @@ def _choice(model: Model, source: Source, budgets: Sequence[float], project: str
     else:
         figures.values["prompts_per_cpu_s"] = round(len(data) / spent, 1)
     return figures.told() | ({"budgets": bought} if bought else {})
-
-
-def read_model(path: Path) -> Model:
-    """The router model in a file. Raises InputError."""
-    try:
-        return load_ready(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
 # One parameter an option.

@@ -1,5 +1,6 @@
-"""Training keeps to one thread: arrays here are too small to be worth sharing out, and threads that
-wait for each other cost four times the CPU."""
+"""Training keeps to one thread, whatever the process does beside it: arrays here are too small to
+be worth sharing out, and threads that wait for each other cost four times the CPU. A process that
+is to keep to one thread altogether says so before it loads the libraries (`core/one_thread.py`)."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,7 +12,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def one_thread(work: Callable[P, R]) -> Callable[P, R]:
+def on_one_thread(work: Callable[P, R]) -> Callable[P, R]:
     """The same, with the numeric libraries kept to one thread as long as it runs."""
 
     @wraps(work)
