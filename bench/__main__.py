@@ -1,6 +1,6 @@
 """`python -m bench BENCH`: claims, dispatch, fairness, limits, peers, prompt-cpu, router-budgets,
-router-cascade, router-desk, router-overhead, router-savings, router-targets, strays or volume;
-without a name the two that take a minute each: prompt-cpu and claims."""
+router-cascade, router-desk, router-overhead, router-savings, router-targets, strays, tail or
+volume; without a name the two that take a minute each: prompt-cpu and claims."""
 
 import argparse
 import sys
@@ -19,6 +19,7 @@ from bench import (
     router_savings,
     router_targets,
     strays,
+    tail,
     volume,
 )
 
@@ -32,6 +33,7 @@ def main() -> int:
     dispatch.add_arguments(benches.add_parser("dispatch", help=dispatch.HELP))
     limits.add_arguments(benches.add_parser("limits", help=limits.HELP))
     strays.add_arguments(benches.add_parser("strays", help=strays.HELP))
+    tail.add_arguments(benches.add_parser("tail", help=tail.HELP))
     peers.add_arguments(benches.add_parser("peers", help=peers.HELP))
     volume.add_arguments(benches.add_parser("volume", help=volume.HELP))
     fairness.add_arguments(benches.add_parser("fairness", help=fairness.HELP))

@@ -20,11 +20,12 @@ MOST_STUCK: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Requests that are bound to a deployment, all of them and those due now, and whether its
-    pause has run out unnoticed."""
+    """Requests that are bound to a deployment, all of them and those due now, those that lanes
+    hold and have not sent, and whether its pause has run out unnoticed."""
 
     total: int
     due: int
+    held: int
     reopens: bool
 
 
@@ -178,6 +179,14 @@ async def stuck_chunks(
         for place, id_, waited, size in found
     ]
     return [chunk for chunk in chunks if goes(chunk)]
+
+
+async def latest_chunks(conn: Connection, deployment: str, most: int) -> list[Stuck]:
+    """Locks the chunks that are bound to the deployment, due and unsent, and have the last turns
+    there, the last first."""
+    params = {"deployment": deployment, "most": most}
+    rows = await (await conn.execute(SQL["latest"], params)).fetchall()
+    return [Stuck(Plan.from_body(row[0]), *row[1:]) for row in rows]
 
 
 async def unbind(conn: Connection, ids: Iterable[int], reason: Back) -> None:

@@ -43,8 +43,9 @@ class Line:
     `closed` says why it takes no work, empty when it does, and `reopens` after how many
     seconds, None where not by itself. `room` are the requests that may still be bound to it, of
     `ahead` altogether, and `spare` those beyond it for jobs of which nothing is bound there;
-    `load` those that are bound or in flight, of `carries` at once; `rate` is in calls a second.
-    None is what nobody has seen yet.
+    `load` those that are bound or in flight, of `carries` at once; `rate` is in calls a second;
+    `piece` is how many are bound together, `queue` for how many seconds it has enough, where
+    it is `known` how fast it is. None is what nobody has seen yet.
     """
 
     name: str
@@ -58,6 +59,9 @@ class Line:
     carries: int = 1
     rate: float = 0.0
     spare: int = 0
+    piece: int = TRIAL
+    queue: float = 0.0
+    known: bool = False
     latency_ms: float | None = None
     output_tokens: float | None = None
 
@@ -81,6 +85,11 @@ class Line:
         if 2 * requests <= self.ahead:
             return requests
         return min(requests, max(1, self.room if self.room > 0 else self.spare))
+
+    def pieces(self, requests: int) -> list[int]:
+        """How many of so many requests are bound together, each time."""
+        rest = requests % self.piece
+        return [self.piece] * (requests // self.piece) + ([rest] if rest else [])
 
     def take(self, requests: int) -> None:
         """So many requests are bound to it."""

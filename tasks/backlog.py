@@ -41,6 +41,11 @@ class Backlog:
         return self._entries[0].chunk.turn
 
     @property
+    def pace(self) -> int:
+        """How many are sent in about two seconds, `WINDOW` at full pace."""
+        return self._window
+
+    @property
     def soon(self) -> int:
         """How many of its entries may be sent before long: about two seconds' worth, or all of
         them at full pace."""

@@ -17,6 +17,7 @@ from db.dispatch import (
     Stuck,
     Work,
     bind,
+    latest_chunks,
     mean_sizes,
     planned_work,
     read_sizes,
@@ -32,7 +33,17 @@ from tasks.allowance import Allowance
 from tasks.bounds import bounds_of, same_bounds
 from tasks.fair import ClaimTurns, FairOrder, keep_orders
 from tasks.health import OPEN
-from tasks.horizon import CHUNK, HORIZON, Mean, ahead_of, counts_tokens, limits_of
+from tasks.horizon import (
+    CHUNK,
+    HORIZON,
+    Mean,
+    ahead_of,
+    counts_tokens,
+    granted_ahead,
+    is_known,
+    limits_of,
+    piece_of,
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -43,6 +54,10 @@ RETURN_AFTER = 30.0
 is asked again."""
 OVERDUE = 2 * HORIZON
 """Seconds for which a chunk is bound and unsent before another deployment may have it."""
+IDLE, LATE = 2.0, 3.0
+"""Seconds of work: who has less has run out of it, and who has so much more is to be helped."""
+MOST_HELPED = 100
+"""Chunks of a deployment that are looked at for that, each time."""
 MOST_AT_ONCE = 500 * CHUNK
 """Requests that are looked at in one go: longer transactions would keep others waiting."""
 
@@ -65,7 +80,11 @@ async def look(
     for name, deployment in deployments.items():
         vital = vitals.get(name, Vital(name))
         mean = Mean(*means[name]) if name in means else None
-        ahead, bound = ahead_of(deployment, vital, mean), work[name].total
+        ahead, bound, held = ahead_of(deployment, vital, mean), work[name].total, work[name].held
+        granted = granted_ahead(deployment, vital, mean)
+        known = is_known(vital, granted)
+        # What a limit keeps lanes from sending is as good as bound.
+        unsent = bound + held if granted < ahead + 1 else bound
         condition = standing.get(name, OPEN)
         tried = condition.status is DeploymentStatus.PROBING
         binds = condition.binds and not (tried and bound)
@@ -76,7 +95,10 @@ async def look(
             closed="" if binds else condition.told,
             reopens=condition.reopens,
             # One that is being tried gets a single chunk, and nobody waits for it.
-            room=min(CHUNK, ahead) if tried else ahead - bound,
+            room=min(CHUNK, ahead) if tried else ahead - unsent,
+            piece=piece_of(ahead) if known else CHUNK,
+            queue=HORIZON * (bound + held) / ahead,
+            known=known,
             ahead=ahead,
             load=bound + vital.in_flight,
             carries=deployment.buckets.in_flight or 1,
@@ -127,9 +149,33 @@ class Binder:
         """Plans again what was bound to an open deployment that turned out slower than was
         thought, where another one would take it now."""
         names = [name for name, line in self._lines.items() if not line.closed]
-        if not any(self._lines[name].room > 0 for name in names):
-            return
-        going = await stuck_chunks(self._conn, names, self._goes_elsewhere, seconds=OVERDUE)
+        if any(self._lines[name].room > 0 for name in names):
+            may = self._goes_elsewhere
+            await self._free_slow(await stuck_chunks(self._conn, names, may, seconds=OVERDUE))
+
+    async def free_for_idle(self) -> None:
+        """Plans again what was bound to a deployment that is late, as far as another one, which
+        has run out of work, is done with it earlier."""
+        able = [line for line in self._lines.values() if not line.closed]
+        idle = {line.name for line in able if line.queue < IDLE and line.room > 0}
+        late = [line.name for line in able if line.known and line.queue > IDLE + LATE]
+        for name in late if idle else ():
+            bound = await latest_chunks(self._conn, name, MOST_HELPED)
+            await self._free_slow([chunk for chunk in bound if self._is_helped(chunk, idle)])
+
+    def _is_helped(self, chunk: Stuck, idle: set[str]) -> bool:
+        """Whether it is done earlier at one of these; then both queues are as if it went there."""
+        mine, other = self._lines[chunk.plan.candidates[chunk.candidate]], self._elsewhere(chunk)
+        if other is None or other.name not in idle:
+            return False
+        longer = other.queue + HORIZON * chunk.size / other.ahead
+        if longer > mine.queue:
+            return False
+        mine.queue -= HORIZON * chunk.size / mine.ahead
+        other.queue = longer
+        return True
+
+    async def _free_slow(self, going: list[Stuck]) -> None:
         if not going:
             return
         await unbind(self._conn, [chunk.id for chunk in going], Back.SLOW)
@@ -137,13 +183,16 @@ class Binder:
             self._lines[name].room = self._lines[name].spare = 0
 
     def _goes_elsewhere(self, chunk: Stuck) -> bool:
+        return self._elsewhere(chunk) is not None
+
+    def _elsewhere(self, chunk: Stuck) -> Line | None:
+        """The other deployment that takes it now, if any does."""
         if POLICIES[chunk.plan.choose].patient:
-            return False
+            return None
         may = self._allowed(chunk.plan, chunk, limited=chunk.limited) & ~(1 << chunk.candidate)
-        return (
-            choose(chunk.plan, Ask(chunk.id, chunk.size, may, among=chunk.among), self._lines)
-            is not None
-        )
+        ask = Ask(chunk.id, chunk.size, may, among=chunk.among)
+        choice = choose(chunk.plan, ask, self._lines)
+        return None if choice is None else self._lines[chunk.plan.candidates[choice.candidate]]
 
     async def bind(self) -> int:
         """Binds what there is room for; how many chunks. Those that stand at different
@@ -248,7 +297,8 @@ class Binder:
         first = 1
         for choice, dealt in deal(plan, ask, self._lines, few=few):
             name = plan.candidates[choice.candidate]
-            for count in [dealt] if allowance is None else allowance.take(dealt):
+            cut = self._lines[name].pieces(dealt) if allowance is None else allowance.take(dealt)
+            for count in cut:
                 piece = chunk if count == chunk.size else replace(chunk, size=count)
                 turn = claims.next(name, piece, order.weight(chunk.job))
                 binding = Binding(chunk.id, choice.candidate, name, told(choice), turn)

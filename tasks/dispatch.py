@@ -70,6 +70,7 @@ async def _serve(conn: Connection, context: Context) -> tuple[int, list[tuple[st
     binder = Binder(conn, context.deployments, lines, allowed)
     await binder.free_stuck([name for name, one in standing.items() if not one.sends])
     await binder.free_overdue()
+    await binder.free_for_idle()
     chunks = await binder.bind()
     if chunks:
         work = await waiting_work(conn, names)

@@ -15,6 +15,8 @@ LEAST_AHEAD: Final = 2 * CHUNK
 """Requests that are bound ahead to a deployment of which nobody knows what it can do."""
 FIRST_IN_FLIGHT: Final = 16
 """Calls that are at once on their way, to begin with, where no limit is declared."""
+PIECES: Final = 16
+LEAST_PIECE: Final = 8
 FIRST_PER_CALL: Final = 40
 """Requests that are bound ahead, for each call that may be on its way, while nobody knows how
 long one takes."""
@@ -35,10 +37,28 @@ def ahead_of(deployment: Deployment, vital: Vital, mean: Mean | None) -> int:
     in_flight = min((one.in_flight for one in limits if one.in_flight), default=0)
     least = _least(in_flight, vital.latency_ms)
     ahead = max(least, 4 * in_flight, round(HORIZON * vital.rate))
+    most = granted_ahead(deployment, vital, mean)
+    return ahead if most == math.inf else max(1, min(ahead, round(most)))
+
+
+def granted_ahead(deployment: Deployment, vital: Vital, mean: Mean | None) -> float:
+    """How many such requests its limits and its key's grant in the horizon; infinite where none
+    of them is on a rate."""
     if mean is not None:
         mean = Mean(mean.tokens, counted_output(deployment, vital, mean.outputs))
-    minute = min(a_minute(one, mean) for one in limits)
-    return ahead if minute == math.inf else max(1, min(ahead, round(HORIZON * minute / 60)))
+    minute = min(a_minute(one, mean) for one in limits_of(deployment))
+    return HORIZON * minute / 60
+
+
+def is_known(vital: Vital, granted: float) -> bool:
+    """Whether anything tells how fast a deployment is."""
+    return vital.latency_ms is not None or granted < math.inf
+
+
+def piece_of(ahead: int) -> int:
+    """In pieces of how many requests these are bound: a slow deployment's are small, so that
+    lanes hold little of what another one may have."""
+    return max(LEAST_PIECE, ahead // PIECES)
 
 
 def _least(in_flight: int, latency_ms: float | None) -> int:

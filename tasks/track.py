@@ -25,7 +25,7 @@ from psycopg import OperationalError
 from core.status import Back
 from core.work import Entry, GiveBack, LeasedChunk, Settled, Window
 from db.lease import claim, disown_unknown, read_entries
-from tasks.backlog import Backlog
+from tasks.backlog import FIRST_WINDOW, WINDOW, Backlog
 from tasks.calls.gate import Gate
 from tasks.calls.persist import persist
 from tasks.yard import Yard
@@ -175,7 +175,13 @@ class Track:
         """Whether there is enough to send. What a project's own limits hold back is not counted:
         dispatch binds little of it, and others go on meanwhile."""
         ahead = sum(one.soon if name else len(one) for name, one in self._backlogs.items())
-        return ahead > LOW
+        return ahead > min(LOW, self._pace(LOW))
+
+    def _pace(self, most: int) -> int:
+        """About how many are sent in two seconds; so many, `most`, at full pace. What lanes of a
+        slow deployment hold no other one can have."""
+        paces = [one.pace for one in self._backlogs.values()] or [FIRST_WINDOW]
+        return sum(paces) if max(paces) < WINDOW else most
 
     @property
     def _has_retries(self) -> bool:
@@ -209,7 +215,8 @@ class Track:
         try:
             with meters.claims.timed():
                 async with self._yard.context.pool.connection() as conn:
-                    claimed = await claim(conn, self.name, owner=owner, room=CLAIM, before=before)
+                    room = min(CLAIM, self._pace(CLAIM))
+                    claimed = await claim(conn, self.name, owner=owner, room=room, before=before)
                     self.chunks.update(claimed)
                     self._yard.held.update(claimed)
                     entries = await read_entries(conn, claimed)

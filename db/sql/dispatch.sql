@@ -8,9 +8,9 @@ select id from dispatches where id = 1 for update skip locked;
 update dispatches set at = now() where id = 1;
 
 -- name: work
--- What is bound to each deployment, all of it and what is due. The last column: whether a
--- deployment's cooling is over and its row does not say so yet.
-select u.deployment, coalesce(bound.total, 0), coalesce(bound.due, 0),
+-- What is bound to each deployment, all of it and what is due, and what lanes hold and have not
+-- sent. The last column: whether a deployment's cooling is over and its row does not say so yet.
+select u.deployment, coalesce(bound.total, 0), coalesce(bound.due, 0), coalesce(held.unsent, 0),
   exists (select from deployment_state s
     where s.deployment = u.deployment and s.status = 'cooling' and s.until <= now())
 from unnest(%(deployments)s::text[]) as u (deployment)
@@ -19,7 +19,11 @@ cross join lateral (
     sum(c.size) filter (where c.not_before <= now())::bigint as due
   from chunks c
   where c.deployment = u.deployment and c.status in ('ready', 'waiting') and c.kind = 'call'
-) bound;
+) bound
+left join (
+  select deployment, sum(size - sent)::bigint as unsent from chunks
+  where status = 'leased' and kind = 'call' group by deployment
+) held using (deployment);
 
 -- name: planned
 -- Where planned chunks stand and by which plans, each pair found by one step through the index.
@@ -153,6 +157,21 @@ where c.deployment = any(%(deployments)s::text[]) and c.status in ('ready', 'wai
   and (a.limit_nusd is not null or p.limit_nusd is not null) = k.limited
   and (%(seconds)s::float8 = 0 or c.not_before < now() - %(seconds)s * interval '1 second')
 order by c.not_before, c.id limit %(most)s
+for update of c skip locked;
+
+-- name: latest
+-- What is bound to a deployment and due, and has the last turns there.
+select plans.body, c.plan_id, c.candidate, c.excluded, c.among,
+  a.limit_nusd is not null or p.limit_nusd is not null,
+  extract(epoch from now() - c.not_before)::float8, c.size, c.id
+from chunks c
+join jobs j on j.id = c.job_id
+join accounts a on a.id = j.account_id
+join accounts p on p.id = j.project_account_id
+join plans on plans.id = c.plan_id
+where c.deployment = %(deployment)s and c.status in ('ready', 'waiting') and c.kind = 'call'
+  and c.not_before <= now() and j.stop is null
+order by c.turn desc limit %(most)s
 for update of c skip locked;
 
 -- name: unbind

@@ -314,6 +314,42 @@ def test_a_slow_limit_gets_half_a_minute_of_a_chunk_and_the_rest_stays_free(
     assert yard.rows("select seqs from chunks where status = 'ready'") == [([0, 1, 2, 3, 4, 5],)]
 
 
+def test_what_lanes_hold_of_a_slow_limit_is_counted_and_they_hold_little(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = replace(YARD["first"], buckets=Buckets("first", 600, None, None))
+    monkeypatch.setitem(YARD, "first", slow)
+    yard.plan(1000, candidates=["first"])
+    yard.dispatch()
+    assert yard.bound() == {"first": 300}
+    assert yard.rows("select max(size) <= 20 from chunks where status = 'ready'") == [(True,)]
+    yard.rows("update chunks set status = 'leased' where status = 'ready' returning id")
+    yard.dispatch()
+    assert yard.bound() == {}
+    yard.rows("update chunks set sent = size where status = 'leased' returning id")
+    yard.dispatch()
+    assert yard.bound() == {"first": 300}
+
+
+@pytest.mark.parametrize(("choose", "moves"), [("least_busy", True), ("ordered", False)])
+def test_who_has_run_out_of_work_takes_over_from_who_is_late(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, choose: str, moves: bool
+) -> None:
+    slow = replace(YARD["first"], buckets=Buckets("first", 600, None, None))
+    monkeypatch.setitem(YARD, "first", slow)
+    yard.plan(300, candidates=["first", "dear"], choose=choose)
+    yard.close("dear", seconds=600)
+    yard.dispatch()
+    assert yard.bound() == {"first": 300}
+    yard.rows("delete from deployment_state")
+    yard.dispatch()
+    bound = yard.bound()
+    assert sum(bound.values()) == 300
+    assert (100 < bound["first"] < 200) is moves
+    yard.dispatch()
+    assert yard.bound() == bound
+
+
 def test_a_low_limit_of_tokens_gets_half_a_minute_of_them(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
