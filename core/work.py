@@ -72,13 +72,6 @@ class LeasedChunk:
         )
 
     @property
-    def others(self) -> bool:
-        """Whether its plan has another candidate for its requests, should its own, which has not
-        given up on them before, do so now."""
-        left = self.plan.mask(self.among) & ~self.excluded
-        return bool(left >> self.candidate & 1 and left & ~(1 << self.candidate))
-
-    @property
     def last_called(self) -> str:
         """The deployment of its requests' last calls; empty before the first."""
         return "" if self.came_from is None else self.plan.candidates[self.came_from]
@@ -204,7 +197,7 @@ class Window:
     After the commit `granted` says how many may be sent; `stopped` that the job takes no
     more, `paused` that it takes none now, `short` that its budget has no room just now. Where its
     budget will have none, `dear` says that the answers of earlier steps have to do, `replan` that
-    its job is decided as a whole and has other candidates for it.
+    its job is decided as a whole: another candidate may have room, or another request.
     """
 
     chunk: LeasedChunk

@@ -210,7 +210,8 @@ async def _grant(
         if granted.counts[index] == 0 and books.hopeless(window):
             if window.chunk.escalated:
                 granted.dear.add(index)
-            elif window.chunk.plan.choose == "optimize" and window.chunk.others:
+            elif window.chunk.plan.choose == "optimize":
+                # Others of its job may have room where this one has none: their plan knows.
                 granted.replan.add(index)
             else:
                 blocked.add(window.chunk.job_id)

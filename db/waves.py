@@ -30,6 +30,10 @@ class Waiting(NamedTuple):
     overheads: bytes
     outputs: bytes
 
+    def goes(self, plan: Plan) -> bool:
+        """Whether a candidate is left to it: where the money has no room, one less is."""
+        return bool(plan.mask(self.among) & ~self.excluded)
+
 
 class Out(NamedTuple):
     """Requests of a deployment without a settled call; `bound_nusd` is of those not sent."""

@@ -93,7 +93,8 @@ async def _plan(
     router, price = await _router(context, conn, job, plans[waiting[0].plan_id].route)
     seen = wave.Seen(
         job=job,
-        waiting=waiting,
+        # What has no candidate left for which there is money keeps nobody waiting.
+        waiting=[one for one in waiting if one.goes(plans[one.plan_id])],
         plans=plans,
         out=out,
         foreseen=await read_foreseen(conn, job_id, job.part),
@@ -106,8 +107,8 @@ async def _plan(
         router=router,
         price=price,
     )
-    decided = await asyncio.to_thread(wave.decide, seen)
-    if not decided.touched:
+    decided = await asyncio.to_thread(wave.decide, seen) if seen.waiting else None
+    if decided is None or not decided.touched:
         if out or job.reserved_nusd:
             return "", f"{job_name(job_id)} waits for money that is promised to calls under way"
         await exhaust(conn, job_id, [one.id for one in waiting])

@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.deployment import Deployment
 from core.plan import USUAL, indexes
 from core.settings import configured_name
 from routing.batch.waves import MOST_WAVE, Aim, Left, Money, Wave, plan_wave, wave_size
@@ -41,8 +40,7 @@ def decide(seen: Seen) -> Decided:
     rows = np.flatnonzero(foreseen)
     if not len(rows):
         return _sent(seen, requests, np.arange(len(foreseen))[:MOST_WAVE], None, [], {})
-    first = [_line(seen, name) for name in told.names]
-    bounds = np.stack([requests.bounds(one) for one in first], axis=1)
+    bounds = np.stack([_bounds(seen, name, requests) for name in told.names], axis=1)
     left = Left(quality, cost, bounds)
     if len(rows) < len(foreseen):
         left = left.part(rows)
@@ -58,8 +56,7 @@ def decide(seen: Seen) -> Decided:
     choice = np.full(len(foreseen), -1)
     choice[rows] = wave.choice
     plain = np.flatnonzero(~foreseen)
-    worth = np.nanmean(left.quality - min(wave.price, 1e9) * left.cost, axis=0)
-    order = [told.names[at] for at in np.argsort(-np.nan_to_num(worth, nan=-np.inf))]
+    order = [told.names[at] for at in np.argsort(-_worth(left, wave.price))]
     gone = np.concatenate([plain, rows[wave.rows]])
     facts = _facts(seen, told.names, left, wave, factors, money, len(plain))
     if back.rows[gone].any():
@@ -67,9 +64,21 @@ def decide(seen: Seen) -> Decided:
     return _sent(seen, requests, gone, (choice, told.names), order, facts)
 
 
-def _line(seen: Seen, name: str) -> Deployment:
-    """A deployment by its name in the configuration: the first of its lines."""
-    return next(one for line, one in seen.deployments.items() if configured_name(line) == name)
+def _worth(left: Left, price: float) -> Floats:
+    """float64[m]: what the candidates are worth on average, where they can be had at all."""
+    worth = left.quality - min(price, 1e9) * left.cost
+    known = np.isfinite(worth)
+    sums = np.where(known, worth, 0.0).sum(axis=0)
+    had = known.any(axis=0)
+    return np.where(had, sums / np.maximum(known.sum(axis=0), 1), -np.inf)
+
+
+def _bounds(seen: Seen, name: str, requests: Requests) -> Floats:
+    """What each request costs at most at a candidate, by the first of its lines. One that the
+    configuration has lost is nobody's choice."""
+    lines = (one for line, one in seen.deployments.items() if configured_name(line) == name)
+    first = next(lines, None)
+    return np.zeros(len(requests.seqs)) if first is None else requests.bounds(first)
 
 
 def _may(seen: Seen, names: Sequence[str], requests: Requests) -> NDArray[np.bool_]:

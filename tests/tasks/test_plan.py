@@ -358,14 +358,24 @@ def test_what_does_not_fit_at_its_candidate_goes_to_one_that_it_fits(inn: Any) -
     clean(inn, job)
 
 
-def test_what_fits_nowhere_ends_the_job(inn: Any) -> None:
+def test_what_fits_nowhere_keeps_no_other_request_from_its_answer(inn: Any) -> None:
     job = routed(inn, budget_nusd=60_000_000)
     planned(inn, job)
     # `small` has given up on them.
     inn.rows("update chunks set excluded = 2 where job_id = %s and kind = 'call'", job)
-    window, _ = too_dear(inn, job)
-    assert not window.replan
-    assert inn.rows("select stop from jobs where id = %s", job) == [("budget_exhausted",)]
-    inn.ask(lambda conn, _: drop_unsent(conn))
-    assert inn.ask(lambda conn, _: end_job(conn, job)) == "budget_exhausted"
+    window, seqs = too_dear(inn, job)
+    assert (window.replan, window.stopped) == (True, False)
+    assert run(inn, job, half) == 120 - len(seqs)
+    assert inn.rows("select status from jobs where id = %s", job) == [("budget_exhausted",)]
+    answered_ = "select count(*) from results where job_id = %s and seq = any(%s)"
+    assert inn.rows(answered_, job, seqs) == [(0,)]
     clean(inn, job)
+
+
+def test_a_candidate_that_the_configuration_has_lost_is_passed_over(inn: Any) -> None:
+    job = routed(inn)
+    left = {"small": YARD["small"]}
+    told = inn.run(lambda ctx: plan(replace(at(ctx), deployments=left), job))
+    assert "120 go out" in told
+    by = "select distinct deployment from chunks where job_id = %s and kind = 'call'"
+    assert inn.rows(by, job) == [("small",)]
