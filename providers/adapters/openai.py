@@ -170,6 +170,13 @@ def _no_choices(
         return malformed(status, "the provider's answer holds no choices", usage)
     if isinstance(error, str):
         return malformed(status, error or "the provider answered 200 with an error", usage)
-    if isinstance(error.code, int) and 400 <= error.code < 600:
-        return classify(error.code, headers, body)
+    if (inner := _as_status(error.code)) is not None:
+        return classify(inner, headers, body)
     return malformed(status, error.message or "the provider answered 200 with an error", usage)
+
+
+def _as_status(code: int | str | None) -> int | None:
+    """The HTTP status that a code is, as a number or in digits; None where it is none."""
+    if isinstance(code, str):
+        code = int(code) if len(code) == 3 and code.isascii() and code.isdecimal() else None
+    return code if code is not None and 400 <= code < 600 else None

@@ -282,9 +282,16 @@ def test_a_malformed_answer_may_still_tell_its_usage() -> None:
 
 
 def test_a_gateways_error_within_a_200_is_the_other_providers() -> None:
-    body = json.dumps({"error": {"code": 429, "message": "slow down"}}).encode()
-    assert _error(body).error_class is ErrorClass.THROTTLED
-    assert _error(body).status == 429
+    for code in (429, "429"):
+        body = json.dumps({"error": {"code": code, "message": "slow down"}}).encode()
+        assert _error(body).error_class is ErrorClass.THROTTLED
+        assert _error(body).status == 429
+
+
+@pytest.mark.parametrize("code", ["rate_limit", "4290", "٤٢٩", "200", 200, None])
+def test_an_error_within_a_200_without_a_status_is_malformed(code: str | int | None) -> None:
+    body = json.dumps({"error": {"code": code, "message": "oh"}}).encode()
+    assert _error(body).error_class is ErrorClass.MALFORMED
 
 
 def test_other_statuses_are_classified() -> None:
