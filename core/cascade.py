@@ -112,6 +112,7 @@ def check_cascade(
         checks.empty,
         checks.truncated,
         checks.invalid,
+        checks.unread,
     ):
         fix = "Give the route checks that say `next`: checks: {invalid: next}"
         raise SettingsError(Problem(("cascade", "accept"), "has no check to go by", fix))

@@ -3,6 +3,7 @@
     empty       no text and no tool call
     truncated   ended by its output limit
     invalid     not JSON, or not what the schema says
+    unread      to half of the prompt or less, as the server counted it
 
 An answer that refuses is not checked: it has rules of its own.
 """
@@ -26,6 +27,7 @@ class Checks:
     truncated: Policy = "accept"
     invalid: Policy = "accept"
     schema: str | None = None
+    unread: Policy = "accept"
 
     def body(self) -> dict[str, Any]:
         return asdict(self)

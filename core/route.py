@@ -14,12 +14,14 @@ from core.strict import Name, Problem, SettingsError, Strict, suggest
 
 class CheckSettings(Strict):
     """What an answer has to be to count, and what follows where it is not: the same candidate
-    again (`retry`), the `next` one, or the request fails (`fail`). `invalid` is an answer that
-    is not JSON, or not what `json_schema` says: a schema, or `request` for the one that the
-    request's own `response_format` has. In a file `json_schema` may name another file."""
+    again (`retry`), the `next` one, or the request fails (`fail`). `unread` is an answer to a
+    prompt that the server cut without a word. `invalid` is one that is not JSON, or not what
+    `json_schema` says: a schema, or `request` for the one that the request's own
+    `response_format` has. In a file `json_schema` may name another file."""
 
     empty: Policy = "accept"
     truncated: Policy = "accept"
+    unread: Policy = "accept"
     invalid: Policy | None = None
     json_schema: dict[str, Any] | Literal["request"] | None = None
 
@@ -37,7 +39,7 @@ class CheckSettings(Strict):
         schema = self.json_schema
         text = json.dumps(schema, sort_keys=True) if isinstance(schema, dict) else schema
         invalid = self.invalid or ("accept" if schema is None else "next")
-        return Checks(self.empty, self.truncated, invalid, text)
+        return Checks(self.empty, self.truncated, invalid, text, self.unread)
 
 
 class RouteSettings(Strict):

@@ -1,9 +1,13 @@
 """Whether an answer counts, by its route's checks. Pure."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from core.answer_schema import SchemaError, misfit
 from core.checks import Checks, Policy
+
+LEAST_TOKENS: Final = 500
+"""Of a prompt: no server's window is so small that a shorter one is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,22 @@ def judge(checks: Checks, choices: list[Choice], schema: str | None) -> Rejectio
         if found is not None:
             return found
     return None
+
+
+def judge_reading(checks: Checks, sent: int, counted: int | None) -> Rejection | None:
+    """Whether the server read the prompt: some cut one that is longer than their window and
+    say nothing, so that it shows in the input tokens that they `counted`, None where they did
+    not say. `sent` are those that were counted here; what other tokenizers make of a text is
+    never as little as half of them."""
+    if checks.unread == "accept" or counted is None:
+        return None
+    if sent < LEAST_TOKENS or 2 * counted > sent:
+        return None
+    message = (
+        f"the server read {counted:,} tokens of about {sent:,}. Give it a longer window (for "
+        "Ollama: OLLAMA_CONTEXT_LENGTH), or the deployment a `context`"
+    )
+    return Rejection("unread", message, checks.unread)
 
 
 def _judge_one(checks: Checks, choice: Choice, schema: str | None) -> Rejection | None:

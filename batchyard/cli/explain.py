@@ -160,7 +160,12 @@ def _rules(body: dict[str, Any]) -> str:
     schema = {None: "", "request": ", or not as it asked"}.get(
         checks.get("schema"), ", or not of its schema"
     )
-    named = {"empty": "empty", "truncated": "cut off", "invalid": f"not JSON{schema}"}
+    named = {
+        "empty": "empty",
+        "truncated": "cut off",
+        "unread": "to half of the prompt or less",
+        "invalid": f"not JSON{schema}",
+    }
     told = [
         f"{word}: {checks[name]}"
         for name, word in named.items()

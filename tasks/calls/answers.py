@@ -12,7 +12,7 @@ from core.work import Entry
 from providers.adapters.completion import read_answers
 from providers.errors import ErrorClass, ProviderError, malformed
 from providers.redact import clipped
-from routing.checks import Choice, Rejection, judge
+from routing.checks import Choice, Rejection, judge, judge_reading
 
 
 class _Schema(msgspec.Struct):
@@ -41,7 +41,9 @@ def checked(entry: Entry, reply: Reply) -> ProviderError | None:
         choices = [Choice(*one) for one in read_answers(reply.body)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return malformed(reply.status, f"the answer's text cannot be read: {error}", reply.usage)
-    found = _judged(checks, entry.body, choices)
+    counted = None if reply.usage is None else reply.usage.input_tokens
+    sent = entry.chunk.size_of(entry.index).tokens
+    found = judge_reading(checks, sent, counted) or _judged(checks, entry.body, choices)
     if found is None:
         return None
     return ProviderError(

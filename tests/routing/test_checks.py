@@ -4,7 +4,7 @@ import pytest
 
 from core.answer_schema import SchemaError, compiled
 from core.checks import Checks
-from routing.checks import Choice, Rejection, judge
+from routing.checks import Choice, Rejection, judge, judge_reading
 
 SCHEMA = (
     '{"type":"object","properties":{"label":{"enum":["a","b"]},"n":{"type":"integer"}},'
@@ -39,6 +39,25 @@ def test_what_nobody_asked_for_is_not_looked_at() -> None:
     bad = [choice(""), choice("x", ended="length"), choice("{")]
     assert judge(Checks(), bad, None) is None
     assert judge(Checks(invalid="next"), [choice("{}")], None) is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "counted", "told"),
+    [
+        (5000, 2050, True),
+        (5000, 4096, False),
+        (5000, None, False),
+        (499, 10, False),
+        (500, 250, True),
+        (0, 0, False),
+    ],
+)
+def test_a_prompt_that_was_cut_shows_in_what_the_server_counted(sent, counted, told) -> None:
+    found = judge_reading(Checks(unread="next"), sent, counted)
+    assert (found is not None) == told
+    if found is not None:
+        assert (found.code, found.policy) == ("unread", "next")
+    assert judge_reading(Checks(), sent, counted) is None
 
 
 def test_every_choice_has_to_pass() -> None:

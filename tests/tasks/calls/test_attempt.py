@@ -296,6 +296,16 @@ def test_an_answer_that_does_not_pass_is_paid_and_tried_elsewhere() -> None:
         assert (settled.move.candidate, settled.move.tries) == (candidate, 1)
 
 
+def test_an_answer_to_a_prompt_that_the_server_cut_goes_elsewhere() -> None:
+    two = (deployment("small"), deployment("large"))
+    prompt = json.dumps({"messages": [{"role": "user", "content": "one and another " * 1000}]})
+    for checks, status in [(Checks(unread="next"), "error"), (Checks(), "ok")]:
+        one = entry("small", "large", body=prompt.encode(), checks=checks)
+        settled = call(Wire(said("fine")), one, *two)
+        assert settled.status == status
+        assert (settled.move is not None and settled.move.candidate == 1) == (status == "error")
+
+
 def test_what_is_rejected_to_the_last_fails_with_its_answer_to_be_seen() -> None:
     for checks, tries in [(Checks(empty="fail"), 0), (Checks(empty="retry"), 5)]:
         one = entry("small", checks=checks, tries=tries)
