@@ -9,7 +9,7 @@ import typer
 
 from batchyard.cli.output import JsonFlag, put_json
 from batchyard.cli.show import out
-from batchyard.embedded.home import free_port
+from batchyard.embedded.ports import free_port
 from providers.simulator.profile import Profile, load_profiles
 from providers.simulator.run import run_simulator
 

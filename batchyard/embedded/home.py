@@ -12,24 +12,18 @@ Removing the folder is the reset.
 import fcntl
 import os
 import secrets
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from random import SystemRandom
 from typing import Final
 
 import msgspec
 
 from batchyard.embedded import processes
 from batchyard.embedded.errors import HomeLockedError, HomeOwnerError
-
-# Below the ephemeral range of Linux and macOS: a client that keeps reconnecting to an ephemeral
-# port of a dead server can connect to itself, and then the server never gets its port back.
-_PORTS = range(15_000, 32_000)
-
+from batchyard.embedded.ports import free_port, take_port
 
 SUPERVISOR: Final = "supervisor"
 """What the yard's own process is called beside its services."""
@@ -141,12 +135,14 @@ class Home:
         return msgspec.json.decode(path.read_bytes(), type=Secrets)
 
     def port(self, name: str) -> int:
-        """A free TCP port on 127.0.0.1 for a service, the same as last time if still free."""
+        """A free TCP port on 127.0.0.1 for a service, the same as last time if still free. No other
+        yard is given it while this process lives."""
         self.create()
         path = self.run / "ports.json"
         ports = msgspec.json.decode(path.read_bytes(), type=dict[str, int]) if path.exists() else {}
-        if name not in ports or not port_is_free(ports[name]):
-            ports[name] = free_port(exclude=set(ports.values()))
+        owner = str(self.path)
+        if name not in ports or not take_port(ports[name], owner):
+            ports[name] = free_port(owner, exclude=set(ports.values()))
             self._write("ports", msgspec.json.encode(ports)).replace(path)
         return ports[name]
 
@@ -232,24 +228,3 @@ class Home:
         path.touch(mode=0o600)
         path.write_bytes(data)
         return path
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1 now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port(*, exclude: set[int] | frozenset[int] = frozenset()) -> int:
-    """A random free port of 127.0.0.1 outside the ephemeral range."""
-    random = SystemRandom()
-    for _ in range(1000):
-        port = random.choice(_PORTS)
-        if port not in exclude and port_is_free(port):
-            return port
-    raise OSError("no free port between 15000 and 32000 on 127.0.0.1")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from batchyard.embedded.home import free_port
+from batchyard.embedded.ports import free_port
 from batchyard.services import ROOT
 from core.status import Condition
 from db.health import conditions, resume
