@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.rate_headers import Told, read_limits, seconds
-from providers.simulator.wire_openai import duration
+from providers.simulator.openai_head import duration
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)
 EPOCH = round(NOW.timestamp())

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from providers.simulator.wire_openai import duration
+from providers.simulator.openai_head import duration
 
 KEY = "sk-sim-0123456789abcdefghij"
 
