@@ -182,11 +182,13 @@ async def stuck_chunks(
 
 
 async def latest_chunks(conn: Connection, deployment: str, most: int) -> list[Stuck]:
-    """Locks the chunks that are bound to the deployment, due and unsent, and have the last turns
-    there, the last first."""
+    """The chunks that are bound to the deployment, due and unsent, and have the last turns there,
+    the last first; lanes may have claimed them by now."""
     params = {"deployment": deployment, "most": most}
     rows = await (await conn.execute(SQL["latest"], params)).fetchall()
-    return [Stuck(Plan.from_body(row[0]), *row[1:]) for row in rows]
+    bodies = {row[1]: row[0] for row in rows}
+    plans = {plan_id: Plan.from_body(body) for plan_id, body in bodies.items()}
+    return [Stuck(plans[row[1]], *row[1:]) for row in rows]
 
 
 async def unbind(conn: Connection, ids: Iterable[int], reason: Back) -> None:

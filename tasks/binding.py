@@ -96,7 +96,7 @@ async def look(
             reopens=condition.reopens,
             # One that is being tried gets a single chunk, and nobody waits for it.
             room=min(CHUNK, ahead) if tried else ahead - unsent,
-            piece=piece_of(ahead) if known else CHUNK,
+            piece=piece_of(deployment, vital, granted),
             queue=HORIZON * (bound + held) / ahead,
             known=known,
             ahead=ahead,

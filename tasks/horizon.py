@@ -55,10 +55,15 @@ def is_known(vital: Vital, granted: float) -> bool:
     return vital.latency_ms is not None or granted < math.inf
 
 
-def piece_of(ahead: int) -> int:
-    """In pieces of how many requests these are bound: a slow deployment's are small, so that
-    lanes hold little of what another one may have."""
-    return max(LEAST_PIECE, ahead // PIECES)
+def piece_of(deployment: Deployment, vital: Vital, granted: float) -> int:
+    """In pieces of how many requests it is bound, where `granted` is what its limits grant in the
+    horizon: what it sends in about two seconds, so that lanes of a slow deployment hold little of
+    what another one may have."""
+    sends = granted
+    if vital.latency_ms is not None:
+        flying = deployment.buckets.in_flight or max(FIRST_IN_FLIGHT, vital.in_flight)
+        sends = min(sends, HORIZON * 1000 * flying / max(vital.latency_ms, 1))
+    return max(LEAST_PIECE, min(CHUNK, round(sends / PIECES))) if sends < math.inf else CHUNK
 
 
 def _least(in_flight: int, latency_ms: float | None) -> int:

@@ -160,7 +160,8 @@ order by c.not_before, c.id limit %(most)s
 for update of c skip locked;
 
 -- name: latest
--- What is bound to a deployment and due, and has the last turns there.
+-- What is bound to a deployment and due, and has the last turns there. Nothing is locked: lanes
+-- may claim all of it meanwhile.
 select plans.body, c.plan_id, c.candidate, c.excluded, c.among,
   a.limit_nusd is not null or p.limit_nusd is not null,
   extract(epoch from now() - c.not_before)::float8, c.size, c.id
@@ -171,8 +172,7 @@ join accounts p on p.id = j.project_account_id
 join plans on plans.id = c.plan_id
 where c.deployment = %(deployment)s and c.status in ('ready', 'waiting') and c.kind = 'call'
   and c.not_before <= now() and j.stop is null
-order by c.turn desc limit %(most)s
-for update of c skip locked;
+order by c.turn desc limit %(most)s;
 
 -- name: unbind
 -- They stand where they did, and where they go is chosen again; those that were due have been so
