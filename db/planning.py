@@ -25,7 +25,8 @@ NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class RouteChunk:
-    """Up to 2,000 requests that wait for a plan; `kind` is their job's."""
+    """Up to 2,000 requests that wait for a plan; `kind` is their job's, `limit_nusd` the whole
+    of its budget or of its project's, whichever is less, None where there is none."""
 
     id: int
     job_id: int
@@ -33,9 +34,14 @@ class RouteChunk:
     round: int
     seqs: list[int]
     route: str
-    limited: bool
+    limit_nusd: int | None
     project_id: int
     kind: str = "live"
+
+    @property
+    def limited(self) -> bool:
+        """Whether a budget limits what its requests may cost."""
+        return self.limit_nusd is not None
 
 
 class Unrouted(NamedTuple):
@@ -98,8 +104,8 @@ async def take_route_chunk(conn: Connection, job_id: int) -> RouteChunk | None:
     row = await (await conn.execute(SQL["take"], {"job_id": job_id})).fetchone()
     if row is None:
         return None
-    id_, part, round_, seqs, route, limited, project_id, kind = row
-    return RouteChunk(id_, job_id, part, round_, seqs, route, limited, project_id, kind)
+    id_, part, round_, seqs, route, limit, project_id, kind = row
+    return RouteChunk(id_, job_id, part, round_, seqs, route, limit, project_id, kind)
 
 
 async def is_unrouted(conn: Connection, job_id: int) -> bool:

@@ -10,12 +10,13 @@ import json
 from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
 from core.checks import REQUEST_SCHEMA
 from core.errors import InputError
+from core.money import usd_about
 from core.plan import Plan
 from core.size import Size
 from core.wishes import read_wishes
@@ -159,6 +160,10 @@ def _count_one(request: Unrouted) -> Counted | InputError:
         return error
 
 
+_Key: TypeAlias = tuple[str, str | None, int, tuple[str, ...], bool, frozenset[str]]
+"""What requests with an equal plan share."""
+
+
 class _Planner:
     """Decides for the requests of one route chunk; remembers what many of them share."""
 
@@ -167,7 +172,7 @@ class _Planner:
         self._chunk = chunk
         self._targets: dict[str, Target] = {}
         self._windows: dict[tuple[str, str | None], list[int]] = {}
-        self._kinds: dict[tuple[str, str | None, int, tuple[str, ...], bool], _Kind] = {}
+        self._kinds: dict[_Key, _Kind] = {}
         self._equal: dict[tuple[Plan, str, bool], _Kind] = {}
 
     def asked(self, request: Unrouted, counted: Counted | InputError) -> Asked:
@@ -185,6 +190,10 @@ class _Planner:
         """
         size = asked.size
         kind = self._kind(request, asked, foreseen)
+        if self._chunk.limit_nusd is not None and not kind.waits:
+            dear = self._too_dear(kind, size, self._chunk.limit_nusd)
+            if dear:
+                kind = self._kind(request, asked, foreseen, dear)
         if kind.plan.checks.schema == REQUEST_SCHEMA:
             check_schema(request.body)
         first = self._context.deployments[kind.deployment]
@@ -196,7 +205,29 @@ class _Planner:
             )
         return kind, _Sized(request.seq, size, bound)
 
-    def _kind(self, request: Unrouted, asked: Asked, foreseen: Foreseen) -> _Kind:
+    def _too_dear(self, kind: _Kind, size: Size, limit: int) -> frozenset[str]:
+        """The candidates where the request alone may cost more than the whole budget, which would
+        end its job there. Raises InputError where all do."""
+        names = [kind.plan.candidates[index] for index in kind.plan.listed(kind.among)]
+        deployments = self._context.deployments
+        bounds = {name: bound_nusd(size, deployments[name], limited=True) for name in names}
+        dear = {name: bound for name, bound in bounds.items() if bound and bound > limit}
+        if dear and len(dear) == len(names):
+            least = min(dear, key=lambda name: dear[name])
+            raise InputError(
+                f"the request alone may cost ${usd_about(dear[least])} at {least}, for up to "
+                f"{size.output:,} tokens of output; the whole budget is ${usd_about(limit)}. Lower "
+                "its max_tokens or the route's max_output, or give the job a larger budget"
+            )
+        return frozenset(dear)
+
+    def _kind(
+        self,
+        request: Unrouted,
+        asked: Asked,
+        foreseen: Foreseen,
+        without: frozenset[str] = frozenset(),
+    ) -> _Kind:
         deployments, target, size = self._context.deployments, asked.target, asked.size
         wanted = request.target, request.wishes
         known = self._windows.get(wanted)
@@ -205,11 +236,16 @@ class _Planner:
             known = self._windows[wanted] = windows(wished, deployments)
         order = foreseen.lines.get(request.seq, target.candidates)
         waits = request.seq in foreseen.waiting
-        key = *wanted, bisect_left(known, size.tokens + size.output), order, waits
+        key = *wanted, bisect_left(known, size.tokens + size.output), order, waits, without
         if key not in self._kinds:
-            lines, judged = foreseen.way(order, target)
+            lines, judged = foreseen.way(_but(order, without) or order, target)
+            wished = self._wished(request.wishes, target)
             ordered = replace(
-                self._wished(request.wishes, target), candidates=lines, cascade=judged
+                wished,
+                candidates=lines,
+                fallbacks=_but(wished.fallbacks, without),
+                too_long=_but(wished.too_long, without),
+                cascade=judged,
             )
             plan, among = plan_for(size, ordered, deployments)
             made = _Kind(plan, among, waits=waits)
@@ -279,6 +315,10 @@ class _Planner:
                 "submit again"
             )
         return replace(target, candidates=priced, too_long=longer, refused=refused)
+
+
+def _but(names: tuple[str, ...], without: frozenset[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in without) if without else names
 
 
 def _refusal(seq: int, error: InputError) -> Refused:

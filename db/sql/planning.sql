@@ -3,7 +3,7 @@
 -- name: take
 -- Locked, not leased: a route step that dies rolls back and the chunk is there again.
 select c.id, c.part, c.round, c.seqs, j.route,
-  a.limit_nusd is not null or p.limit_nusd is not null, j.project_id, j.kind
+  least(a.limit_nusd, p.limit_nusd), j.project_id, j.kind
 from chunks c
 join jobs j on j.id = c.job_id
 join accounts a on a.id = j.account_id

@@ -2,11 +2,13 @@
 
 import asyncio
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from core.errors import ConfigError, InputError
+from core.money import Price
 from core.plan import Plan
 from core.settings import Settings
 from db.planning import put_plan, unrouted_jobs
@@ -214,3 +216,35 @@ def test_a_schema_that_cannot_be_used_is_refused_before_anything_is_paid(inn: An
     assert seq == 0
     assert "its schema cannot be used" in error
     assert [p["checks"]["schema"] for p in plans(inn, job_id)] == ["request"]
+
+
+SMALL = DEPLOYMENTS["small"]
+DEAR = replace(SMALL, name="dear", price=Price(Decimal(100), Decimal(200)))
+
+
+def test_what_costs_more_than_the_whole_budget_by_itself_fails_alone(inn: Any) -> None:
+    lines = [{"prompt": "a", "max_tokens": 10}, {"prompt": "b", "max_tokens": 1_000_000}]
+    job_id = inn.submit(lines, budget_nusd=10**9)
+    inn.run(lambda ctx: route(ctx, job_id))
+    assert [chunk[:2] for chunk in planned(inn, job_id)] == [("small", 1)]
+    ((seq, error),) = inn.rows("select seq, error from results where job_id = %s", job_id)
+    assert seq == 1
+    assert "alone may cost $2.00 at small, for up to 1,000,000 tokens of output" in error
+    assert "the whole budget is $1.00. Lower its max_tokens" in error
+
+
+def test_a_candidate_that_alone_would_cost_more_than_the_whole_budget_is_left_out(inn: Any) -> None:
+    settings = Settings.model_validate(
+        {
+            "providers": {"lab": {"base_url": "http://127.0.0.1:1/v1"}},
+            "deployments": {name: {"provider": "lab", "model": name} for name in ("dear", "small")},
+            "routes": {"default": {"candidates": ["dear", "small"]}},
+        }
+    )
+    lines = [{"prompt": "a", "max_tokens": 10}, {"prompt": "b", "max_tokens": 100_000}]
+    job_id = inn.submit(lines, budget_nusd=10**9)
+    own = {"dear": DEAR, "small": SMALL}
+    inn.run(lambda ctx: route(replace(ctx, settings=settings, deployments=own), job_id))
+    assert {chunk[:2] for chunk in planned(inn, job_id)} == {("dear", 1), ("small", 1)}
+    plans = "select body->'candidates' from plans order by 1"
+    assert sorted(row[0] for row in inn.rows(plans)) == [["dear", "small"], ["small"]]

@@ -257,8 +257,9 @@ def test_submit_says_what_a_budget_is_up_against(yard):
     job = said.out.strip()
     assert yard("watch", job).code == 1
     told = yard("errors", job).out
-    assert "3 requests not run: the budget is $0.00001" in told
-    assert "the cheapest call left may cost $0.00" in told
+    assert "3 requests failed" in told
+    assert "the request alone may cost $0.0017" in told
+    assert "the whole budget is $0.00001. Lower its max_tokens" in told
     told = yard("submit", "-", "--budget", "1", "--json", stdin=lines(3)).json
     assert (told["requests"], told["refused"], told["default_output"]) == (3, 0, 4096)
 
