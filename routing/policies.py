@@ -43,9 +43,9 @@ class Line:
     `closed` says why it takes no work, empty when it does, and `reopens` after how many
     seconds, None where not by itself. `room` are the requests that may still be bound to it, of
     `ahead` altogether, and `spare` those beyond it for jobs of which nothing is bound there;
-    `load` those that are bound or in flight, of `carries` at once; `rate` is in calls a second;
-    `piece` is how many are bound together, `queue` for how many seconds it has enough, where
-    it is `known` how fast it is. None is what nobody has seen yet.
+    `load` those that are bound or in flight, of `carries` at once as far as that is declared;
+    `rate` is in calls a second; `piece` is how many are bound together, `queue` for how many
+    seconds it has enough, where it is `known` how fast it is. None is what nobody has seen yet.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Line:
     room: int = 0
     ahead: int = 1
     load: int = 0
-    carries: int = 1
+    carries: int | None = None
     rate: float = 0.0
     spare: int = 0
     piece: int = TRIAL
@@ -351,13 +351,25 @@ def _weight_told(view: _View, index: int) -> str:
     return f"weight {_weight(view, index):g}"
 
 
+def _carried(view: _View) -> bool:
+    """Whether calls can be seen beside what each candidate can carry at once; where one of them
+    declares nothing, calls are compared as they are."""
+    return all(line.carries is not None for line in view.lines.values())
+
+
 def _by_load(view: _View) -> list[int]:
-    return sorted(view.lines, key=lambda i: (view.lines[i].load / view.lines[i].carries, i))
+    by_carried = _carried(view)
+
+    def busy(index: int) -> tuple[float, int]:
+        line = view.lines[index]
+        return line.load / (line.carries or 1 if by_carried else 1), index
+
+    return sorted(view.lines, key=busy)
 
 
 def _load(view: _View, index: int) -> str:
     line = view.lines[index]
-    return f"{line.load} for {line.carries} at once"
+    return f"{line.load} for {line.carries} at once" if _carried(view) else f"{line.load} calls"
 
 
 def _by_room(view: _View) -> list[int]:

@@ -101,7 +101,7 @@ async def look(
             known=known,
             ahead=ahead,
             load=bound + vital.in_flight,
-            carries=deployment.buckets.in_flight or 1,
+            carries=deployment.buckets.in_flight,
             rate=vital.rate,
             latency_ms=vital.latency_ms,
             output_tokens=vital.output_tokens,

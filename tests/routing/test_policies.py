@@ -50,6 +50,8 @@ def pick(rules: Plan, *lines: Line, ask: Ask | None = None) -> str | None:
         ("fastest", [line("a", latency_ms=9.0), line("b", load=TRIAL)], "a"),
         ("least_busy", [line("a", load=50), line("b", load=80, carries=128)], "b"),
         ("least_busy", [line("a", load=50), line("b", load=20, **FULL)], "a"),
+        ("least_busy", [line("a", load=50), line("b", load=20, carries=None)], "b"),
+        ("least_busy", [line("a", load=20), line("b", load=50, carries=None)], "a"),
         ("spread", [line("a1", room=100), line("a2", room=200), line("b")], "a2"),
         ("spread", [line("a1", room=100), line("a2", room=150, ahead=3000), line("b")], "a1"),
         ("spread", [line("a1", **FULL), line("a2", **FULL), line("b")], None),
