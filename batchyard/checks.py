@@ -114,10 +114,15 @@ def _redis_version(url: str) -> str:
 
 def check_workers(seen: Overview) -> Check:
     """Processes of both kinds hold a lease: those that prepare work and those that call."""
-    alive = [worker.kind.partition("@")[0] for worker in seen.workers if worker.lease > 0]
+    holders = [worker for worker in seen.workers if worker.lease > 0]
+    alive = [worker.kind.partition("@")[0] for worker in holders]
     if not alive:
         fix = "Start them with `batchyard up -d`"
         return Check("workers", False, "no worker holds a lease", fix, service=True)
+    if not any(worker.controls for worker in holders):
+        text = f"no control worker holds a lease, only {', '.join(sorted(alive))}"
+        fix = "Start one, or look at its log: batchyard logs worker-control"
+        return Check("workers", False, text, fix, service=True)
     return Check("workers", True, f"{len(alive)} with a lease: {', '.join(sorted(alive))}")
 
 

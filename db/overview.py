@@ -45,7 +45,8 @@ class DeploymentState:
 @dataclass(frozen=True, slots=True)
 class Worker:
     """A process with a lease. `lease` and `up` in seconds; a lease below zero ran out.
-    `leased` counts the requests it holds and has not sent."""
+    `leased` counts the requests it holds and has not sent; `controls` says that it routes and
+    dispatches."""
 
     id: int
     kind: str
@@ -54,6 +55,7 @@ class Worker:
     lease: float
     up: float
     leased: int
+    controls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

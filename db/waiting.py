@@ -42,7 +42,7 @@ async def waiting_for(
 ) -> Waiting:
     """The facts on the job, as far as `standing` of it is concerned, which `candidates` may
     answer. `linked` are jobs that it may wait for, (kind, id)."""
-    status, stop, paused, project, room, workers, lanes, tickets = await only_row(
+    status, stop, paused, project, room, workers, controls, lanes, tickets = await only_row(
         conn, SQL["facts"], {"job_id": job_id}
     )
     return Waiting(
@@ -51,6 +51,7 @@ async def waiting_for(
         paused=paused,
         project=project,
         workers=workers,
+        controls=controls,
         lanes=lanes,
         tickets=tickets,
         room_nusd=room,

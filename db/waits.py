@@ -97,7 +97,8 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What may hold a job up. `room_nusd` is what is left of the budgets, None without one;
+    """What may hold a job up. `workers` are alive, `controls` of them route and dispatch.
+    `room_nusd` is what is left of the budgets, None without one;
     `lanes` are those at work in the yard, `tickets` those that nobody has taken up; `linked` are
     jobs that it may wait for, (kind, id)."""
 
@@ -106,6 +107,7 @@ class Waiting:
     paused: bool
     project: str
     workers: int
+    controls: int
     lanes: int
     tickets: int
     room_nusd: int | None
@@ -146,9 +148,11 @@ def why(facts: Waiting) -> str:
 
 
 def _workers(facts: Waiting) -> list[str]:
-    if facts.workers:
-        return []
-    return ["no worker is alive: start the yard with `batchyard up`"]
+    if not facts.workers:
+        return ["no worker is alive: start the yard with `batchyard up`"]
+    if not facts.controls:
+        return ["no control worker is alive, so nothing new is routed or sent: `batchyard ps`"]
+    return []
 
 
 def _stopping(facts: Waiting) -> list[str]:

@@ -28,7 +28,8 @@ select p.id, p.kind, p.host, p.pid, extract(epoch from p.lease_until - now())::f
   extract(epoch from now() - p.started_at)::float8,
   coalesce((
     select sum(c.size - c.sent) from chunks c where c.owner = p.id and c.status = 'leased'
-  ), 0)::bigint
+  ), 0)::bigint,
+  p.controls
 from processes p order by p.id;
 
 -- name: active_jobs

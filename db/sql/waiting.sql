@@ -4,6 +4,7 @@
 select j.status, j.stop, j.paused, p.name,
   least(a.limit_nusd - a.spent_nusd - a.reserved_nusd, b.limit_nusd - b.spent_nusd - b.reserved_nusd),
   (select count(*) from processes where lease_until > now()),
+  (select count(*) from processes where lease_until > now() and controls),
   (select count(*) from lanes where status = 'running'),
   (select count(*) from lanes where status = 'queued')
 from jobs j

@@ -70,8 +70,10 @@ class Kit:
 
     @classmethod
     async def open(cls, conn: Connection, lease: float = 60.0) -> "Kit":
-        """`conn` as autocommit; the process' lease in seconds."""
-        return cls(conn, await register(conn, kind="worker", host="test", pid=1, lease=lease))
+        """`conn` as autocommit; the process, which does all kinds of work, has a lease of so many
+        seconds."""
+        owner = await register(conn, kind="worker", host="test", pid=1, lease=lease, controls=True)
+        return cls(conn, owner)
 
     async def job(
         self,

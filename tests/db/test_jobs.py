@@ -12,8 +12,8 @@ def count(inn, job_id: int, deployment: str = "small", writer: int = 1, **values
 
 def worker(inn) -> None:
     inn.rows(
-        "insert into processes (kind, host, pid, lease_until) "
-        "values ('worker', 'here', 1, now() + interval '1 minute')"
+        "insert into processes (kind, host, pid, controls, lease_until) "
+        "values ('worker', 'here', 1, true, now() + interval '1 minute')"
     )
 
 

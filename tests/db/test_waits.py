@@ -21,6 +21,7 @@ FACTS = Waiting(
     paused=False,
     project="search",
     workers=2,
+    controls=1,
     lanes=4,
     tickets=0,
     room_nusd=None,
@@ -161,3 +162,9 @@ def test_when_the_next_try_is_due_is_not_told_of_a_deployment_that_is_closed() -
     told = why(replace(FACTS, standing=waiting, closed=(cooling,)))
     assert "back in 68 s" in told
     assert "another try at small (its provider said to slow down)" in told
+
+
+def test_without_a_control_worker_a_job_says_so() -> None:
+    told = why(replace(FACTS, controls=0, standing=(group("planned"),)))
+    assert told.startswith("no control worker is alive")
+    assert why(replace(FACTS, controls=0, workers=0)).startswith("no worker is alive")
