@@ -276,6 +276,26 @@ def test_a_late_bill_above_its_bound_is_booked_in_full_and_reported(drive: Drive
     drive(story)
 
 
+def test_what_is_reported_above_a_bound_is_told_beside_what_is_booked(drive: Drive) -> None:
+    async def story(kit: Kit, other: Kit) -> None:
+        await kit.job(10)
+        [chunk] = await kit.claim()
+        booked, kept, late = await kit.intend(chunk, 3)
+        # In full, for want of a budget; and at the bound.
+        full, bounded = answered(booked, cost=BOUND + 5), answered(kept, cost=BOUND)
+        full.unbooked_nusd, bounded.unbooked_nusd = 0, 70
+        await kit.commit([full, bounded])
+        await take_over(other, dead=kit.owner)
+        came = answered(late, cost=BOUND)
+        came.unbooked_nusd = 9
+        await kit.commit([came])
+        facts = (await kit.clean()).facts
+        assert (facts["above_bound"], facts["unbooked_nusd"]) == (3, 79)
+        assert facts["spent_nusd"] == 3 * BOUND + 5
+
+    drive(story)
+
+
 def test_a_lease_taken_again_is_not_the_former_one(drive: Drive) -> None:
     async def story(kit: Kit, other: Kit) -> None:
         await kit.job(10)

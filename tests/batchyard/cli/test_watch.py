@@ -72,6 +72,13 @@ def test_a_spent_budget_says_what_it_would_have_taken(inn, job) -> None:
     assert "max_tokens" in said
 
 
+def test_what_providers_reported_and_nobody_booked_is_told(inn, job) -> None:
+    number, run = job(completed=10, cost_nusd=12_300_000, unbooked_nusd=4_000_000_000)
+    told = " ".join(run("job", str(number)).out.split())
+    assert "not booked: small reports $4.00 more than its calls were reserved for" in told
+    assert run("job", str(number), "--json").json["unbooked_usd"] == "4"
+
+
 def test_no_active_jobs_is_no_invitation(job) -> None:
     _, run = job(completed=10)
     assert run("jobs", "--active").err == "no active jobs\n"
