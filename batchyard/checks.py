@@ -14,6 +14,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from batchyard.embedded.home import Home
+from batchyard.embedded.space import free, shortage
 from batchyard.environment import outside
 from core.deployment import Deployment
 from core.errors import ConfigError, ServiceError
@@ -110,6 +112,13 @@ def _redis_version(url: str) -> str:
     if "valkey_version" in told:
         return f"Valkey {told['valkey_version']}"
     return f"Redis {told['redis_version']}"
+
+
+def check_space(home: Home) -> Check:
+    """The state folder has room for what Postgres and the broker write."""
+    lacking = shortage(home.path)
+    detail = f"{free(home.path) // 2**20:,} MB free"
+    return Check("disk", not lacking, lacking or detail, service=bool(lacking))
 
 
 def check_workers(seen: Overview) -> Check:

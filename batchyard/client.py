@@ -8,13 +8,14 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
 
+from batchyard.answering import answering
 from batchyard.connection import open_context
 from batchyard.environment import Place, find_yard
 from batchyard.loops import LoopThread
@@ -213,14 +214,19 @@ class _Session:
 
     def __init__(self, place: Place) -> None:
         self.key = (place.database_url, place.broker_url, os.getpid())
+        self._home = place.home
         self._loop = LoopThread("batchyard-client")
         self._stack = AsyncExitStack()
-        self.run = self._loop.run
         self._context = self.run(self._stack.enter_async_context(open_context()))
 
     @property
     def closed(self) -> bool:
         return self._loop.closed
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the work returns. Raises ServiceError where Postgres does not answer."""
+        with answering(self._home):
+            return self._loop.run(work)
 
     async def ask(self, project: str, read: Callable[[Connection, int], Awaitable[T]]) -> T:
         async with self._context.pool.connection() as conn:

@@ -6,10 +6,11 @@ loaded when somebody rings, or looks at a price.
 
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchyard.answering import answering
 from batchyard.environment import find_yard, how_to_postgres, settings_in_force
 from batchyard.files import base_urls
 from batchyard.producer import Catalog
@@ -58,8 +59,7 @@ async def open_context(
     settings = settings_in_force(place.home, config, environ)
     remedy = how_to_postgres(place.home, environ)
     bell = Bell(place.broker_url, settings.providers)
-    async with open_pool(place.database_url, POOL_SIZE, remedy=remedy) as pool:
-        try:
+    opened = open_pool(place.database_url, POOL_SIZE, remedy=remedy)
+    with answering(place.home, environ), closing(bell):
+        async with opened as pool:
             yield Context(settings, Catalog(settings, base_urls(place.home)), pool, bell)
-        finally:
-            bell.close()

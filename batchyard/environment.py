@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchyard.embedded.home import Home, State
+from batchyard.embedded.space import shortage
 from batchyard.files import settings_file
 from core.errors import ServiceError
 from core.settings import Settings
@@ -65,6 +66,8 @@ def how_to_postgres(home: Home, environ: Mapping[str, str] = os.environ) -> str:
     by its supervisor."""
     named = environ.get("BATCHYARD_DATABASE_URL")
     running = None if named else home.running()
+    if running is not None and (lacking := shortage(home.path)):
+        return f"{lacking[0].upper()}{lacking[1:]}, and the yard goes on by itself"
     if running is not None and running.state in (State.STARTING, State.READY):
         return "The yard is starting it again: try once more in a few seconds"
     if named:

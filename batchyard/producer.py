@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from batchyard.answering import answering
 from batchyard.environment import find_yard, how_to_postgres, settings_in_force
 from batchyard.files import base_urls
 from core.deployment import Deployment
@@ -60,10 +61,13 @@ class Catalog(Mapping[str, Deployment]):
 async def open_producer(environ: Mapping[str, str] = os.environ) -> AsyncIterator[Context]:
     """What a submit uses, for as long as the block lasts.
 
-    Raises ServiceError where no yard runs or Postgres does not answer, and ConfigError.
+    Raises ServiceError where no yard runs or Postgres does not answer, then or later, and
+    ConfigError.
     """
     place = find_yard(environ, needs=("DATABASE",))
     settings = settings_in_force(place.home, None, environ)
     remedy = how_to_postgres(place.home, environ)
-    async with open_pool(place.database_url, POOL_SIZE, remedy=remedy) as pool:
-        yield Context(settings, Catalog(settings, base_urls(place.home)), pool, Unrung())
+    opened = open_pool(place.database_url, POOL_SIZE, remedy=remedy)
+    with answering(place.home, environ):
+        async with opened as pool:
+            yield Context(settings, Catalog(settings, base_urls(place.home)), pool, Unrung())

@@ -16,6 +16,7 @@ from psycopg import AsyncConnection, OperationalError
 from batchyard.embedded.detached import spawn, wait_ready
 from batchyard.embedded.errors import HomeLockedError, ServiceStartError
 from batchyard.embedded.home import SUPERVISOR, Home, State, YardRecord
+from batchyard.embedded.space import require_space
 from batchyard.embedded.supervisor import Addresses, Supervisor
 from batchyard.services import compose, import_path
 from batchyard.watching import put_targets, serve_supervisor
@@ -61,9 +62,10 @@ def run_yard(
 ) -> None:
     """Runs the yard in this process until SIGINT, SIGTERM or SIGHUP; call it in the main thread.
 
-    Raises HomeLockedError when one runs already, and what keeps a service from starting
-    (EmbeddedError, ConfigError) after stopping the others.
+    Raises HomeLockedError when one runs already, DiskFullError, and what keeps a service from
+    starting (EmbeddedError, ConfigError) after stopping the others.
     """
+    require_space(home.path)
     keys = key_names(settings)
     with home.lock(), log_into(home.log(LOG), environ=environ, secrets=keys):
         layout = compose(
@@ -119,6 +121,8 @@ def start_yard(
     `while_waiting` is called with the record so far every tenth of a second. Safe from two
     processes at once. Raises EmbeddedError when it doesn't come up.
     """
+    if not home.locked():
+        require_space(home.path)
     ours = {"BATCHYARD_HOME": str(home.path), "PYTHONPATH": import_path(environ)}
     try:
         process = spawn(start.argv(), home, env={**environ, **ours})

@@ -12,9 +12,9 @@ from typing import Any, NoReturn, TypeVar
 from psycopg import AsyncConnection, OperationalError
 from psycopg.errors import UndefinedTable
 
+from batchyard.answering import answering
 from batchyard.cli.places import database_url
 from batchyard.embedded.home import Home
-from batchyard.environment import how_to_postgres
 from core.errors import ServiceError
 from db.connect import Connection
 from db.projects import find_project
@@ -80,10 +80,9 @@ async def connected(home: Home) -> AsyncIterator[Connection]:
     """A connection of its own. Raises ServiceError when Postgres is not there, goes away, or
     has not been migrated."""
     try:
-        async with await _connect(home) as connection:
-            yield connection
-    except OperationalError as error:
-        raise ServiceError(f"Postgres does not answer. {how_to_postgres(home)}") from error
+        with answering(home):
+            async with await _connect(home) as connection:
+                yield connection
     except UndefinedTable as error:
         raise ServiceError(
             "this database is not batchyard's yet. Run `batchyard migrate` first"

@@ -74,6 +74,8 @@ async def _examine(home: Home, config: Path | None) -> list[Check]:
 async def _services(home: Home, settings: Settings) -> list[Check]:
     running = home.running()
     found = [_yard(home, running)]
+    if running is not None:
+        found.append(checks.check_space(home))
     try:
         database, broker, _ = outside(os.environ)
     except ConfigError as error:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from batchyard.embedded import processes
 from batchyard.embedded.errors import ServiceStartError, UserNamespaceError
+from batchyard.embedded.space import is_full
 
 _LOG_LIMIT = 10 * 1024 * 1024
 
@@ -115,13 +116,19 @@ def cut_log(log: Path) -> None:
     """Set aside what a log holds once it is larger than 10 MB; one old file is kept.
 
     Its writers go on: they append, so they find the beginning again by themselves. A line that
-    is written in the very moment may be lost.
+    is written in the very moment may be lost. Where there is no space for the old file, there is
+    none.
     """
     if log.stat().st_size <= _LOG_LIMIT:
         return
     aside = log.with_name(log.name + ".1")
     aside.touch(mode=0o600)
-    shutil.copyfile(log, aside)
+    try:
+        shutil.copyfile(log, aside)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        aside.unlink()
     os.truncate(log, 0)
 
 

@@ -29,5 +29,9 @@ class ServiceStartError(EmbeddedError):
     """A service didn't come up; the message ends with the last lines of its log."""
 
 
+class DiskFullError(EmbeddedError):
+    """There is no space left for the state folder."""
+
+
 class StopTimeoutError(EmbeddedError):
     """The supervisor didn't stop in time."""

@@ -9,6 +9,7 @@ from batchyard.embedded import child
 from batchyard.embedded.errors import EmbeddedError, ServiceStartError
 from batchyard.embedded.home import Home, ServiceRecord, State
 from batchyard.embedded.service import Restart, Service
+from batchyard.embedded.space import is_full, require_space
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +122,9 @@ class Slot:
         """Before the first readiness an error ends the start; later it is one more death."""
         try:
             action()
-        except EmbeddedError as error:
+        except (EmbeddedError, OSError) as error:
+            if isinstance(error, OSError) and not is_full(error):
+                raise
             if self._child is not None:
                 self._child.kill()
                 ended = self._child.wait(10.0)
@@ -129,6 +132,7 @@ class Slot:
                     self._bury(ended)
             if not self._was_ready:
                 self.state = State.FAILED
+                require_space(self._home.path)
                 raise
             _log.error("%s: %s", self.service.name, error)
             if self._child is None:

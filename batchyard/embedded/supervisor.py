@@ -19,6 +19,7 @@ from batchyard.embedded.errors import EmbeddedError
 from batchyard.embedded.home import Home, State, YardRecord
 from batchyard.embedded.service import Service
 from batchyard.embedded.slot import Backoff, Slot, in_order
+from batchyard.embedded.space import is_full
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Supervisor:
         self._state = State.STARTING
         self._error: str | None = None
         self._published: YardRecord | None = None
+        self._full = False
         self._stop_asked = 0
         self._last_dead: Slot | None = None
         self._strangers: frozenset[int] = frozenset()
@@ -177,9 +179,19 @@ class Supervisor:
 
     def _publish(self) -> None:
         record = self._record()
-        if record != self._published:
+        if record == self._published:
+            return
+        try:
             self._home.write_record(record)
-            self._published = record
+        except OSError as error:
+            if not is_full(error):
+                raise
+            # Said once. It is tried again with the next step, and services are kept up meanwhile.
+            if not self._full:
+                _log.error("no space left in %s: free some; all goes on then", self._home.path)
+            self._full = True
+            return
+        self._published, self._full = record, False
 
     @contextmanager
     def _adoption(self) -> Iterator[None]:

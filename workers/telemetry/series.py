@@ -110,11 +110,13 @@ class ProcessSeries(Collector):
 
     def _inside(self) -> Iterable[Metric]:
         meters = self._meters
+        # From zero, as all others: a rate needs a value before the first slice has ended.
+        providers = {one.provider: None for one in self._deployments.values()}
         yield histogram(
             "batchyard_slice_seconds",
             "How long tickets were worked on.",
             ("provider",),
-            {(name,): one for name, one in list(meters.slices.items())},
+            {(name,): meters.slices[name] for name in providers},
         )
         for name, about, one in (
             ("batchyard_claim_seconds", "Claiming chunks and reading them.", meters.claims),
