@@ -213,11 +213,13 @@ class Health:
                 continue
             self.closings[line, str(verdict.cause)] += 1
             tell = log.error if verdict.status is DeploymentStatus.DISABLED else log.warning
+            known = {} if verdict.seconds is None else {"seconds": round(verdict.seconds)}
             tell(
                 f"deployment {verdict.status}",
                 deployment=line,
                 cause=verdict.cause,
                 reason=verdict.reason,
+                **known,
             )
 
 

@@ -203,7 +203,9 @@ def test_a_used_up_quota_parks_and_is_probed_after_its_reset(inn: Inn) -> None:
     one = Process(inn)
     spent = ProviderError(ErrorClass.QUOTA_DEAD, 429, "insufficient_quota", "pay", 7200.0)
     one.see("mini#1", spent)
-    one.exchange()
+    with capture_logs() as lines:
+        one.exchange()
+    assert [(said["event"], said["seconds"]) for said in lines] == [("deployment cooling", 7200)]
     assert 7100 < until(inn, "mini#1") <= 7200
     assert one.health.condition("mini#1").down
     let_cooling_end(inn)
