@@ -32,6 +32,8 @@ HOLDER_EXPIRY = 30.0
 LINGER = 0.1
 FULL_WAIT = 0.05
 AWAY = 0.5
+OTHERS = 0.75
+"""Seconds within which other processes have seen as well that the server is back."""
 LONGEST_DRY = 0.25
 SERVER_PATIENCE = 2.0
 HOLDERS = f"{PREFIX}holders"
@@ -290,18 +292,31 @@ class RedisLimiter:
             self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
-        """Lasts until the server answers; then its buckets are told what was used meanwhile."""
+        """Lasts until the server answers; then its buckets are told what was used meanwhile. Its
+        calls in flight come first, and the share lasts until others have told theirs: whoever
+        asked before would be granted what they hold."""
         while True:
             await asyncio.sleep(AWAY)
-            try:
-                await self._redis.time()
-            except RedisError:
-                continue
-            shares, self._shares = self._shares or {}, None
-            for share in shares.values():
-                share.settle()
-            log.info("limiter back")
-            return
+            if await self._told_flying():
+                break
+        await asyncio.sleep(OTHERS)
+        shares, self._shares = self._shares or {}, None
+        for share in shares.values():
+            share.settle()
+        log.info("limiter back")
+
+    async def _told_flying(self) -> bool:
+        """Whether the server answers, and has heard of all this process' calls in flight."""
+        try:
+            # Nobody waits for this one.
+            await self._redis.time()
+        except RedisError:
+            return False
+        for book in list(self._books.values()):
+            async with book.lock:
+                if await self._run_script([book], ()) is None:
+                    return False
+        return True
 
     async def close(self) -> None:
         """Leaves the processes that share the limits."""

@@ -126,6 +126,27 @@ def test_calls_at_once_are_shared_out_too(broker_url: str) -> None:
     asyncio.run(run())
 
 
+def test_calls_in_flight_of_others_count_when_the_server_is_back(broker_url: str) -> None:
+    limit = limits(in_flight=11)
+
+    async def run() -> None:
+        async with behind_a_door(broker_url, 2) as (door, (one, two)):
+            for limiter in (one, two, one):
+                await limiter.acquire([limit], calls(1))
+                limiter.give_back([limit], Return(1))
+            door.shut()
+            held = [(await limiter.acquire([limit], calls(20))).granted for limiter in (one, two)]
+            door.is_open = True
+            while one.alone and two.alone:
+                await asyncio.sleep(0.01)
+            early, late = (one, two) if two.alone else (two, one)
+            more = (await early.acquire([limit], calls(20))).granted
+            more += (await late.acquire([limit], calls(20))).granted
+            assert sum(held) + more <= 11
+
+    asyncio.run(run())
+
+
 def test_who_never_saw_the_limits_waits_for_the_server() -> None:
     async def run() -> None:
         limiter = RedisLimiter("redis://127.0.0.1:1/0", holder="1")
