@@ -3,9 +3,9 @@
     due? ─► a track for each deployment that has work (tasks/track.py) ─► calls ─► writer
 
 Each deployment of the provider has a track of its own, so that none waits for another's permits.
-A track ends when it has nothing more to send, or when its deployment is closed; the lane looks
-once a second whether there is work for another one, and ends with the last of them, or when the
-slice is over and its own calls have ended.
+A track ends when it has nothing more to send, or when its deployment is closed; now and then one
+of a process' lanes looks whether there is work for another one. A lane ends with the last of
+them, or when the slice is over and its own calls have ended.
 """
 
 import asyncio
@@ -24,6 +24,8 @@ from tasks.yard import Yard
 
 log = structlog.get_logger()
 
+# For all lanes of the process together; one that has nothing looks before it ends.
+DUE_EVERY = 0.25
 LOOK_EVERY = 1.0
 POLL = 0.25
 
@@ -54,6 +56,7 @@ class Lane:
     def __init__(self, yard: Yard, provider: str, ticket: int) -> None:
         self.tally = Tally()
         self._yard = yard
+        self._provider = provider
         self._ticket = ticket
         self._names = [d.name for d in yard.context.deployments.values() if d.provider == provider]
         self._tracks: list[Track] = []
@@ -130,7 +133,7 @@ class Lane:
             and self._yard.takes_calls(name)
             and self._closed.get(name, 0.0) <= now
         ]
-        if not names:
+        if not names or (self._running and not self._looks(now)):
             return []
         try:
             async with self._yard.context.pool.connection() as conn:
@@ -138,6 +141,9 @@ class Lane:
         except OperationalError as error:
             log.warning("cannot see what is due", reason=type(error).__name__)
             return []
+
+    def _looks(self, now: float) -> bool:
+        return self._yard.rota.mine(f"due at {self._provider}", now, DUE_EVERY)
 
     async def _change(self, seconds: float) -> None:
         """Until a track or the last call has ended, or so many seconds have passed."""

@@ -28,6 +28,7 @@ from db.lease import claim, disown_unknown, read_entries
 from tasks.backlog import FIRST_WINDOW, WINDOW, Backlog
 from tasks.calls.gate import Gate
 from tasks.calls.persist import persist
+from tasks.record import FULL
 from tasks.yard import Yard
 
 log = structlog.get_logger()
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 CLAIM = 200
 LOW = 128
 POLL = 0.25
+# For all lanes of the process together.
+EARLIER_EVERY = 0.25
 LOOK_EVERY = 1.0
 # A lane that has nothing else stays for retries that are due so soon, and looks more often.
 NEAR, LOOK_SOON = 2.0, 0.25
@@ -79,7 +82,6 @@ class Track:
         # By project, and under no name for all of them: until when limits give no permit.
         self._far: dict[str, float] = {}
         self._broken: BaseException | None = None
-        self._look_at = self._loop.time()
         self._retries_until = 0.0
 
     async def run(self) -> None:
@@ -198,11 +200,11 @@ class Track:
 
     async def _claim_earlier(self) -> None:
         """Now and then: what came after the backlog and has its turn before it."""
-        now = self._loop.time()
         able = [one for one in self._backlogs.values() if len(one) and one.able]
         few = sum(len(one) for one in able) <= 2 * CLAIM
-        if able and few and now >= self._look_at and not self._over():
-            self._look_at = now + LOOK_EVERY
+        if not able or not few or self._over():
+            return
+        if self._yard.rota.mine(f"earlier at {self.name}", self._loop.time(), EARLIER_EVERY):
             await self._claim(before=max(one.turn for one in able))
 
     async def _claim(self, before: float = math.inf) -> bool:
@@ -255,8 +257,8 @@ class Track:
         groups = [list(group) for _, group in groupby(entries, key=lambda e: e.chunk.id)]
         windows = [Window(group[0].chunk, len(group)) for group in groups]
         with self._yard.meters.windows.timed():
-            idle = any(not self._backlog(one.chunk.project).waiting for one in windows)
-            await self._yard.writer.intend(windows, soon=idle)
+            soon = any(self._idles(group[0]) for group in groups)
+            await self._yard.writer.intend(windows, soon=soon)
         back = []
         for group, window in zip(groups, windows, strict=True):
             self._put(group[: window.granted])
@@ -264,6 +266,13 @@ class Track:
                 back.append(self._turn_away(window))
         if back:
             await self._yard.writer.give_back(back)
+
+    def _idles(self, entry: Entry) -> bool:
+        """Whether calls may be waiting for this entry's window: neither this lane has something
+        to send before it nor, till the next commit, have the others."""
+        if self._backlog(entry.chunk.project).waiting:
+            return False
+        return not self._yard.gate(entry.chunk).keeps_busy(entry, FULL)
 
     def _put(self, entries: list[Entry]) -> None:
         if entries:

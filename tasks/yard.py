@@ -35,6 +35,20 @@ class Pulse:
         return now - self.last <= lease / 2 and now >= self.doubted_until
 
 
+@dataclass(slots=True)
+class Rota:
+    """Who looks at Postgres for what may have come: one lane for all of this process."""
+
+    _next: dict[str, float] = field(default_factory=dict)
+
+    def mine(self, what: str, now: float, every: float) -> bool:
+        """Whether nobody has looked for this in the last `every` seconds; the caller does."""
+        if now < self._next.get(what, -math.inf):
+            return False
+        self._next[what] = now + every
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Yard:
     """For the steps that hold leases: besides the context, this process' own row, its one
@@ -53,6 +67,7 @@ class Yard:
     pulse: Pulse = field(default_factory=Pulse)
     gates: dict[tuple[str, str, bool], Gate] = field(default_factory=dict)
     doors: defaultdict[str, Door] = field(default_factory=lambda: defaultdict(Door))
+    rota: Rota = field(default_factory=Rota)
 
     @property
     def meters(self) -> Meters:

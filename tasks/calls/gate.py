@@ -114,6 +114,14 @@ class Gate:
             self._waiting = deque(stays)
         return [entry for _, entry in back]
 
+    def keeps_busy(self, entry: Entry, count: int) -> bool:
+        """Whether so many entries wait here, the next of which may as well go before this one: its
+        turn is earlier, or it is of the same job."""
+        if len(self._waiting) < count or not self._in_order:
+            return False
+        first = self._waiting[0][1]
+        return _turn(first) <= _turn(entry) or first.chunk.job_id == entry.chunk.job_id
+
     def wake(self) -> None:
         """A call of the deployment has ended: there may be a permit."""
         self._returned.set()

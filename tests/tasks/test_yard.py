@@ -1,4 +1,4 @@
-from tasks.yard import Pulse
+from tasks.yard import Pulse, Rota
 
 LEASE = 20.0
 
@@ -20,3 +20,16 @@ def test_an_outage_makes_run_out_leases_doubtful_for_one_lease() -> None:
         assert not pulse.steady(now, LEASE)
     pulse.beat(50.0, LEASE)
     assert pulse.steady(50.0, LEASE)
+
+
+def test_of_several_who_would_look_one_does_in_each_interval() -> None:
+    rota = Rota()
+    assert [rota.mine("a", now, 0.25) for now in (0.0, 0.1, 0.2, 0.3, 0.4, 0.6)] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert rota.mine("b", 0.6, 0.25)

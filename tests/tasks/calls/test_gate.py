@@ -109,12 +109,12 @@ class Lane:
         self.errors.append(error)
 
 
-def entries(numbers: Iterable[int], turn: float = 0.0) -> list[Entry]:
+def entries(numbers: Iterable[int], turn: float = 0.0, job: int = 1) -> list[Entry]:
     seqs = list(numbers)
     chunk = LeasedChunk(
         id=1,
         fence=1,
-        job_id=1,
+        job_id=job,
         part=1,
         round=1,
         plan_id=1,
@@ -180,6 +180,21 @@ def test_whose_turn_comes_earlier_goes_first_however_late_it_came() -> None:
         await until(lambda: len(wire.called) == 4)
         assert wire.called == [10, 11, 0, 1]
         assert [entry.seq for entry in await gate.take_back(large)] == [2, 3, 4, 5, 6]
+
+    play(scene)
+
+
+def test_a_window_is_in_no_hurry_while_its_job_or_an_earlier_turn_has_enough_to_send() -> None:
+    async def scene(gate: Gate, _: Wire) -> None:
+        [mine] = entries([99], turn=300)
+        [other] = entries([99], turn=300, job=2)
+        [later] = entries([99], turn=600, job=2)
+        assert not gate.keeps_busy(mine, 5)
+        gate.put(Lane(), entries(range(5), turn=500))
+        assert gate.keeps_busy(mine, 5)
+        assert gate.keeps_busy(later, 5)
+        assert not gate.keeps_busy(mine, 6)
+        assert not gate.keeps_busy(other, 5)
 
     play(scene)
 
