@@ -46,14 +46,15 @@ class Stuck:
 
 
 class Binding(msgspec.Struct, frozen=True, gc=False):
-    """Where a chunk goes, why (JSON), and its turn to be claimed; `bounds` in nano-dollars where
-    they change."""
+    """Where a chunk goes, why (JSON), and its turn to be claimed, reckoned among a `crowd` of
+    its project's weights; `bounds` in nano-dollars where they change."""
 
     id: int
     candidate: int
     deployment: str
     choice: str
     turn: float
+    crowd: float = 1.0
     bounds: list[int] | None = None
 
 
@@ -115,6 +116,7 @@ async def bind(conn: Connection, bindings: list[Binding]) -> int:
         "ids": array(one.id for one in bindings),
         "places": array(numbers),
         "turns": array(one.turn for one in bindings),
+        "crowds": array(one.crowd for one in bindings),
         "candidates": [candidate for candidate, _, _ in places],
         "deployments": [deployment for _, deployment, _ in places],
         "choices": [choice for _, _, choice in places],

@@ -70,12 +70,15 @@ class Reached(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a job has bound on a deployment and not sent, claimed or not: how far its service has
-    come in the time of turns, None where nothing of it is due, and its last turn."""
+    """What a job has bound on a deployment and not sent, claimed or not, of the turns that were
+    reckoned among one `crowd` of its project's weights: how far its service has come in the time
+    of turns, None where nothing of it is due, and its last turn."""
 
     deployment: str
     job: int
     project: int
+    weight: float
+    crowd: float
     now: float | None
     last: float
 

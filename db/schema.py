@@ -202,7 +202,8 @@ routes = Table(
 # the plan that the others are chosen from, `came_from` the candidate of their last calls, null
 # before the first, `choice` why dispatch chose the present one (JSON).
 # Bound chunks are claimed in the order of their `turn`; retries (0) first, but for those of a
-# deployment that is known to be down, which go last.
+# deployment that is known to be down, which go last. `crowd` are the weights of its project's jobs
+# that a turn was reckoned among.
 chunks = Table(
     "chunks",
     metadata,
@@ -233,6 +234,7 @@ chunks = Table(
     Column("fence", Integer, nullable=False, server_default=ZERO),
     Column("not_before", DateTime(timezone=True), nullable=False, server_default=NOW),
     Column("turn", Double, nullable=False, server_default=ZERO),
+    Column("crowd", Double, nullable=False, server_default=text("1")),
     Column("reason", Text, nullable=False, server_default=text("''")),
     Column("choice", Text, nullable=False, server_default=text("''")),
     Column("external_id", Text),

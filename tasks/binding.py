@@ -2,6 +2,7 @@
 their bounds and turns."""
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -129,6 +130,8 @@ class Binder:
         self._plans: dict[int, Plan] = {}
         self._means: dict[int, tuple[float, float]] = {}
         self._within: dict[str, set[str]] = {}
+        # By project the weights of its jobs that wait.
+        self._beside: defaultdict[int, dict[int, float]] = defaultdict(dict)
 
     async def free_stuck(self, silent: Iterable[str]) -> None:
         """Plans again what waits at deployments that send nothing, and not merely for a moment,
@@ -201,6 +204,9 @@ class Binder:
         if not orders:
             return 0
         claims = await ClaimTurns.read(self._conn, [*self._lines], self._allowances)
+        for order in orders:
+            for project, job, weight in order.weights():
+                self._beside[project][job] = weight
         chosen: list[_Chosen] = []
         offers = [iter(order) for order in orders]
         heap = [(0, number) for number in range(len(orders))]
@@ -293,6 +299,7 @@ class Binder:
         mean = self._means.get(chunk.id, (0.0, 0.0))
         few = order.in_sight(chunk.job) < FEW * allowed.bit_count()
         ask = Ask(chunk.id, wanted, allowed, *mean, new_to, chunk.among)
+        seat = order.seat(chunk.job)
         pieces = []
         first = 1
         for choice, dealt in deal(plan, ask, self._lines, few=few):
@@ -300,8 +307,8 @@ class Binder:
             cut = self._lines[name].pieces(dealt) if allowance is None else allowance.take(dealt)
             for count in cut:
                 piece = chunk if count == chunk.size else replace(chunk, size=count)
-                turn = claims.next(name, piece, order.weight(chunk.job))
-                binding = Binding(chunk.id, choice.candidate, name, told(choice), turn)
+                turn, crowd = claims.next(name, piece, seat, self._beside[seat.project])
+                binding = Binding(chunk.id, choice.candidate, name, told(choice), turn, crowd)
                 pieces.append(_Chosen(piece, limited, binding, first))
                 first += count
         if pieces:

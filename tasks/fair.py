@@ -6,10 +6,11 @@ lanes claim it is decided by `ClaimTurns`: about half a minute of work may be bo
 newcomer takes its place beside what is sent now, not behind what was bound last.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
+from typing import NamedTuple
 
 from db.connect import Connection
 from db.fair import (
@@ -113,10 +114,14 @@ class FairOrder:
         """Whether a budget limits the job."""
         return self._jobs[job].limited
 
-    def weight(self, job: int) -> float:
-        """The job's weight times its project's. Not divided by the others', so that it means
-        the same in every dispatch."""
-        return self._jobs[job].project_weight * self._jobs[job].job_weight
+    def seat(self, job: int) -> "Seat":
+        """What the job's turns to be claimed go by."""
+        one = self._jobs[job]
+        return Seat(one.project, one.project_weight, one.job_weight)
+
+    def weights(self) -> Iterator[tuple[int, int, float]]:
+        """Of the jobs in sight: project, job, weight."""
+        return ((one.project, one.job, one.job_weight) for one in self._jobs.values())
 
     def reached(self) -> Iterator[Reached]:
         """Where turns stand now that did not stand there before."""
@@ -184,14 +189,36 @@ async def keep_orders(conn: Connection, orders: Collection[FairOrder]) -> None:
     )
 
 
+class Seat(NamedTuple):
+    """A job's project, that one's weight, and the job's own."""
+
+    project: int
+    project_weight: float
+    weight: float
+
+
 class ClaimTurns:
     """The turns in which the bound chunks of some deployments are claimed and sent: each job's
-    one after another, from what is sent now, by its weight."""
+    one after another, from what is sent now, by its share of its project's weight.
 
-    def __init__(self, now: dict[str, float], reached: dict[tuple[str, int], float]) -> None:
+    That share is its weight by the crowd, the weights of all jobs that its project has there.
+    Who joins a project that has work bound ahead is reckoned in the same crowd as this: so it gets
+    its share beside that at once, and the crowd of now counts for what comes after it.
+    """
+
+    def __init__(self, now: dict[str, float], bound: Iterable[Bound] = ()) -> None:
         self._now = now
-        self._reached = reached
+        self._reached: dict[tuple[str, int], float] = {}
+        # By deployment and project: up to which turn its work was reckoned in which crowd.
+        self._reckoned: dict[tuple[str, int], dict[float, float]] = defaultdict(dict)
+        self._weights: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
+        self._crowds: dict[tuple[str, int], float] = {}
         self._last: dict[str, float] = {}
+        for one in bound:
+            key, place = (one.deployment, one.job), (one.deployment, one.project)
+            self._reached[key] = max(one.last, self._reached.get(key, one.last))
+            self._weights[place][one.job] = one.weight
+            self._advance(place, one.crowd, one.last)
 
     @classmethod
     async def read(
@@ -205,20 +232,35 @@ class ClaimTurns:
         # Their own first: what others have bound takes its place.
         first = _first(one for one in bound if one.project in held)
         first |= _first(one for one in bound if one.project not in held)
-        reached = {(one.deployment, one.job): one.last for one in bound}
-        return cls(now | first, reached)
+        return cls(now | first, bound)
 
     def has_bound(self, deployment: str, job: int) -> bool:
         """Whether something of the job is bound to the deployment."""
         return (deployment, job) in self._reached
 
-    def next(self, deployment: str, chunk: Planned, weight: float) -> float:
-        """The turn of a chunk that is bound now."""
-        now, key = self._now[deployment], (deployment, chunk.job)
-        turn = max(now, self._reached.get(key, now)) + chunk.size / weight
+    def next(
+        self, deployment: str, chunk: Planned, seat: Seat, beside: Mapping[int, float]
+    ) -> tuple[float, float]:
+        """The turn of a chunk that is bound now, and the crowd that it is reckoned in. `beside`
+        are the weights of its project's jobs that wait, its own among them."""
+        now, key, place = self._now[deployment], (deployment, chunk.job), (deployment, seat.project)
+        start = max(now, self._reached.get(key, now))
+        ahead = [(last, crowd) for crowd, last in self._reckoned[place].items() if last > start]
+        crowd = min(ahead)[1] if ahead else self._crowd(place, beside)
+        turn = start + chunk.size * crowd / (seat.project_weight * seat.weight)
         self._reached[key] = turn
+        self._advance(place, crowd, turn)
         self._last[deployment] = max(turn, self._last.get(deployment, 0.0))
-        return turn
+        return turn, crowd
+
+    def _advance(self, place: tuple[str, int], crowd: float, last: float) -> None:
+        reckoned = self._reckoned[place]
+        reckoned[crowd] = max(last, reckoned.get(crowd, last))
+
+    def _crowd(self, place: tuple[str, int], beside: Mapping[int, float]) -> float:
+        if place not in self._crowds:
+            self._crowds[place] = sum((self._weights[place] | {**beside}).values())
+        return self._crowds[place]
 
     async def keep(self, conn: Connection) -> None:
         """For the next dispatch."""

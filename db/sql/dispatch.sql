@@ -79,12 +79,13 @@ where id = any(%(ids)s::bigint[]);
 update chunks c set candidate = p.candidate, deployment = p.deployment, choice = p.choice,
   reason = case when c.deployment = p.deployment and c.not_before > now() then c.reason
     else '' end,
-  turn = u.turn, bounds = coalesce(b.bounds::bigint[], c.bounds),
+  turn = u.turn, crowd = u.crowd, bounds = coalesce(b.bounds::bigint[], c.bounds),
   not_before = case when c.deployment = p.deployment then greatest(c.not_before, now())
     else now() end,
   status = case when c.deployment = p.deployment and c.not_before > now() then 'waiting'
     else 'ready' end
-from unnest(%(ids)s::bigint[], %(places)s::bigint[], %(turns)s::float8[]) as u (id, place, turn)
+from unnest(%(ids)s::bigint[], %(places)s::bigint[], %(turns)s::float8[], %(crowds)s::float8[])
+  as u (id, place, turn, crowd)
 join unnest(%(candidates)s::smallint[], %(deployments)s::text[], %(choices)s::text[])
   with ordinality as p (candidate, deployment, choice, place) using (place)
 left join unnest(%(bounded)s::bigint[], %(bounds)s::text[]) as b (id, bounds) on b.id = u.id

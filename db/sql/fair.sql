@@ -152,22 +152,23 @@ where t.deployment = any(%(homes)s::text[]) and t.job_id = 0 and t.project_id > 
   where u.deployment = t.deployment and u.project_id = t.project_id and u.job_id > 0);
 
 -- name: bound
--- By deployment and job, what is bound and not yet sent: how far the job's service has come, and
--- its last turn. A turn is where a chunk ends; what is not sent of it is still to come.
-select u.deployment, u.job_id, j.project_id,
-  min(u.turn - u.unsent / (j.weight * p.weight)) filter (where u.turn > 0 and u.not_before <= now()),
+-- By deployment, job and crowd, what is bound and not yet sent: how far the job's service has
+-- come, and its last turn. A turn is where a chunk ends; what is not sent of it is still to come.
+select u.deployment, u.job_id, j.project_id, j.weight, u.crowd,
+  min(u.turn - u.unsent * u.crowd / (j.weight * p.weight))
+    filter (where u.turn > 0 and u.not_before <= now()),
   max(u.turn)
 from (
-  select deployment, job_id, turn, not_before, size as unsent from chunks
+  select deployment, job_id, turn, crowd, not_before, size as unsent from chunks
   where deployment = any(%(deployments)s::text[]) and status in ('ready', 'waiting')
     and kind = 'call'
   union all
-  select deployment, job_id, turn, not_before, size - sent from chunks
+  select deployment, job_id, turn, crowd, not_before, size - sent from chunks
   where deployment = any(%(deployments)s::text[]) and status = 'leased' and sent < size
 ) u
 join jobs j on j.id = u.job_id
 join projects p on p.id = j.project_id
-group by u.deployment, u.job_id, j.project_id;
+group by u.deployment, u.job_id, j.project_id, j.weight, u.crowd;
 
 -- name: last_turns
 select deployment, clock from turns

@@ -98,11 +98,54 @@ def test_bound_ahead_or_not_claims_go_by_weight(play) -> None:
         await bind_fair(kit.conn, "small", room=500)
         late = await waiting_job(kit, 1000, weight=3)
         await bind_fair(kit.conn, "small", room=500)
-        claimed = [await claim(kit.conn, "small", owner=kit.owner, room=1) for _ in range(40)]
-        counts = Counter(chunk.job_id for chunks in claimed for chunk in chunks)
+        counts = await claim_one_by_one(kit, 40)
         assert counts[late] == pytest.approx(3 * counts[early], abs=4)
 
     play(story)
+
+
+def test_claims_go_by_project_however_many_jobs_each_has_bound_ahead(play) -> None:
+    async def story(kit: Kit) -> None:
+        await waiting_job(kit, 10, project="heavy")
+        await kit.conn.execute(b"update projects set weight = 3 where name = 'heavy'")
+        twice = await waiting_job(kit, 2000, project="heavy", weight=2)
+        once = await waiting_job(kit, 2000, project="heavy")
+        alone = await waiting_job(kit, 2000)
+        await bind_fair(kit.conn, "small", room=1200)
+        served = await claim_one_by_one(kit, 80)
+        assert served[twice] == pytest.approx(40, abs=4)
+        assert served[once] == pytest.approx(20, abs=4)
+        assert served[alone] == pytest.approx(20, abs=4)
+
+    play(story)
+
+
+def test_who_joins_its_project_gets_its_share_beside_what_that_has_bound(play) -> None:
+    """Until that is sent at the cost of other projects, and then of its own alone."""
+
+    async def story(kit: Kit) -> None:
+        early = await waiting_job(kit, 3000, project="busy")
+        other = await waiting_job(kit, 3000)
+        await bind_fair(kit.conn, "small", room=400)
+        late = await waiting_job(kit, 3000, project="busy")
+        await bind_fair(kit.conn, "small", room=800)
+        served = await claim_one_by_one(kit, 45)
+        assert served[late] == pytest.approx(served[early], abs=2)
+        assert served[other] == pytest.approx(15, abs=2)
+        await bind_fair(kit.conn, "small", room=1200)
+        await claim_one_by_one(kit, 45)
+        served = await claim_one_by_one(kit, 60)
+        assert served[late] == pytest.approx(15, abs=3)
+        assert served[early] == pytest.approx(15, abs=3)
+        assert served[other] == pytest.approx(30, abs=3)
+
+    play(story)
+
+
+async def claim_one_by_one(kit: Kit, chunks: int) -> Counter[int]:
+    """How many of so many chunks are each job's."""
+    claimed = [await claim(kit.conn, "small", owner=kit.owner, room=1) for _ in range(chunks)]
+    return Counter(chunk.job_id for ones in claimed for chunk in ones)
 
 
 def test_a_job_that_would_miss_its_deadline_gets_more_up_to_the_cap(play) -> None:

@@ -1,4 +1,4 @@
-"""What providers reported beyond what was booked."""
+"""What providers reported beyond what was booked, and turns that know of their project's jobs."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from alembic import op
 revision = "0004"
 down_revision = "0003"
 
-COLUMNS = {"attempts": "unbooked_nusd", "job_counters": "unbooked_nusd"}
+COLUMNS = {"attempts": "unbooked_nusd", "job_counters": "unbooked_nusd", "chunks": "crowd"}
 
 
 def upgrade() -> None:
