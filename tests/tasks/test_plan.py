@@ -330,7 +330,7 @@ def too_dear(inn: Any, job: int) -> tuple[Window, list[int]]:
                 " and status = 'planned' and deployment = 'large' order by id",
                 job=job,
             )
-            await bind(conn, [Binding(id_, 0, "large", "", 0.0, [10**12] * size)])
+            await bind(conn, [Binding(id_, 0, "large", "", 0.0, bounds=[10**12] * size)])
             [chunk] = await claim(conn, "large", owner=kit.owner, room=1)
             window = Window(chunk, 64)
             await kit.commit(windows=[window])
