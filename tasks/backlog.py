@@ -5,7 +5,7 @@ permits takes no part of the window in which all others are sent.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice, takewhile
 from typing import Final
 
@@ -31,9 +31,6 @@ class Backlog:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._entries)
 
     @property
     def turn(self) -> float:

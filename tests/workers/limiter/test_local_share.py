@@ -111,14 +111,19 @@ def test_processes_go_on_with_their_share_and_return_to_the_shared_limit(broker_
     asyncio.run(run())
 
 
+async def acquaint(one: RedisLimiter, two: RedisLimiter, limit: Buckets) -> None:
+    """Each has heard of the other: the first one was alone when it asked, and asks again."""
+    for limiter in (one, two, one):
+        await limiter.acquire([limit], calls(1))
+        limiter.give_back([limit], Return(1))
+
+
 def test_calls_at_once_are_shared_out_too(broker_url: str) -> None:
     limit = limits(in_flight=11)
 
     async def run() -> None:
         async with behind_a_door(broker_url, 2) as (door, (one, two)):
-            for limiter in (one, two, one):
-                await limiter.acquire([limit], calls(1))
-                limiter.give_back([limit], Return(1))
+            await acquaint(one, two, limit)
             door.shut()
             grants = [await limiter.acquire([limit], calls(20)) for limiter in (one, two)]
             assert [grant.granted for grant in grants] == [5, 5]
@@ -131,9 +136,7 @@ def test_calls_in_flight_of_others_count_when_the_server_is_back(broker_url: str
 
     async def run() -> None:
         async with behind_a_door(broker_url, 2) as (door, (one, two)):
-            for limiter in (one, two, one):
-                await limiter.acquire([limit], calls(1))
-                limiter.give_back([limit], Return(1))
+            await acquaint(one, two, limit)
             door.shut()
             held = [(await limiter.acquire([limit], calls(20))).granted for limiter in (one, two)]
             door.is_open = True
